@@ -1,0 +1,2 @@
+//! Device program.
+fn main() {}

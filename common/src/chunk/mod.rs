@@ -1,0 +1,1 @@
+//! Sealed objects: chunks, manifest pages, names and attributes.

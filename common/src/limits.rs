@@ -1,0 +1,105 @@
+//! Every bound of the formats and protocols, in one place.
+//!
+//! Owns numbers only. A bound here is checked where bytes from outside are read; nothing else in
+//! the project invents one of its own. Units come last in a name.
+
+/// Longest name of an entry, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest path of an entry relative to its folder, in bytes.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Deepest entry below a folder's root.
+pub const DEPTH_MAX: usize = 512;
+/// Longest symlink target, in bytes.
+pub const SYMLINK_BYTES_MAX: usize = 4095;
+/// Names are padded to a multiple of this before sealing, in bytes.
+pub const NAME_PADDING_BYTES: usize = 32;
+
+/// Smallest content-defined chunk but for the last of a file, in bytes.
+pub const CHUNK_BYTES_MIN: u32 = 16 * 1024;
+/// Average that the chunker aims for, in bytes.
+pub const CHUNK_BYTES_AVG: u32 = 64 * 1024;
+/// Largest chunk, in bytes of plaintext.
+pub const CHUNK_BYTES_MAX: u32 = 256 * 1024;
+/// Largest stored object of any type, in bytes: a chunk that does not shrink and its envelope.
+pub const SEALED_BYTES_MAX: usize = CHUNK_BYTES_MAX as usize + 4096;
+/// Entries of a manifest page, on average and at most.
+pub const PAGE_ENTRIES_AVG: usize = 128;
+/// Most entries of a manifest page.
+pub const PAGE_ENTRIES_MAX: usize = 512;
+/// Highest level of a manifest page; level 1 lists chunks.
+pub const PAGE_LEVEL_MAX: u8 = 6;
+/// Largest file, in bytes: what three levels of average pages hold, with room to spare.
+pub const FILE_BYTES_MAX: u64 = 1 << 44;
+/// Largest sealed attributes, in bytes: a symlink's target and the envelope.
+pub const ATTRIBUTES_BYTES_MAX: usize = 8 * 1024;
+/// Largest sealed name, in bytes.
+pub const SEALED_NAME_BYTES_MAX: usize = 512;
+
+/// Largest frame of a control stream, in bytes, its length prefix not counted.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Largest commit in all its parts, in bytes.
+pub const COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most changes in one group.
+pub const GROUP_CHANGES_MAX: usize = 512;
+/// Largest signed group body, in bytes.
+pub const GROUP_BYTES_MAX: usize = 768 * 1024;
+/// Most groups in one commit.
+pub const COMMIT_GROUPS_MAX: usize = 256;
+/// Most items of one receipt batch.
+pub const RECEIPT_ITEMS_MAX: usize = 1024;
+/// Most chunk ids in one HAVE request.
+pub const HAVE_IDS_MAX: usize = 4096;
+/// Most journal groups, snapshot entries or versions in one reply frame.
+pub const REPLY_ITEMS_MAX: usize = 1000;
+/// Bytes of payload at which a reply frame is closed and the next begun.
+pub const REPLY_BYTES_SOFT: usize = 256 * 1024;
+
+/// Outcomes that the metadata service keeps for each device and incarnation.
+pub const OUTCOMES_KEPT: u64 = 1024;
+/// Requests that a device may have in flight in one folder.
+pub const REQUESTS_IN_FLIGHT_MAX: u64 = 64;
+
+/// Largest record of a device log, in bytes.
+pub const LOG_RECORD_BYTES_MAX: usize = 256 * 1024;
+/// Most devices of one user, revoked ones included.
+pub const DEVICES_MAX: usize = 1024;
+/// Most records of a device log.
+pub const LOG_RECORDS_MAX: usize = 16 * 1024;
+/// Largest sealed keyring, in bytes.
+pub const KEYRING_BYTES_MAX: usize = 512 * 1024;
+/// Largest invitation blob, in bytes.
+pub const INVITATION_BYTES_MAX: usize = 256 * 1024;
+/// Most folders of one user.
+pub const FOLDERS_MAX: usize = 1024;
+/// Most invitations of one user that are open at a time.
+pub const INVITATIONS_OPEN_MAX: usize = 64;
+/// Longest life of an invitation, in milliseconds: 30 days.
+pub const INVITATION_LIFE_MS_MAX: u64 = 30 * 24 * 3600 * 1000;
+/// Life of a capability, in milliseconds.
+pub const CAPABILITY_LIFE_MS: u64 = 5 * 60 * 1000;
+/// Longest device or folder label, in bytes.
+pub const LABEL_BYTES_MAX: usize = 128;
+
+/// Request streams that a peer may have open on one connection.
+pub const STREAMS_MAX: u32 = 64;
+/// Connections that a server holds at once.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Time within which a connection must finish its handshake, in milliseconds.
+pub const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// Silence after which a connection is closed, in milliseconds.
+pub const IDLE_MS_MAX: u64 = 30_000;
+/// Interval of keep-alives from a device, in milliseconds.
+pub const KEEP_ALIVE_MS: u64 = 8_000;
+/// Time within which a request's next bytes must arrive, in milliseconds.
+pub const READ_MS_MAX: u64 = 20_000;
+/// Receive window of one stream, in bytes.
+pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Receive window of one connection, in bytes.
+pub const CONNECTION_WINDOW_BYTES: u32 = 24 * 1024 * 1024;
+/// Send window of one connection, in bytes.
+pub const SEND_WINDOW_BYTES: u64 = 24 * 1024 * 1024;
+
+/// Largest line of `.driftlessignore` that is read, in bytes.
+pub const IGNORE_LINE_BYTES_MAX: usize = 4096;
+/// Largest `.driftlessignore` that is read, in bytes.
+pub const IGNORE_FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -1,0 +1,2 @@
+//! Server program.
+fn main() {}
