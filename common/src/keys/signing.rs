@@ -79,6 +79,10 @@ mod tests {
         let signature = key.sign(b"message");
         assert!(verify_signature(&key.public(), b"message", &signature));
         assert!(!verify_signature(&key.public(), b"massage", &signature));
-        assert!(!verify_signature(&SigningKey::from_seed([8; 32]).public(), b"message", &signature));
+        assert!(!verify_signature(
+            &SigningKey::from_seed([8; 32]).public(),
+            b"message",
+            &signature
+        ));
     }
 }
