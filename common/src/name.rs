@@ -195,7 +195,9 @@ mod tests {
 
     #[test]
     fn ordinary_and_odd_names_are_kept_as_they_are() {
-        for name in ["a", "...", " ", "a b", "Übergröße", "C:", "CON", "x.", "日本", &"x".repeat(255)] {
+        for name in
+            ["a", "...", " ", "a b", "Übergröße", "C:", "CON", "x.", "日本", &"x".repeat(255)]
+        {
             assert_eq!(Name::new(name).map(|n| n.as_str().to_owned()), Ok(name.to_owned()));
         }
     }

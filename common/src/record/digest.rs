@@ -2,10 +2,14 @@
 //!
 //! Owns the order and the encoding that is hashed. It must not know where registers are stored.
 
-use super::{ConflictRecord, Registers, encoding};
+use super::{ConflictRecord, Content, Kind, Place, Registers, encoding};
 use crate::ids::{EntryId, FolderId, Head};
+use crate::revision::Revision;
 
 const CONTEXT: &str = "driftless 2026 register digest v1";
+const PLACE_CONTEXT: &str = "driftless 2026 place register v1";
+const CONTENT_CONTEXT: &str = "driftless 2026 content register v1";
+const ROW_CONTEXT: &str = "driftless 2026 register row v1";
 
 /// Hashes live registers in ascending order of [`EntryId`], then open conflicts in ascending
 /// order of their ids.
@@ -25,12 +29,44 @@ impl RegisterDigest {
         Self { hasher, last: None, entries: 0, conflicts: 0 }
     }
 
-    /// The hash of one entry's registers, which a device keeps beside its remote tree.
+    /// The hash of a place register, which a device keeps beside its remote tree.
+    #[must_use]
+    pub fn place(entry: &EntryId, kind: Kind, revision: Revision, place: &Place) -> Head {
+        let mut hasher = blake3::Hasher::new_derive_key(PLACE_CONTEXT);
+        hasher.update(entry.as_bytes());
+        hasher.update(&kind.code().to_le_bytes());
+        hasher.update(&revision.to_le_bytes());
+        hasher.update(&encoding::place_bytes(place));
+        Head::from_bytes(*hasher.finalize().as_bytes())
+    }
+
+    /// The hash of a content register, which a device keeps beside its remote tree.
+    #[must_use]
+    pub fn content(entry: &EntryId, revision: Revision, content: &Content) -> Head {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTENT_CONTEXT);
+        hasher.update(entry.as_bytes());
+        hasher.update(&revision.to_le_bytes());
+        hasher.update(&encoding::content_bytes(content));
+        Head::from_bytes(*hasher.finalize().as_bytes())
+    }
+
+    /// The hash of both registers of an entry, from their own hashes.
+    #[must_use]
+    pub fn combine(place: &Head, content: &Head) -> Head {
+        let mut hasher = blake3::Hasher::new_derive_key(ROW_CONTEXT);
+        hasher.update(place.as_bytes());
+        hasher.update(content.as_bytes());
+        Head::from_bytes(*hasher.finalize().as_bytes())
+    }
+
+    /// The hash of both registers of an entry.
     #[must_use]
     pub fn row(registers: &Registers) -> Head {
-        let mut hasher = blake3::Hasher::new_derive_key("driftless 2026 register row v1");
-        hasher.update(&encoding::registers(registers));
-        Head::from_bytes(*hasher.finalize().as_bytes())
+        let Registers { entry, kind, place_revision, place, content_revision, content } = registers;
+        Self::combine(
+            &Self::place(entry, *kind, *place_revision, place),
+            &Self::content(entry, *content_revision, content),
+        )
     }
 
     /// Adds the next entry by its row hash.

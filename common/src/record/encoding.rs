@@ -3,9 +3,7 @@
 //! Owns field numbers and the checks on what comes from outside. Fields are only ever added; a
 //! reader skips those it does not know. It must not know of signatures.
 
-use super::{
-    Change, ConflictRecord, Content, Group, Kind, Place, Registers, Resolution, Root,
-};
+use super::{Change, ConflictRecord, Content, Group, Kind, Place, Registers, Resolution, Root};
 use crate::ids::{ChunkId, ConflictId, ContentTag, EntryId, IdLengthError, NameTag, RequestId};
 use crate::limits;
 use crate::revision::Cursor;
@@ -199,11 +197,7 @@ fn content(message: Option<ContentMessage>) -> Result<Content, RecordError> {
         Some(Root { id: ChunkId::from_slice(&message.root)?, level })
     };
     at_most("attributes", message.attributes.len(), limits::ATTRIBUTES_BYTES_MAX)?;
-    Ok(Content {
-        root,
-        tag: ContentTag::from_slice(&message.tag)?,
-        attributes: message.attributes,
-    })
+    Ok(Content { root, tag: ContentTag::from_slice(&message.tag)?, attributes: message.attributes })
 }
 
 fn place_message(place: &Place) -> PlaceMessage {
@@ -236,11 +230,7 @@ fn kind(code: u32) -> Result<Kind, RecordError> {
 }
 
 fn cursor_message(cursor: &Cursor) -> CursorMessage {
-    CursorMessage {
-        epoch: cursor.epoch,
-        revision: cursor.revision,
-        head: cursor.head.to_vec(),
-    }
+    CursorMessage { epoch: cursor.epoch, revision: cursor.revision, head: cursor.head.to_vec() }
 }
 
 fn cursor(message: Option<CursorMessage>, field: &'static str) -> Result<Cursor, RecordError> {
@@ -312,9 +302,14 @@ impl TryFrom<ConflictMessage> for ConflictRecord {
     }
 }
 
-/// The bytes of one entry's registers, as the digest hashes them.
-pub(super) fn registers(registers: &Registers) -> Vec<u8> {
-    RegistersMessage::from(registers).encode_to_vec()
+/// The bytes of a place, as the digest hashes them.
+pub(super) fn place_bytes(place: &Place) -> Vec<u8> {
+    place_message(place).encode_to_vec()
+}
+
+/// The bytes of a content, as the digest hashes them.
+pub(super) fn content_bytes(content: &Content) -> Vec<u8> {
+    content_message(content).encode_to_vec()
 }
 
 /// The bytes of one open conflict, as the digest hashes them.

@@ -4,8 +4,8 @@
 //! that is the device log's word.
 
 use super::Group;
-use super::encoding::{decode_group, encode_group};
 use super::encoding::RecordError;
+use super::encoding::{decode_group, encode_group};
 use crate::ids::{FolderId, Head, Signature};
 use crate::keys::{SigningKey, verify_signature};
 use crate::revision::{Epoch, Revision};
