@@ -1,0 +1,382 @@
+//! Where each chunk lies: a SQLite index beside the segments, which can be rebuilt from them.
+//!
+//! Owns the SQL and the rules of starting. It must not know files of segments or their bytes.
+//!
+//! The index is not synced with each batch (`synchronous=NORMAL`): a power cut may take back its
+//! last transactions, in order, and then the marks of the segments go back with the rows, so that
+//! recovery scans what came after them. What recovery cannot find again is the generation of a
+//! stamp. So the index is marked *open*, synced, before it is used and *clean* when it is closed;
+//! one that is found open is checked for damage, and all its stamps count as of the generation of
+//! that start (`stamp_floor`): a chunk may be kept longer for it, never shorter.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, params};
+
+use super::ChunkKey;
+use super::record::{HEADER_BYTES, SegmentId};
+
+const VERSION: i64 = 1;
+/// "DrLi", so that another program's database is not taken for an index.
+const APPLICATION_ID: i64 = 0x4472_4c69;
+const BUSY_MS_MAX: u64 = 10_000;
+
+const SCHEMA: &str = "
+    CREATE TABLE state (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        clean INTEGER NOT NULL,
+        stamp_floor INTEGER NOT NULL,
+        chunks INTEGER NOT NULL,
+        bytes INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE segments (
+        number INTEGER PRIMARY KEY,
+        id BLOB NOT NULL,
+        mark INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE chunks (
+        folder BLOB NOT NULL,
+        id BLOB NOT NULL,
+        segment INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        length INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        PRIMARY KEY (folder, id)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Why the index could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// No room for a write; it was taken back.
+    #[error("no room for the chunk index")]
+    NoRoom,
+    /// It is not a whole index. It can be rebuilt.
+    #[error("the chunk index is damaged: {source}")]
+    Damaged {
+        /// What was found.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A later release made it.
+    #[error("the chunk index has version {version}, and this release knows {VERSION}")]
+    Newer {
+        /// Its version.
+        version: i64,
+    },
+    /// SQLite or the system failed.
+    #[error("the chunk index failed: {source}")]
+    Failed {
+        /// What failed.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A damaged index could not be put away.
+    #[error("removing the damaged chunk index: {source}")]
+    Remove {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl From<rusqlite::Error> for IndexError {
+    fn from(source: rusqlite::Error) -> Self {
+        match (&source, source.sqlite_error_code()) {
+            (_, Some(ErrorCode::DiskFull)) => Self::NoRoom,
+            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            | (
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::QueryReturnedNoRows,
+                _,
+            ) => Self::Damaged { source },
+            _ => Self::Failed { source },
+        }
+    }
+}
+
+/// Where a chunk's record begins, and how long its payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    pub(super) segment: u32,
+    pub(super) position: u64,
+    pub(super) length: u32,
+}
+
+impl Location {
+    /// Where the next record may begin.
+    pub(super) fn end(&self) -> u64 {
+        self.position + HEADER_BYTES as u64 + u64::from(self.length)
+    }
+}
+
+/// What the index says of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) location: Location,
+    /// Generation of the last stamp, or of the start that made it count as stamped.
+    pub(super) generation: u64,
+}
+
+/// What the index says of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentRow {
+    pub(super) id: SegmentId,
+    /// All that lies before this position is indexed.
+    pub(super) mark: u64,
+}
+
+/// Chunks and their bytes that are indexed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) chunks: u64,
+    pub(super) bytes: u64,
+}
+
+/// What one transaction changes.
+#[derive(Debug, Default)]
+pub(super) struct IndexBatch {
+    /// Chunks that lie somewhere new, in order of position.
+    pub(super) placed: Vec<(ChunkKey, Location)>,
+    /// Chunks to stamp again.
+    pub(super) stamped: Vec<ChunkKey>,
+    /// How far a segment is indexed with this batch.
+    pub(super) mark: Option<(u32, SegmentRow)>,
+}
+
+/// The index, for writing. There is one in a process.
+#[derive(Debug)]
+pub(super) struct Index {
+    connection: Connection,
+    stamp_floor: u64,
+}
+
+impl Index {
+    /// Opens the index, or makes an empty one if there is none or it is damaged, and marks it open.
+    pub(super) fn open(path: &Path, generation: u64) -> Result<Self, IndexError> {
+        match Self::open_as_it_is(path, generation) {
+            Err(error @ IndexError::Damaged { .. }) => {
+                tracing::warn!(%error, path = %path.display(), "the index will be rebuilt");
+                remove(path).map_err(|source| IndexError::Remove { source })?;
+                Self::open_as_it_is(path, generation)
+            }
+            result => result,
+        }
+    }
+
+    fn open_as_it_is(path: &Path, generation: u64) -> Result<Self, IndexError> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "cache_size", -16_384)?;
+        // A new index and the mark "open" must outlive a power cut before anything else does.
+        connection.pragma_update(None, "synchronous", "full")?;
+        let version = pragma(&connection, "user_version")?;
+        match (version, pragma(&connection, "application_id")?) {
+            (0, 0) => create(&mut connection, generation)?,
+            (VERSION, APPLICATION_ID) => {}
+            (version, APPLICATION_ID) => return Err(IndexError::Newer { version }),
+            _ => {
+                let source = rusqlite::Error::QueryReturnedNoRows;
+                return Err(IndexError::Damaged { source });
+            }
+        }
+        let (clean, mut stamp_floor): (bool, u64) =
+            connection.query_row("SELECT clean, stamp_floor FROM state", [], |row| {
+                Ok((row.get(0)?, number(row, 1)?))
+            })?;
+        if !clean {
+            check(&connection)?;
+            stamp_floor = stamp_floor.max(generation);
+        }
+        connection
+            .execute("UPDATE state SET clean = 0, stamp_floor = ?1", params![stamp_floor as i64])?;
+        connection.pragma_update(None, "synchronous", "normal")?;
+        Ok(Self { connection, stamp_floor })
+    }
+
+    /// Stamps older than this count as of this generation.
+    pub(super) fn stamp_floor(&self) -> u64 {
+        self.stamp_floor
+    }
+
+    pub(super) fn totals(&self) -> Result<Totals, IndexError> {
+        let read = |row: &Row<'_>| Ok(Totals { chunks: number(row, 0)?, bytes: number(row, 1)? });
+        Ok(self.connection.query_row("SELECT chunks, bytes FROM state", [], read)?)
+    }
+
+    pub(super) fn segments(&self) -> Result<BTreeMap<u32, SegmentRow>, IndexError> {
+        let mut statement = self.connection.prepare("SELECT number, id, mark FROM segments")?;
+        let rows = statement.query_map([], |row| {
+            Ok((row.get(0)?, SegmentRow { id: SegmentId(row.get(1)?), mark: number(row, 2)? }))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What is known of a chunk.
+    pub(super) fn find(&self, key: &ChunkKey) -> Result<Option<Entry>, IndexError> {
+        find(&self.connection, key, self.stamp_floor)
+    }
+
+    /// Applies a batch in one transaction, which outlives the process when this returns, and a
+    /// power cut some time later. Says what is then indexed.
+    pub(super) fn apply(
+        &mut self,
+        batch: &IndexBatch,
+        generation: u64,
+    ) -> Result<Totals, IndexError> {
+        let mut totals = self.totals()?;
+        let transaction = self.connection.transaction()?;
+        {
+            let mut place = transaction.prepare_cached(
+                "INSERT INTO chunks (folder, id, segment, position, length, generation)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (folder, id) DO UPDATE SET segment = excluded.segment,
+                    position = excluded.position, length = excluded.length,
+                    generation = excluded.generation",
+            )?;
+            for (key, location) in &batch.placed {
+                match find(&transaction, key, 0)? {
+                    Some(entry) => {
+                        totals.bytes = totals.bytes.saturating_sub(u64::from(entry.location.length))
+                    }
+                    None => totals.chunks += 1,
+                }
+                totals.bytes += u64::from(location.length);
+                place.execute(params![
+                    key.folder.as_bytes(),
+                    key.id.as_bytes(),
+                    location.segment,
+                    location.position as i64,
+                    location.length,
+                    generation as i64
+                ])?;
+            }
+            let mut stamp = transaction.prepare_cached(
+                "UPDATE chunks SET generation = ?3 WHERE folder = ?1 AND id = ?2",
+            )?;
+            for key in &batch.stamped {
+                let key = params![key.folder.as_bytes(), key.id.as_bytes(), generation as i64];
+                stamp.execute(key)?;
+            }
+            if let Some((number, row)) = &batch.mark {
+                transaction.execute(
+                    "INSERT INTO segments (number, id, mark) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (number) DO UPDATE SET id = excluded.id, mark = excluded.mark",
+                    params![number, row.id.0, row.mark as i64],
+                )?;
+            }
+            transaction.execute(
+                "UPDATE state SET chunks = ?1, bytes = ?2",
+                params![totals.chunks as i64, totals.bytes as i64],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(totals)
+    }
+
+    /// Forgets a segment and all chunks in it.
+    pub(super) fn forget_segment(&mut self, number: u32) -> Result<(), IndexError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM chunks WHERE segment = ?1", params![number])?;
+        transaction.execute("DELETE FROM segments WHERE number = ?1", params![number])?;
+        transaction.execute(
+            "UPDATE state SET (chunks, bytes) =
+                (SELECT count(*), coalesce(sum(length), 0) FROM chunks)",
+            [],
+        )?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Marks the index clean, durably, and closes it.
+    pub(super) fn close_clean(self) -> Result<(), IndexError> {
+        self.connection.pragma_update(None, "synchronous", "full")?;
+        self.connection.execute("UPDATE state SET clean = 1", [])?;
+        self.connection.close().map_err(|(_, source)| source.into())
+    }
+}
+
+/// The index, for looking up from another thread; sees each batch as soon as it is applied.
+#[derive(Debug)]
+pub(super) struct IndexReader {
+    connection: Connection,
+    stamp_floor: u64,
+}
+
+impl IndexReader {
+    /// Opens an index that [`Index::open`] has opened; `stamp_floor` is the one it tells.
+    pub(super) fn open(path: &Path, stamp_floor: u64) -> Result<Self, IndexError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
+        Ok(Self { connection, stamp_floor })
+    }
+
+    /// What is known of a chunk.
+    pub(super) fn find(&self, key: &ChunkKey) -> Result<Option<Entry>, IndexError> {
+        find(&self.connection, key, self.stamp_floor)
+    }
+}
+
+/// Removes the files of an index; it is rebuilt when the store is opened next.
+pub(super) fn remove(path: &Path) -> std::io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(PathBuf::from(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn create(connection: &mut Connection, generation: u64) -> Result<(), IndexError> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    // Clean, as there is nothing to check; the floor covers the stamps of an index that was lost.
+    transaction.execute(
+        "INSERT INTO state (one, clean, stamp_floor, chunks, bytes) VALUES (1, 1, ?1, 0, 0)",
+        params![generation as i64],
+    )?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+fn check(connection: &Connection) -> Result<(), IndexError> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(code, Some(found)).into())
+}
+
+fn find(
+    connection: &Connection,
+    key: &ChunkKey,
+    stamp_floor: u64,
+) -> Result<Option<Entry>, IndexError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT segment, position, length, generation FROM chunks WHERE folder = ?1 AND id = ?2",
+    )?;
+    let entry = statement.query_row(params![key.folder.as_bytes(), key.id.as_bytes()], |row| {
+        let location =
+            Location { segment: row.get(0)?, position: number(row, 1)?, length: row.get(2)? };
+        Ok(Entry { location, generation: number(row, 3)?.max(stamp_floor) })
+    });
+    Ok(entry.optional()?)
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+fn pragma(connection: &Connection, name: &str) -> Result<i64, IndexError> {
+    Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
+}
