@@ -1,0 +1,204 @@
+//! Open files on a disk: one being read, one being staged.
+//!
+//! Owns [`ReadFile`] and [`StagedFile`] for a disk. An open file stays the same inode whatever
+//! happens to its path, and nothing here looks a path up.
+
+use super::look::stat_handle;
+use crate::fs::error::{At, FsError};
+use crate::fs::path::RelPath;
+use crate::fs::stat::Stat;
+use crate::fs::traits::{ReadFile, StagedFile};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FallocateFlags, Mode, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
+use std::any::Any;
+
+/// Bytes moved at a time where the kernel cannot copy between files itself.
+const COPY_BYTES: usize = 256 * 1024;
+/// Bytes asked of the kernel in one copy, so that a copy can be interrupted.
+const COPY_RUN_BYTES: u64 = 1 << 30;
+
+/// A regular file open read-only.
+#[derive(Debug)]
+pub(super) struct DiskFile {
+    handle: OwnedFd,
+    path: RelPath,
+}
+
+impl DiskFile {
+    /// `path` is for errors alone.
+    pub(super) fn new(handle: OwnedFd, path: RelPath) -> Self {
+        Self { handle, path }
+    }
+}
+
+impl ReadFile for DiskFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FsError> {
+        read_full(self.handle.as_fd(), offset, buffer).at(&self.path)
+    }
+
+    fn stat(&self) -> Result<Stat, FsError> {
+        stat_handle(self.handle.as_fd()).at(&self.path)
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        rustix::fs::fsync(&self.handle).at(&self.path)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A file in `.driftless/staging` open for reading and writing.
+#[derive(Debug)]
+pub(super) struct DiskStaged {
+    handle: OwnedFd,
+    path: RelPath,
+}
+
+impl DiskStaged {
+    /// `path` is where the file was created.
+    pub(super) fn new(handle: OwnedFd, path: RelPath) -> Self {
+        Self { handle, path }
+    }
+
+    /// Copies inside the kernel as far as that goes; returns the bytes copied.
+    fn copy_in_kernel(
+        &self,
+        source: BorrowedFd<'_>,
+        source_offset: u64,
+        offset: u64,
+        length: u64,
+    ) -> Result<u64, FsError> {
+        let mut copied = 0;
+        while copied < length {
+            let (mut from, mut to) = (source_offset + copied, offset + copied);
+            let run = usize::try_from((length - copied).min(COPY_RUN_BYTES)).unwrap_or(usize::MAX);
+            let (one, two) = (Some(&mut from), Some(&mut to));
+            match rustix::fs::copy_file_range(source, one, &self.handle, two, run) {
+                Ok(0) => break,
+                Ok(bytes) => copied += bytes as u64,
+                Err(Errno::INTR) => {}
+                // Not in this kernel, not for this filesystem, not for this pair of files.
+                Err(
+                    Errno::XDEV
+                    | Errno::INVAL
+                    | Errno::NOSYS
+                    | Errno::OPNOTSUPP
+                    | Errno::PERM
+                    | Errno::TXTBSY,
+                ) => break,
+                Err(errno) => return Err(FsError::new(&self.path, errno)),
+            }
+        }
+        Ok(copied)
+    }
+}
+
+impl StagedFile for DiskStaged {
+    fn path(&self) -> &RelPath {
+        &self.path
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FsError> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match rustix::io::pwrite(&self.handle, &bytes[written..], offset + written as u64) {
+                Ok(0) => return Err(FsError::new(&self.path, Errno::IO)),
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(FsError::new(&self.path, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_range(
+        &self,
+        source: &dyn ReadFile,
+        source_offset: u64,
+        offset: u64,
+        length: u64,
+    ) -> Result<u64, FsError> {
+        let mut copied = match source.as_any().downcast_ref::<DiskFile>() {
+            Some(file) => {
+                self.copy_in_kernel(file.handle.as_fd(), source_offset, offset, length)?
+            }
+            None => 0,
+        };
+        let mut buffer = Vec::new();
+        while copied < length {
+            let run = usize::try_from(length - copied).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+            buffer.resize(run, 0);
+            let count = source.read_at(source_offset + copied, &mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            self.write_at(offset + copied, &buffer[..count])?;
+            copied += count as u64;
+        }
+        Ok(copied)
+    }
+
+    fn preallocate(&self, size: u64) -> Result<(), FsError> {
+        if size == 0 {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.handle, FallocateFlags::KEEP_SIZE, 0, size) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(()),
+            Err(errno) => Err(FsError::new(&self.path, errno)),
+        }
+    }
+
+    fn truncate(&self, size: u64) -> Result<(), FsError> {
+        rustix::fs::ftruncate(&self.handle, size).at(&self.path)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FsError> {
+        read_full(self.handle.as_fd(), offset, buffer).at(&self.path)
+    }
+
+    fn set_attributes(&self, mode: u16, mtime_ns: i64) -> Result<(), FsError> {
+        let mode = Mode::from_raw_mode(u32::from(mode & 0o777));
+        rustix::fs::fchmod(&self.handle, mode).at(&self.path)?;
+        rustix::fs::futimens(&self.handle, &mtime_only(mtime_ns)).at(&self.path)
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        rustix::fs::fsync(&self.handle).at(&self.path)
+    }
+
+    fn stat(&self) -> Result<Stat, FsError> {
+        stat_handle(self.handle.as_fd()).at(&self.path)
+    }
+}
+
+/// Times that set the mtime and leave the access time alone.
+pub(super) fn mtime_only(mtime_ns: i64) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec {
+            tv_sec: mtime_ns.div_euclid(1_000_000_000),
+            tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
+        },
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+pub(super) fn read_full(
+    handle: BorrowedFd<'_>,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match rustix::io::pread(handle, &mut buffer[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(count) => read += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(read)
+}
