@@ -1,0 +1,81 @@
+//! The guard against mass deletion (S14).
+//!
+//! Owns how deletions are counted and what is held back. It must not know who confirms.
+
+use super::merge::{Fate, Merge};
+use super::round::Round;
+use super::{Halt, Policy};
+use crate::tree::ContentState;
+use common::ids::EntryId;
+
+/// How many examples a halt names.
+const EXAMPLES: usize = 10;
+
+/// Holds deletions back when there are too many, those found on this disk and those that come
+/// from the server each for themselves, and says so. Files that become empty count as deleted.
+pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
+    if round.policy.deletions_confirmed {
+        return None;
+    }
+    let held = round.trees.view().held_count();
+    let local = losses(round, false);
+    let remote = losses(round, true);
+    let mut halt = None;
+    for (found, from_remote) in [(remote, true), (local, false)] {
+        if !is_too_much(found.len() as u64, held, round.policy) {
+            continue;
+        }
+        for entry in &found {
+            wait(round, entry);
+        }
+        halt = Some(Halt {
+            deletions: found.len() as u64,
+            held,
+            examples: found.into_iter().take(EXAMPLES).collect(),
+            from_remote,
+        });
+    }
+    halt
+}
+
+fn is_too_much(deletions: u64, held: u64, policy: &Policy) -> bool {
+    let share = u128::from(deletions) * 100;
+    share > u128::from(policy.guard_percent) * u128::from(held) && deletions > policy.guard_entries
+}
+
+fn losses(round: &Round<'_>, from_remote: bool) -> Vec<EntryId> {
+    round
+        .fates
+        .iter()
+        .filter(|(entry, fate)| match fate {
+            Fate::DeleteRemote => !from_remote,
+            Fate::DeleteLocal => from_remote,
+            Fate::Both { content: Merge::Push, .. } => !from_remote && empties(round, entry, false),
+            Fate::Both { content: Merge::Replace, .. } => {
+                from_remote && empties(round, entry, true)
+            }
+            _ => false,
+        })
+        .map(|(entry, _)| *entry)
+        .collect()
+}
+
+fn empties(round: &Round<'_>, entry: &EntryId, from_remote: bool) -> bool {
+    let Some(empty) = round.policy.empty_content else { return false };
+    let trio = round.trees.get(entry);
+    let is_empty = |content: Option<&ContentState>| content.is_some_and(|c| c.tag == empty);
+    let after = if from_remote {
+        trio.live().map(|node| &node.content)
+    } else {
+        trio.local.as_ref().and_then(|node| node.content.as_ref())
+    };
+    is_empty(after) && !is_empty(trio.base().map(|node| &node.content))
+}
+
+fn wait(round: &mut Round<'_>, entry: &EntryId) {
+    match round.fates.get_mut(entry) {
+        Some(Fate::Both { content, .. }) => *content = Merge::Wait,
+        Some(fate) => *fate = Fate::Wait,
+        None => {}
+    }
+}

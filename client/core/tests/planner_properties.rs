@@ -1,0 +1,654 @@
+//! Properties of the planner over random triples of trees, with success pretended.
+//!
+//! `DRIFTLESS_PLANNER_CASES` says how many cases there are in all (50,000 when unset).
+
+mod world;
+
+use client_core::planner::{Plan, Policy, Step, plan};
+use client_core::tree::memory::{MemoryServer, MemoryView};
+use client_core::tree::{
+    ContentState, Kind, LocalNode, Position, RemoteNode, SyncedNode, View, parked_position,
+};
+use common::ids::{ContentTag, EntryId};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::collections::{BTreeMap, BTreeSet};
+use world::*;
+
+const CASES: u32 = 50_000;
+
+/// Runs a property over its share of the cases.
+fn check<S: Strategy>(percent: u32, strategy: S, property: impl Fn(S::Value))
+where
+    S::Value: std::fmt::Debug,
+{
+    let cases = std::env::var("DRIFTLESS_PLANNER_CASES")
+        .map_or(CASES, |text| text.parse().expect("DRIFTLESS_PLANNER_CASES is a number"));
+    let cases = (u64::from(cases) * u64::from(percent) / 100).max(1);
+    let config = Config {
+        cases: u32::try_from(cases).unwrap(),
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let outcome = TestRunner::new(config).run(&strategy, |value| {
+        property(value);
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+/// One change of a tree, read modulo what the tree holds, so that all of them mean something.
+#[derive(Clone, Copy, Debug)]
+struct Op {
+    what: u8,
+    which: u8,
+    whither: u8,
+    name: u8,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    (0..20_u8, any::<u8>(), any::<u8>(), 0..5_u8).prop_map(|(what, which, whither, name)| Op {
+        what,
+        which,
+        whither,
+        name,
+    })
+}
+
+fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    prop::collection::vec(op(), 0..=most)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Item {
+    kind: Kind,
+    position: Position,
+    content: ContentState,
+}
+
+/// A plain tree that ops change. `author` keeps the ids and contents of two authors apart.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    items: BTreeMap<EntryId, Item>,
+    author: u8,
+    made: u8,
+    written: u16,
+}
+
+impl Model {
+    fn by(&self, author: u8) -> Self {
+        Self { author, made: 0, written: 0, ..self.clone() }
+    }
+
+    fn perform(mut self, ops: &[Op]) -> Self {
+        for op in ops {
+            self.change(*op);
+        }
+        self
+    }
+
+    fn change(&mut self, op: Op) {
+        match op.what {
+            0..=4 => self.make(op),
+            5..=8 => self.edit(op),
+            9 => self.chmod(op),
+            10..=13 => self.move_to(op),
+            14 => self.swap(op),
+            15 => self.save_by_rename(op),
+            16..=17 => self.delete(op),
+            18 => self.rename_over(op),
+            _ => self.rename(op),
+        }
+    }
+
+    fn pick(&self, number: u8) -> Option<EntryId> {
+        let keys: Vec<_> = self.items.keys().copied().collect();
+        keys.get(usize::from(number) % keys.len().max(1)).copied()
+    }
+
+    fn directory(&self, number: u8) -> EntryId {
+        let mut found = vec![EntryId::ROOT, EntryId::ROOT];
+        let is_directory = |item: &Item| item.kind == Kind::Directory;
+        found.extend(self.items.iter().filter(|(_, item)| is_directory(item)).map(|(id, _)| *id));
+        found[usize::from(number) % found.len()]
+    }
+
+    fn holder(&self, position: &Position) -> Option<EntryId> {
+        self.items.iter().find(|(_, item)| item.position == *position).map(|(id, _)| *id)
+    }
+
+    fn is_below(&self, entry: EntryId, above: EntryId) -> bool {
+        let mut at = Some(entry);
+        while let Some(here) = at {
+            if here == above {
+                return true;
+            }
+            at = self.items.get(&here).map(|item| item.position.parent);
+        }
+        false
+    }
+
+    fn write(&mut self, op: Op) -> ContentState {
+        self.written += 1;
+        // Now and then both authors write the same.
+        let shared = op.whither.is_multiple_of(7);
+        let number = if shared { u16::from(op.name) + 1 } else { self.written + 100 };
+        let author = if shared { 0 } else { u16::from(self.author) };
+        content(author * 1000 + number)
+    }
+
+    fn make(&mut self, op: Op) {
+        let position = Position {
+            parent: self.directory(op.whither),
+            name: name(["a", "b", "c", "d.txt", "e"][usize::from(op.name)]),
+        };
+        if self.holder(&position).is_some() || self.made > 9 {
+            return;
+        }
+        self.made += 1;
+        let kind = match op.which % 5 {
+            0 | 1 => Kind::Directory,
+            4 => Kind::Symlink,
+            _ => Kind::File,
+        };
+        let state = if kind == Kind::Directory { content(0) } else { self.write(op) };
+        self.items
+            .insert(id(self.author * 50 + self.made), Item { kind, position, content: state });
+    }
+
+    fn edit(&mut self, op: Op) {
+        let Some(entry) = self.pick(op.which) else { return };
+        let state = self.write(op);
+        let item = self.items.get_mut(&entry).unwrap();
+        if item.kind != Kind::Directory {
+            item.content = state;
+        }
+    }
+
+    fn chmod(&mut self, op: Op) {
+        let Some(entry) = self.pick(op.which) else { return };
+        let item = self.items.get_mut(&entry).unwrap();
+        item.content.mode = if op.name.is_multiple_of(2) { 0o755 } else { 0o600 };
+        item.content.mtime_ns =
+            if item.kind == Kind::Directory { 0 } else { i64::from(op.whither) };
+    }
+
+    fn put(&mut self, entry: EntryId, position: Position) {
+        if self.holder(&position).is_none() && !self.is_below(position.parent, entry) {
+            self.items.get_mut(&entry).unwrap().position = position;
+        }
+    }
+
+    fn move_to(&mut self, op: Op) {
+        let Some(entry) = self.pick(op.which) else { return };
+        let parent = self.directory(op.whither);
+        let name = self.items[&entry].position.name.clone();
+        self.put(entry, Position { parent, name });
+    }
+
+    fn rename(&mut self, op: Op) {
+        let Some(entry) = self.pick(op.which) else { return };
+        let parent = self.items[&entry].position.parent;
+        let text = ["a", "b", "c", "d.txt", "e"][usize::from(op.name)];
+        self.put(entry, Position { parent, name: name(text) });
+    }
+
+    /// Two entries exchange their places.
+    fn swap(&mut self, op: Op) {
+        let (Some(one), Some(two)) = (self.pick(op.which), self.pick(op.whither)) else { return };
+        if self.is_below(one, two) || self.is_below(two, one) {
+            return;
+        }
+        let first = self.items[&one].position.clone();
+        let second = self.items[&two].position.clone();
+        self.items.get_mut(&one).unwrap().position = second;
+        self.items.get_mut(&two).unwrap().position = first;
+    }
+
+    /// The name of an entry passes to a new one, and the old one goes or takes another name.
+    fn save_by_rename(&mut self, op: Op) {
+        let Some(entry) = self.pick(op.which) else { return };
+        let position = self.items[&entry].position.clone();
+        if op.name.is_multiple_of(2) {
+            self.remove(entry);
+        } else {
+            self.rename(op);
+        }
+        if self.holder(&position).is_none() && self.is_rooted(position.parent) && self.made <= 9 {
+            self.made += 1;
+            let state = self.write(op);
+            let new = id(self.author * 50 + self.made);
+            self.items.insert(new, Item { kind: Kind::File, position, content: state });
+        }
+    }
+
+    fn is_rooted(&self, parent: EntryId) -> bool {
+        parent == EntryId::ROOT || self.items.contains_key(&parent)
+    }
+
+    fn rename_over(&mut self, op: Op) {
+        let (Some(one), Some(two)) = (self.pick(op.which), self.pick(op.whither)) else { return };
+        if self.is_below(one, two) || self.is_below(two, one) {
+            return;
+        }
+        let position = self.items[&two].position.clone();
+        self.remove(two);
+        self.put(one, position);
+    }
+
+    fn delete(&mut self, op: Op) {
+        if let Some(entry) = self.pick(op.which) {
+            self.remove(entry);
+        }
+    }
+
+    fn remove(&mut self, entry: EntryId) {
+        let below: Vec<_> =
+            self.items.keys().copied().filter(|other| self.is_below(*other, entry)).collect();
+        for entry in below {
+            self.items.remove(&entry);
+        }
+    }
+}
+
+fn local_node(entry: EntryId, item: &Item) -> LocalNode {
+    LocalNode {
+        entry,
+        position: item.position.clone(),
+        kind: item.kind,
+        content: Some(item.content),
+    }
+}
+
+fn remote_node(entry: EntryId, item: &Item, revisions: (u64, u64)) -> RemoteNode {
+    RemoteNode {
+        entry,
+        position: item.position.clone(),
+        kind: item.kind,
+        content: item.content,
+        place_revision: revisions.0,
+        content_revision: revisions.1,
+        deleted: false,
+    }
+}
+
+fn synced_node(entry: EntryId, item: &Item) -> SyncedNode {
+    SyncedNode {
+        entry,
+        position: item.position.clone(),
+        kind: item.kind,
+        content: item.content,
+        place_revision: 1,
+        content_revision: 1,
+        held: true,
+    }
+}
+
+/// A view of three trees; what the remote tree has no more, the synced one had, is a tombstone.
+fn view_of(local: &Model, remote: &Model, synced: &Model) -> MemoryView {
+    let mut view = MemoryView::default();
+    for (entry, item) in &local.items {
+        view.insert_local(local_node(*entry, item));
+    }
+    for (entry, item) in &synced.items {
+        view.insert_synced(synced_node(*entry, item));
+        if !remote.items.contains_key(entry) {
+            let node = remote_node(*entry, item, (3, 1));
+            view.server().insert(RemoteNode { deleted: true, ..node });
+        }
+    }
+    for (entry, item) in &remote.items {
+        let old = synced.items.get(entry);
+        let place = if old.is_some_and(|old| old.position == item.position) { 1 } else { 2 };
+        let content = if old.is_some_and(|old| old.content == item.content) { 1 } else { 2 };
+        view.server().insert(remote_node(*entry, item, (place, content)));
+    }
+    view
+}
+
+/// What may not be lost: contents on the disk that no base has, and contents at the server that
+/// this device has not seen.
+fn treasures(view: &MemoryView) -> BTreeSet<ContentTag> {
+    let base = |entry: &EntryId| {
+        view.remote(entry)?;
+        view.synced(entry).filter(|node| node.held).map(|node| node.content.tag)
+    };
+    let here = view.local_nodes().filter(|node| node.kind != Kind::Directory);
+    let here = here.filter_map(|node| Some((node.entry, node.content?.tag)));
+    let there = view.remote_nodes().filter(|n| n.kind != Kind::Directory && !n.deleted);
+    let there = there.map(|node| (node.entry, node.content.tag));
+    here.chain(there).filter(|(entry, tag)| base(entry) != Some(*tag)).map(|(_, tag)| tag).collect()
+}
+
+fn check_kept(view: &MemoryView, treasures: &BTreeSet<ContentTag>) {
+    let (here, there) = (local_tags(view), remote_tags(view.remote_nodes()));
+    for tag in treasures {
+        assert!(here.contains(tag) && there.contains(tag), "{tag:?} is lost: {view:#?}");
+    }
+}
+
+/// A small generator for what shrinking need not touch: the order in a batch.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
+    }
+
+    fn shuffled(&mut self, steps: &[Step]) -> Vec<Step> {
+        let mut steps = steps.to_vec();
+        for index in (1..steps.len()).rev() {
+            steps.swap(index, self.below(index + 1));
+        }
+        steps
+    }
+}
+
+/// Rounds to rest, every batch in another order, every step succeeding.
+fn run_shuffled(view: &mut MemoryView, policy: &Policy, dice: &mut Dice) -> Vec<Plan> {
+    let mut history = History::of(view);
+    let mut plans = Vec::new();
+    let mut carried = view.differing();
+    for _ in 0..ROUNDS_MAX {
+        let differing = view.differing();
+        assert!(differing.is_subset(&carried), "{differing:?} beyond {carried:?}: {plans:#?}");
+        let planned = plan_all(view, policy);
+        if planned.batches.is_empty() {
+            return plans;
+        }
+        carried = mentioned(view, &planned);
+        for batch in &planned.batches {
+            for step in dice.shuffled(batch) {
+                history.check(view, &step);
+                history.learn(&step);
+                if let Err(refusal) = view.apply(&step) {
+                    panic!("{step:?} is refused: {refusal}\nin {planned:#?}\nof {view:#?}");
+                }
+                check_tree(view);
+            }
+        }
+        plans.push(planned);
+    }
+    panic!("no rest: {:#?}\n{view:#?}", plans.last());
+}
+
+#[test]
+fn s4_perturbed_trees_converge_and_keep_everything() {
+    let strategy = (ops(12), ops(8), ops(8), any::<u64>());
+    check(40, strategy, |(base, here, there, seed)| {
+        let base = Model::default().perform(&base);
+        let mut view = view_of(&base.by(1).perform(&here), &base.by(2).perform(&there), &base);
+        let treasures = treasures(&view);
+        run_shuffled(&mut view, &policy(1), &mut Dice(seed));
+        check_at_rest(&view, &policy(1));
+        check_kept(&view, &treasures);
+    });
+}
+
+/// What else can be odd about an entry.
+#[derive(Clone, Copy, Debug)]
+struct Oddity {
+    what: u8,
+    which: u8,
+}
+
+fn oddities() -> impl Strategy<Value = Vec<Oddity>> {
+    let one = (0..6_u8, any::<u8>()).prop_map(|(what, which)| Oddity { what, which });
+    prop::collection::vec(one, 0..4)
+}
+
+fn make_odd(view: &mut MemoryView, oddity: Oddity) {
+    let entries: Vec<_> = view.entries().into_iter().collect();
+    let Some(entry) = entries.get(usize::from(oddity.which) % entries.len().max(1)) else { return };
+    match oddity.what {
+        // The base was never materialised.
+        0 => {
+            if let Some(node) = view.remove_synced(entry) {
+                view.insert_synced(SyncedNode { held: false, ..node });
+            }
+        }
+        // The base is gone here.
+        1 => drop(view.remove_synced(entry)),
+        // The server has forgotten an entry that nothing lies in.
+        2 => {
+            if view.remote_children(entry).is_empty() {
+                view.server().remove(entry);
+            }
+        }
+        // A parked leftover.
+        3 => {
+            if let Some(node) = view.remove_local(entry) {
+                view.insert_local(LocalNode { position: parked_position(entry), ..node });
+            }
+        }
+        // Another kind under the same id.
+        4 => {
+            let childless = view.local_children(entry).is_empty();
+            if let Some(node) = view.remove_local(entry) {
+                let kind = match node.kind {
+                    Kind::Directory if childless => Kind::File,
+                    Kind::File | Kind::Symlink => Kind::Directory,
+                    kind @ Kind::Directory => kind,
+                };
+                let tag = if kind == Kind::Directory { 0 } else { 900 + u16::from(oddity.which) };
+                view.insert_local(LocalNode { kind, content: Some(content(tag)), ..node });
+            }
+        }
+        // Not hashed yet.
+        _ => {
+            if let Some(node) = view.remove_local(entry) {
+                view.insert_local(LocalNode { content: None, ..node });
+            }
+        }
+    }
+}
+
+/// Hashes what was not hashed.
+fn hash_all(view: &mut MemoryView) {
+    let unhashed: Vec<_> = view.local_nodes().filter(|n| n.content.is_none()).cloned().collect();
+    for (number, node) in unhashed.into_iter().enumerate() {
+        let tag =
+            if node.kind == Kind::Directory { 0 } else { 800 + u16::try_from(number).unwrap() };
+        view.insert_local(LocalNode { content: Some(content(tag)), ..node });
+    }
+}
+
+#[test]
+fn s4_arbitrary_triples_converge_and_keep_everything() {
+    let strategy = (ops(10), ops(10), ops(10), ops(10), oddities(), any::<u64>());
+    check(20, strategy, |(base, here, there, before, odd, seed)| {
+        let base = Model::default().perform(&base);
+        let (here, there) = (base.by(1).perform(&here), base.by(2).perform(&there));
+        let mut view = view_of(&here, &there, &base.by(2).perform(&before));
+        for oddity in odd {
+            make_odd(&mut view, oddity);
+        }
+        let mut dice = Dice(seed);
+        let first = treasures(&view);
+        run_shuffled(&mut view, &policy(1), &mut dice);
+        let unhashed: Vec<_> =
+            view.local_nodes().filter(|n| n.content.is_none()).cloned().collect();
+        hash_all(&mut view);
+        let second = treasures(&view);
+        run_shuffled(&mut view, &policy(1), &mut dice);
+        check_at_rest(&view, &policy(1));
+        let kept = if unhashed.is_empty() { first } else { second };
+        check_kept(&view, &kept);
+    });
+}
+
+#[test]
+fn s4_failed_steps_and_changes_in_between_only_delay() {
+    let strategy = (ops(10), ops(8), ops(8), prop::collection::vec(op(), 6), any::<u64>());
+    check(20, strategy, |(base, here, there, late, seed)| {
+        let base = Model::default().perform(&base);
+        let mut view = view_of(&base.by(1).perform(&here), &base.by(2).perform(&there), &base);
+        let mut server = view.server().clone();
+        let mut kept = treasures(&view);
+        let mut dice = Dice(seed);
+        let mut late = late.into_iter();
+        let mut history = History::of(&view);
+        for _ in 0..8 {
+            let planned = plan_all(&view, &policy(1));
+            for batch in &planned.batches {
+                for step in dice.shuffled(batch) {
+                    if dice.below(4) == 0 {
+                        continue;
+                    }
+                    history.check(&view, &step);
+                    if carry_out(&mut view, Some(&mut server), &step).is_ok() {
+                        history.learn(&step);
+                    }
+                    check_tree(&view);
+                }
+                if dice.below(2) == 0
+                    && let Some(op) = late.next()
+                {
+                    someone_else(&mut server, op, &mut kept);
+                    view.pull(&server);
+                    history = merged_history(history, &view);
+                }
+            }
+        }
+        run_shuffled(&mut view, &policy(1), &mut dice);
+        check_at_rest(&view, &policy(1));
+        check_kept(&view, &kept);
+    });
+}
+
+fn merged_history(mut history: History, view: &MemoryView) -> History {
+    history.extend(&History::of(view));
+    history
+}
+
+/// Another device changes something at the server; what it supersedes or deletes it has seen.
+fn someone_else(server: &mut MemoryServer, op: Op, kept: &mut BTreeSet<ContentTag>) {
+    let live = server.nodes().filter(|node| !node.deleted);
+    let items = live.map(|n| {
+        (n.entry, Item { kind: n.kind, position: n.position.clone(), content: n.content })
+    });
+    let old = Model { items: items.collect(), author: 3, made: 0, written: 0 };
+    let made = u8::try_from(server.revision() % 90).unwrap();
+    let turn = Model { made, written: 500 + u16::from(made) * 4, ..old.clone() };
+    let mut new = Model { made: 0, ..turn };
+    new.author = 4;
+    let new = new.perform(&[op]);
+    let revision = server.revision() + 1;
+    for (entry, item) in &old.items {
+        let Some(now) = new.items.get(entry) else {
+            kept.remove(&item.content.tag);
+            let node = server.node(entry).unwrap().clone();
+            server.insert(RemoteNode { deleted: true, place_revision: revision, ..node });
+            continue;
+        };
+        if now.content.tag != item.content.tag {
+            kept.remove(&item.content.tag);
+        }
+        if now != item {
+            server.insert(remote_node(*entry, now, (revision, revision)));
+        }
+    }
+    for (entry, item) in &new.items {
+        if !old.items.contains_key(entry) && server.node(entry).is_none() {
+            server.insert(remote_node(*entry, item, (revision, revision)));
+        }
+    }
+    // What two entries hold is not lost with one of them, but neither is it asked for any more.
+    let live = remote_tags(server.nodes());
+    for (entry, item) in &new.items {
+        let fresh = old.items.get(entry).is_none_or(|old| old.content.tag != item.content.tag);
+        if fresh && item.kind != Kind::Directory && live.contains(&item.content.tag) {
+            kept.insert(item.content.tag);
+        }
+    }
+}
+
+/// Two devices with one ancestor go to rest, taking turns; returns what they hold.
+fn sync_both(base: &Model, edits: [&Model; 2], order: [usize; 2]) -> BTreeSet<ContentTag> {
+    let mut views = edits.map(|edit| view_of(edit, base, base));
+    let mut server = MemoryServer::default();
+    for (entry, item) in &base.items {
+        server.insert(remote_node(*entry, item, (1, 1)));
+    }
+    let policies = [policy(1), policy(2)];
+    let mut quiet = 0;
+    for turn in 0..ROUNDS_MAX {
+        let device = order[turn % 2];
+        let view = &mut views[device];
+        view.pull(&server);
+        let mut worked = false;
+        for round in 0.. {
+            assert!(round < ROUNDS_MAX, "one device does not come to rest: {view:#?}");
+            let planned = plan_all(view, &policies[device]);
+            if planned.batches.is_empty() {
+                break;
+            }
+            worked = true;
+            for step in planned.batches.iter().flatten() {
+                if let Err(refusal) = carry_out(view, Some(&mut server), step) {
+                    panic!("{step:?} is refused: {refusal}\nin {planned:#?}\nof {view:#?}");
+                }
+            }
+        }
+        check_at_rest(view, &policies[device]);
+        quiet = if worked { 0 } else { quiet + 1 };
+        if quiet == 2 {
+            assert_eq!(local_paths(&views[0]), local_paths(&views[1]), "both disks are the same");
+            return local_tags(&views[0]);
+        }
+    }
+    panic!("two devices do not come to rest: {views:#?}");
+}
+
+#[test]
+fn who_goes_first_does_not_decide_what_is_kept() {
+    check(20, (ops(12), ops(6), ops(6)), |(base, one, two)| {
+        let base = Model::default().perform(&base);
+        let (one, two) = (base.by(1).perform(&one), base.by(2).perform(&two));
+        let first = sync_both(&base, [&one, &two], [0, 1]);
+        let second = sync_both(&base, [&one, &two], [1, 0]);
+        assert_eq!(first, second);
+    });
+}
+
+#[test]
+fn s14_too_many_deletions_of_either_side_wait() {
+    check(5, (ops(12), ops(8), ops(8), 0..4_u64), |(base, here, there, entries)| {
+        let base = Model::default().perform(&base);
+        let view = view_of(&base.by(1).perform(&here), &base.by(2).perform(&there), &base);
+        let guarded = Policy { guard_entries: entries, ..policy(1) };
+        let open = plan_all(&view, &policy(1));
+        let planned = plan_all(&view, &guarded);
+        let held = view.held_count();
+        let [here, there] = deletions(&open);
+        let too_many = |n: u64| n * 100 > 50 * held && n > entries;
+        assert_eq!(planned.halt.is_some(), too_many(here) || too_many(there));
+        let [left_here, left_there] = deletions(&planned);
+        assert!(!too_many(left_here) && !too_many(left_there));
+        let confirmed =
+            plan(&view, &view.differing(), &Policy { deletions_confirmed: true, ..guarded });
+        assert_eq!(confirmed, open);
+    });
+}
+
+/// How many entries a plan deletes at the server and here.
+fn deletions(plan: &Plan) -> [u64; 2] {
+    use client_core::planner::Change;
+    let mut found = [0, 0];
+    for step in plan.batches.iter().flatten() {
+        match step {
+            Step::Push(group) => {
+                let deletes = |change: &&Change| matches!(change, Change::Delete { .. });
+                found[0] += group.changes.iter().filter(deletes).count() as u64;
+            }
+            Step::Delete { .. } => found[1] += 1,
+            _ => {}
+        }
+    }
+    found
+}
