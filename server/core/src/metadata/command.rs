@@ -1,0 +1,110 @@
+//! Commands: everything that changes the metadata.
+//!
+//! Owns their shapes. A command carries the time at which it was taken, in milliseconds since
+//! 1970, and every random byte that it needs. It must not know what it will do.
+
+use super::commit::PreparedCommit;
+use super::state::Quota;
+use common::ids::{DeviceId, LookupId, UserId};
+
+/// What to do, and when it was asked.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// The server's clock in milliseconds since 1970. It may go back; stamps never do.
+    pub time_ms: u64,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What a command does. `device` is the peer: the key that the connection has proven.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// The administrator leaves an invitation for the first device of a new user.
+    OpenBootstrap {
+        /// Derived from the one-time secret.
+        lookup: LookupId,
+        /// From when on it is void.
+        expires_ms: u64,
+    },
+    /// The first device of a user redeems a bootstrap invitation with its device log's genesis.
+    RedeemBootstrap {
+        /// Who joins.
+        device: DeviceId,
+        /// Derived from the one-time secret.
+        lookup: LookupId,
+        /// The signed first record of a new device log.
+        genesis: Vec<u8>,
+        /// What the new user may occupy.
+        quota: Quota,
+    },
+    /// Appends a record to the log of the device's user.
+    AppendLog {
+        /// Who asks.
+        device: DeviceId,
+        /// The signed record.
+        record: Vec<u8>,
+    },
+    /// Opens an invitation: log record and blob at once.
+    OpenInvitation {
+        /// Who asks.
+        device: DeviceId,
+        /// The signed record; names the invitation's key, lookup id and expiry.
+        record: Vec<u8>,
+        /// What the joiner will need, sealed.
+        blob: Vec<u8>,
+    },
+    /// A new device redeems an invitation; its blob goes at once.
+    RedeemInvitation {
+        /// Who joins.
+        device: DeviceId,
+        /// Derived from the one-time secret.
+        lookup: LookupId,
+        /// The signed record that adds it.
+        record: Vec<u8>,
+    },
+    /// Replaces the keyring of the device's user when the stored version is one less.
+    PutKeyring {
+        /// Who asks.
+        device: DeviceId,
+        /// The new version.
+        version: u64,
+        /// Sealed and signed.
+        sealed: Vec<u8>,
+    },
+    /// Makes a folder; again with the same genesis does nothing.
+    CreateFolder {
+        /// Who asks.
+        device: DeviceId,
+        /// Signed genesis.
+        genesis: Vec<u8>,
+    },
+    /// Leaves a signed checkpoint of a folder; an older one than the newest is dropped.
+    PutCheckpoint {
+        /// Who asks.
+        device: DeviceId,
+        /// Encoded and signed.
+        checkpoint: Vec<u8>,
+    },
+    /// Commits groups to a folder.
+    Commit(PreparedCommit),
+    /// The administrator bounds what a user may occupy.
+    SetQuota {
+        /// Whom.
+        user: UserId,
+        /// By what.
+        quota: Quota,
+    },
+    /// The store was restored from a backup: every folder starts a new epoch, and every invitation
+    /// is void (rule 4).
+    BeginEpoch,
+    /// Garbage collection begins this generation (rule 2): receipts of two before are refused.
+    BeginGeneration {
+        /// Its number; only grows.
+        generation: u64,
+    },
+    /// These devices have a connection now.
+    SeeDevices {
+        /// Which; those that are not known are passed over.
+        devices: Vec<DeviceId>,
+    },
+}

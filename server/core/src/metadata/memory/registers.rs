@@ -1,0 +1,159 @@
+//! Trees and their history in memory.
+//!
+//! Owns the maps' side of those traits. It must not know the rules.
+
+use super::super::state::{ConflictState, ContentVersion, EntryState, ObjectState, PlaceVersion};
+use super::super::store::{RegisterReads, RegisterWrites, StoreError, Stored, TreeReads};
+use super::{Entry, MemoryStore};
+use common::ids::{ChunkId, ConflictId, EntryId, FolderId, NameTag};
+use common::record::{ConflictRecord, Kind};
+use common::revision::Revision;
+use std::ops::Bound::{Excluded, Unbounded};
+
+impl MemoryStore {
+    fn live(&self, folder: &FolderId) -> impl Iterator<Item = (EntryId, EntryState)> {
+        let entries = self.tables.folders.get(folder).into_iter().flat_map(|f| &f.entries);
+        entries
+            .filter_map(|(entry, row)| row.state.map(|state| (*entry, state)))
+            .filter(|(_, state)| !state.deleted)
+    }
+
+    fn entry_row(&self, folder: &FolderId, entry: &EntryId) -> Option<&Entry> {
+        self.tables.folders.get(folder)?.entries.get(entry)
+    }
+
+    fn entry_mut(&mut self, folder: &FolderId, entry: &EntryId) -> Stored<&mut Entry> {
+        Ok(self.folder_mut(folder)?.entries.entry(*entry).or_default())
+    }
+}
+
+impl TreeReads for MemoryStore {
+    fn entry(&self, folder: &FolderId, entry: &EntryId) -> Stored<Option<EntryState>> {
+        Ok(self.entry_row(folder, entry).and_then(|row| row.state))
+    }
+
+    fn named(
+        &self,
+        folder: &FolderId,
+        parent: &EntryId,
+        name_tag: &NameTag,
+    ) -> Stored<Option<EntryId>> {
+        let mut live = self.live(folder);
+        let found = live.find(|(_, at)| at.parent == *parent && at.name_tag == *name_tag);
+        Ok(found.map(|(entry, _)| entry))
+    }
+
+    fn children(&self, folder: &FolderId, parent: &EntryId, limit: usize) -> Stored<Vec<EntryId>> {
+        let inside = self.live(folder).filter(|(_, at)| at.parent == *parent);
+        Ok(inside.take(limit).map(|(entry, _)| entry).collect())
+    }
+
+    fn object(&self, folder: &FolderId, id: &ChunkId) -> Stored<Option<ObjectState>> {
+        Ok(self.tables.folders.get(folder).and_then(|folder| folder.objects.get(id).copied()))
+    }
+
+    fn conflict(&self, folder: &FolderId, id: &ConflictId) -> Stored<Option<ConflictState>> {
+        Ok(self.tables.folders.get(folder).and_then(|folder| folder.conflicts.get(id).cloned()))
+    }
+}
+
+impl RegisterReads for MemoryStore {
+    fn entries(
+        &self,
+        folder: &FolderId,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<(EntryId, Kind)>> {
+        let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
+        let from = after.map_or(Unbounded, Excluded);
+        let all = folder.entries.range((from, Unbounded));
+        let known = all.filter_map(|(entry, row)| row.state.map(|state| (*entry, state.kind)));
+        Ok(known.take(limit).collect())
+    }
+
+    fn places(
+        &self,
+        folder: &FolderId,
+        entry: &EntryId,
+        at: Revision,
+        limit: usize,
+    ) -> Stored<Vec<PlaceVersion>> {
+        let row = self.entry_row(folder, entry).map_or(&[][..], |row| &row.places);
+        let asked = row.iter().rev().filter(|version| version.revision <= at);
+        Ok(asked.take(limit).cloned().collect())
+    }
+
+    fn contents(
+        &self,
+        folder: &FolderId,
+        entry: &EntryId,
+        at: Revision,
+        limit: usize,
+    ) -> Stored<Vec<ContentVersion>> {
+        let row = self.entry_row(folder, entry).map_or(&[][..], |row| &row.contents);
+        let asked = row.iter().rev().filter(|version| version.revision <= at);
+        Ok(asked.take(limit).cloned().collect())
+    }
+
+    fn conflicts_open(
+        &self,
+        folder: &FolderId,
+        at: Revision,
+        after: Option<&ConflictId>,
+        limit: usize,
+    ) -> Stored<Vec<ConflictRecord>> {
+        let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
+        let from = after.map_or(Unbounded, Excluded);
+        let open = folder.conflicts.range((from, Unbounded)).filter(|(_, state)| {
+            state.record.opened <= at && state.closed.is_none_or(|(closed, _)| closed > at)
+        });
+        Ok(open.take(limit).map(|(_, state)| state.record.clone()).collect())
+    }
+}
+
+impl RegisterWrites for MemoryStore {
+    fn put_entry(&mut self, folder: &FolderId, entry: &EntryId, state: &EntryState) -> Stored<()> {
+        self.entry_mut(folder, entry)?.state = Some(*state);
+        Ok(())
+    }
+
+    fn append_place(
+        &mut self,
+        folder: &FolderId,
+        entry: &EntryId,
+        version: &PlaceVersion,
+    ) -> Stored<()> {
+        let places = &mut self.entry_mut(folder, entry)?.places;
+        if places.last().is_some_and(|last| last.revision >= version.revision) {
+            return Err(StoreError::Corrupt { what: "order of places" });
+        }
+        places.push(version.clone());
+        Ok(())
+    }
+
+    fn append_content(
+        &mut self,
+        folder: &FolderId,
+        entry: &EntryId,
+        version: &ContentVersion,
+    ) -> Stored<()> {
+        let contents = &mut self.entry_mut(folder, entry)?.contents;
+        let next = (version.revision, version.change);
+        if contents.last().is_some_and(|last| (last.revision, last.change) >= next) {
+            return Err(StoreError::Corrupt { what: "order of contents" });
+        }
+        contents.push(version.clone());
+        Ok(())
+    }
+
+    fn put_object(&mut self, folder: &FolderId, id: &ChunkId, object: &ObjectState) -> Stored<()> {
+        self.folder_mut(folder)?.objects.insert(*id, *object);
+        Ok(())
+    }
+
+    fn put_conflict(&mut self, folder: &FolderId, conflict: &ConflictState) -> Stored<()> {
+        let id = conflict.record.conflict;
+        self.folder_mut(folder)?.conflicts.insert(id, conflict.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! The metadata service as a deterministic state machine.
+//!
+//! [`apply`] carries out one [`Command`] on a [`MetaStore`] and says what came of it; [`query`]
+//! answers questions from a [`MetaReads`]. Neither knows who stores the state, how it is made
+//! durable, or who asked over which connection: the caller names the peer inside the command and
+//! makes the store's transaction durable before it tells anyone of the outcome.
+//!
+//! Rules kept here (DESIGN sections 5 and 10, INVARIANTS M1, M3, M4, M5, M9): a stale base is
+//! refused and never overwritten; one request id has one effect; the tree of a folder stays a tree
+//! after every group; no accepted version names an object without proof that it is stored.
+
+mod apply;
+mod command;
+mod commit;
+pub mod memory;
+mod outcome;
+pub mod query;
+mod state;
+mod store;
+
+pub use apply::apply;
+pub use command::{Action, Command};
+pub use commit::{PreparedCommit, PreparedGroup, PreparedPage, Receipt};
+pub use outcome::{Answer, Event, GroupOutcome, Outcome, Refused, Rejection};
+pub use state::{
+    ConflictState, ContentVersion, DeviceState, EntryState, EpochStart, FolderState,
+    InvitationState, JournalMark, JournalRow, KeptOutcome, ObjectState, PlaceVersion, Quota,
+    RequestWindow, Usage, UserState, VersionRow,
+};
+pub use store::{
+    FolderReads, FolderWrites, JournalReads, JournalWrites, MetaReads, MetaStore, RegisterReads,
+    RegisterWrites, RequestReads, RequestWrites, Savepoints, StoreError, Stored, TreeReads,
+    UserReads, UserWrites,
+};

@@ -1,0 +1,237 @@
+//! The database: its connections and transactions.
+//!
+//! Owns opening, settings, the pool of readers, checkpoints of the write-ahead log and copies. With
+//! `synchronous=FULL` a transaction is durable when its commit returns. It must not know the rules,
+//! and it does not decide what happens after a failure: [`super::MetaHandle`] does.
+
+use super::schema::migrate;
+use super::sqlite::{SqliteStore, failed};
+use rusqlite::{Connection, OpenFlags};
+use server_core::metadata::{MetaReads, MetaStore, StoreError, Stored};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Idle connections that are kept for readers.
+const READERS_KEPT: usize = 8;
+/// Time to wait for another connection's lock.
+const BUSY: Duration = Duration::from_secs(10);
+/// Growth of the write-ahead log after which it is written back: SQLite's own default.
+const LOG_BYTES_SOFT: u64 = 4 * 1024 * 1024;
+
+/// A database that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be opened or read as a database.
+    #[error("cannot open the metadata in {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Written by a newer version of this program.
+    #[error("the metadata has schema version {found}, this program knows up to {known}")]
+    Version {
+        /// What the file says.
+        found: i64,
+        /// What this build knows.
+        known: usize,
+    },
+    /// A statement failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The metadata database. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub struct MetaDb {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// `None` for a database in memory, which has one connection for everything.
+    path: Option<PathBuf>,
+    writer: Mutex<Writing>,
+    readers: Mutex<Vec<SqliteStore>>,
+}
+
+struct Writing {
+    store: SqliteStore,
+    /// Size of the write-ahead log at which it is written back next.
+    log_bytes_next: u64,
+}
+
+impl MetaDb {
+    /// Opens the database in this file, makes it if there is none, and migrates it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let opened = Connection::open(path);
+        let connection =
+            opened.map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        Self::with(connection, Some(path.to_owned()))
+    }
+
+    /// A new database in memory: gone with its last clone, and otherwise the same.
+    ///
+    /// # Errors
+    /// [`OpenError`] when SQLite finds no memory.
+    pub fn open_in_memory() -> Result<Self, OpenError> {
+        let connection = Connection::open_in_memory().map_err(failed)?;
+        Self::with(connection, None)
+    }
+
+    fn with(mut connection: Connection, path: Option<PathBuf>) -> Result<Self, OpenError> {
+        if let Some(path) = &path {
+            prepare_file(&connection)
+                .map_err(|source| OpenError::File { path: path.clone(), source })?;
+        }
+        migrate(&mut connection)?;
+        let writer =
+            Writing { store: SqliteStore::new(connection), log_bytes_next: LOG_BYTES_SOFT };
+        let inner = Inner { path, writer: Mutex::new(writer), readers: Mutex::new(Vec::new()) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Reads one snapshot, on the calling thread: nothing in it changes while `read` runs. Blocks
+    /// while it reads from disk; in memory it also waits for the writer.
+    ///
+    /// # Errors
+    /// What `read` says, or the store.
+    pub fn read<T>(&self, read: impl FnOnce(&dyn MetaReads) -> Stored<T>) -> Stored<T> {
+        if self.inner.path.is_none() {
+            return read(&self.writing()?.store);
+        }
+        let reader = self.reader()?;
+        reader.begin()?;
+        let result = read(&reader);
+        reader.roll_back_all()?;
+        let mut idle = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < READERS_KEPT {
+            idle.push(reader);
+        }
+        result
+    }
+
+    fn reader(&self) -> Stored<SqliteStore> {
+        let idle = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match (idle, &self.inner.path) {
+            (Some(reader), _) => Ok(reader),
+            (None, Some(path)) => Ok(SqliteStore::new(open_reader(path).map_err(failed)?)),
+            (None, None) => Err(StoreError::Corrupt { what: "reader of a database in memory" }),
+        }
+    }
+
+    /// Runs `write` in one transaction and commits it: durable when this returns. After an error
+    /// nothing of it stands.
+    ///
+    /// # Errors
+    /// What `write` says, or the store; after any but [`StoreError::DiskFull`] the database must
+    /// not be written any more.
+    pub(super) fn transact<T>(
+        &self,
+        write: impl FnOnce(&mut dyn MetaStore) -> Stored<T>,
+    ) -> Stored<T> {
+        let mut writing = self.writing()?;
+        writing.store.begin()?;
+        let written = write(&mut writing.store);
+        match written.and_then(|value| writing.store.commit().map(|()| value)) {
+            Ok(value) => {
+                self.write_back(&mut writing)?;
+                Ok(value)
+            }
+            Err(error) => {
+                writing.store.roll_back_all()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the log back once it has grown. SQLite would do so by itself, but would not tell of a
+    /// failed sync of the database, after which nothing may be written (M8).
+    fn write_back(&self, writing: &mut Writing) -> Stored<()> {
+        let Some(path) = &self.inner.path else { return Ok(()) };
+        let mut log = path.clone().into_os_string();
+        log.push("-wal");
+        let length = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
+        if length < writing.log_bytes_next {
+            return Ok(());
+        }
+        let busy: bool = writing
+            .store
+            .connection()
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(failed)?;
+        // A reader that still needs the log keeps it: the next attempt waits for as much again.
+        writing.log_bytes_next = if busy { length + LOG_BYTES_SOFT } else { LOG_BYTES_SOFT };
+        Ok(())
+    }
+
+    /// Copies the database as it is now into a new file, durably. Writers go on meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the file exists, or cannot be written.
+    pub fn backup(&self, to: &Path) -> Stored<()> {
+        let io = |error: std::io::Error| StoreError::Failed(Box::new(error));
+        let target = to.to_str().ok_or_else(|| {
+            io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is not UTF-8"))
+        })?;
+        if let Some(path) = &self.inner.path {
+            // A connection of its own: readers may not write, and the writer is not kept waiting.
+            let connection = open_beside(path).map_err(failed)?;
+            connection.execute("VACUUM INTO ?1", [target]).map_err(failed)?;
+        } else {
+            let writing = self.writing()?;
+            writing.store.connection().execute("VACUUM INTO ?1", [target]).map_err(failed)?;
+        }
+        std::fs::File::open(to).and_then(|file| file.sync_all()).map_err(io)?;
+        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or_else(|| Path::new("."));
+        std::fs::File::open(directory).and_then(|file| file.sync_all()).map_err(io)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_pragma(&self, name: &str, value: i64) -> Stored<()> {
+        let writing = self.writing()?;
+        let done =
+            writing.store.connection().pragma_update_and_check(None, name, value, |_| Ok(()));
+        match done {
+            Ok(()) | Err(rusqlite::Error::QueryReturnedNoRows) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// A panic inside a transaction leaves no one to say what state it is in.
+    fn writing(&self) -> Stored<MutexGuard<'_, Writing>> {
+        self.inner
+            .writer
+            .lock()
+            .map_err(|_| StoreError::Corrupt { what: "transaction of a thread that panicked" })
+    }
+}
+
+fn prepare_file(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "OFF")?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    connection.pragma_update(None, "cache_size", -16 * 1024)
+}
+
+fn open_beside(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open_beside(path)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    connection.pragma_update(None, "cache_size", -4 * 1024)?;
+    Ok(connection)
+}

@@ -1,0 +1,28 @@
+//! The schema's versions.
+//!
+//! Owns the numbered migrations and how they are run: each in a transaction of its own, never
+//! changed once released. It must not know what the tables are for.
+
+use super::db::OpenError;
+use super::sqlite::failed;
+use rusqlite::Connection;
+
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+
+/// Brings the schema to the newest version.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let known = MIGRATIONS.len();
+    let done = usize::try_from(found).ok().filter(|done| *done <= known);
+    let Some(done) = done else {
+        return Err(OpenError::Version { found, known });
+    };
+    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(migration).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", version).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}

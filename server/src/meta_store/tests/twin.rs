@@ -1,0 +1,234 @@
+//! Both stores hold the same rows after the same commands.
+//!
+//! Owns a script that touches every table, random groups, and a reading of everything there is.
+
+use super::model::{Model, step};
+use super::world::{
+    World, code, conflict, content_at, create, delete, directory, edit, entry, file, genesis,
+    member, place, receipt,
+};
+use crate::meta_store::schema::migrate;
+use crate::meta_store::sqlite::SqliteStore;
+use common::ids::{ChunkId, EntryId, LookupId, UserId};
+use common::record::{Change, Kind, Resolution, Root};
+use common::trust::{Checkpoint, JoinKind, revoke_record};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use server_core::metadata::memory::MemoryStore;
+use server_core::metadata::{
+    Action, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, Quota, query,
+};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+fn sqlite() -> SqliteStore {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrate(&mut connection).unwrap();
+    SqliteStore::new(connection)
+}
+
+fn user_dump(reads: &dyn MetaReads, user: &UserId, lookups: &[LookupId]) -> String {
+    let mut text = String::new();
+    let mut line = |value: &dyn std::fmt::Debug| writeln!(text, "{value:?}").unwrap();
+    line(&reads.user(user).unwrap());
+    line(&reads.devices(user).unwrap());
+    line(&reads.log_records(user, 0, usize::MAX).unwrap());
+    line(&reads.log_records(user, 1, 1).unwrap());
+    line(&reads.keyring(user).unwrap());
+    line(&reads.invitations(Some(user)).unwrap());
+    line(&reads.invitations(None).unwrap());
+    line(&reads.invitations_expired(u64::MAX, 10).unwrap());
+    line(&reads.generation().unwrap());
+    line(&reads.all_folders().unwrap());
+    for lookup in lookups {
+        line(&reads.invitation(lookup).unwrap());
+    }
+    let folders = reads.folders(user, None, 10).unwrap();
+    if let Some((first, _)) = folders.first() {
+        line(&reads.folders(user, Some(first), 10).unwrap());
+    }
+    line(&folders);
+    for (device, _) in reads.devices(user).unwrap() {
+        line(&reads.device(&device).unwrap());
+        for (folder, _) in &folders {
+            for (incarnation, _) in reads.windows(folder, &device).unwrap() {
+                line(&(incarnation, reads.window(folder, &device, incarnation).unwrap()));
+                for counter in 0..80 {
+                    let request = common::ids::RequestId { incarnation, counter };
+                    line(&reads.outcome(folder, &device, &request).unwrap());
+                }
+            }
+        }
+    }
+    text
+}
+
+fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
+    let mut text = String::new();
+    let mut line = |value: &dyn std::fmt::Debug| writeln!(text, "{value:?}").unwrap();
+    for (folder, state) in reads.folders(user, None, 10).unwrap() {
+        line(&reads.lineage(&folder).unwrap());
+        line(&reads.checkpoint(&folder).unwrap());
+        for bytes_soft in [1, 900, usize::MAX] {
+            line(&reads.journal(&folder, 1, 5, bytes_soft).unwrap());
+        }
+        for at in 0..=state.revision + 1 {
+            line(&reads.mark(&folder, at).unwrap());
+            line(&query::snapshot_page(reads, &folder, at, None, 1_000).unwrap());
+            line(&query::register_digest(reads, &folder, at).unwrap());
+            line(&reads.conflicts_open(&folder, at, None, 10).unwrap());
+            line(&reads.conflicts_open(&folder, at, Some(&conflict(1)), 10).unwrap());
+        }
+        line(&reads.conflict(&folder, &conflict(1)).unwrap());
+        line(&reads.entries(&folder, Some(&entry(2)), 3).unwrap());
+        for (id, _) in reads.entries(&folder, None, 1_000).unwrap() {
+            let state = reads.entry(&folder, &id).unwrap();
+            line(&state);
+            line(&query::versions(reads, &folder, &id, u64::MAX, 3).unwrap());
+            line(&reads.places(&folder, &id, u64::MAX, 100).unwrap());
+            line(&reads.contents(&folder, &id, u64::MAX, 100).unwrap());
+            let named = state.map(|state| reads.named(&folder, &state.parent, &state.name_tag));
+            line(&named.transpose().unwrap());
+            let mut children = reads.children(&folder, &id, 100).unwrap();
+            children.sort_unstable();
+            line(&children);
+        }
+        for number in 0..5_u8 {
+            line(&reads.object(&folder, &ChunkId::of(&[number])).unwrap());
+        }
+    }
+    text
+}
+
+fn dump<S: MetaStore>(world: &World<S>, lookups: &[LookupId]) -> String {
+    user_dump(&world.store, &world.user, lookups) + &folder_dump(&world.store, &world.user)
+}
+
+/// Commands that touch every table; gives all outcomes.
+fn script<S: MetaStore>(store: S) -> (World<S>, Vec<GroupOutcome>) {
+    let mut world = World::pair(store);
+    let mut outcomes = Vec::new();
+    let one = world.device(0);
+    world.done(Action::PutKeyring { device: one, version: 1, sealed: vec![1, 2, 3] });
+    let quota = Quota { bytes_max: 1_000, ..Quota::UNLIMITED };
+    let user = world.user;
+    world.done(Action::SetQuota { user, quota });
+    let record = world.invitation(7);
+    world.done(Action::OpenInvitation { device: one, record, blob: vec![7] });
+    let lookup = code(JoinKind::Bootstrap, 9).lookup();
+    let expires_ms = world.now_ms + 1_000;
+    world.done(Action::OpenBootstrap { lookup, expires_ms });
+    let base = world.accept(0, vec![directory(2, "d"), create(3, Kind::File, entry(2), "f")]);
+    for (number, length) in [(1_u8, 600), (2, 600), (3, 300)] {
+        let id = ChunkId::of(&[number]);
+        let change = Change::Create {
+            entry: entry(10 + number),
+            kind: Kind::File,
+            place: place(EntryId::ROOT, &number.to_string()),
+            content: content_at(number, Root { id, level: 0 }),
+        };
+        let group = world.group(1, vec![change]);
+        let signed = world.sign(1, &group);
+        outcomes.extend(world.send(1, vec![signed], &[], BTreeMap::from([(id, receipt(length))])));
+    }
+    outcomes.push(world.commit(1, vec![edit(3, base, 31), edit(3, base, 32)]));
+    let open = Change::OpenConflict {
+        conflict: conflict(1),
+        entry: entry(3),
+        base: Some(base),
+        theirs: world.state(3).content_revision,
+        copy: entry(20),
+    };
+    outcomes.push(world.commit(1, vec![file(20, "copy"), open]));
+    let resolve =
+        Change::ResolveConflict { conflict: conflict(1), resolution: Resolution::KeepBoth };
+    outcomes.push(world.commit(0, vec![resolve]));
+    outcomes.push(world.commit(0, vec![delete(2, base, base)]));
+    let cursor = world.store.folder(&world.folder).unwrap().unwrap().cursor();
+    let digest = world.digest().1;
+    let checkpoint = Checkpoint { folder: world.folder, cursor, digest, device: one };
+    let checkpoint = checkpoint.sign(&world.members[0].keys.signing);
+    world.done(Action::PutCheckpoint { device: one, checkpoint });
+    world.done(Action::SeeDevices { devices: vec![one] });
+    world.done(Action::BeginGeneration { generation: 3 });
+    let signer = &world.members[0].keys.signing;
+    let record = revoke_record(&world.log(), signer, &world.device(1), None, 1).unwrap();
+    world.done(Action::AppendLog { device: one, record });
+    let (_, genesis) = world.folder_genesis(0, 2);
+    world.done(Action::CreateFolder { device: one, genesis });
+    (world, outcomes)
+}
+
+#[test]
+fn m5_both_stores_hold_the_same_after_every_kind_of_command() {
+    let lookups = [code(JoinKind::Device, 7).lookup(), code(JoinKind::Bootstrap, 9).lookup()];
+    let (mut memory, one) = script(MemoryStore::new());
+    let (mut sqlite, two) = script(sqlite());
+    assert_eq!(one, two);
+    assert!(one.iter().any(|outcome| outcome.rejection().is_some()));
+    assert_eq!(dump(&memory, &lookups), dump(&sqlite, &lookups));
+    memory.done(Action::BeginEpoch);
+    sqlite.done(Action::BeginEpoch);
+    assert_eq!(dump(&memory, &lookups), dump(&sqlite, &lookups));
+}
+
+#[test]
+fn a_savepoint_undoes_what_was_written_since() {
+    fn check<S: MetaStore>(store: S) {
+        let mut world = World::new(store);
+        let before = dump(&world, &[]);
+        let invitation = InvitationState { user: None, expires_ms: 5, blob: vec![1] };
+        let lookup = code(JoinKind::Share, 1).lookup();
+        world.store.savepoint().unwrap();
+        world.store.put_invitation(&lookup, &invitation).unwrap();
+        world.store.set_quota(&world.user, &Quota { bytes_max: 1, ..Quota::UNLIMITED }).unwrap();
+        let device = member(9).keys.device();
+        let state = DeviceState { user: world.user, position: 4, revoked: true, seen_ms: Some(4) };
+        world.store.put_device(&device, &state).unwrap();
+        assert_eq!(world.store.device(&device).unwrap(), Some(state));
+        world.store.rollback().unwrap();
+        assert_eq!(dump(&world, &[]), before);
+        assert_eq!(world.store.invitation(&lookup).unwrap(), None);
+        world.store.savepoint().unwrap();
+        world.store.put_invitation(&lookup, &invitation).unwrap();
+        world.store.release().unwrap();
+        assert_eq!(world.store.invitation(&lookup).unwrap(), Some(invitation));
+    }
+    check(MemoryStore::new());
+    check(sqlite());
+}
+
+#[test]
+fn numbers_at_the_end_of_their_range_are_kept() {
+    let mut world = World::new(sqlite());
+    world.members[0].incarnation = u64::MAX;
+    world.members[0].counter = (1 << 62) - 1;
+    world.accept(0, vec![file(1, "f")]);
+    let mut beyond = world.group(0, vec![file(2, "g")]);
+    beyond.request.counter = u64::MAX;
+    assert!(world.send_one(0, &beyond).rejection().is_some());
+    assert_ne!(genesis(1), genesis(2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn m5_random_groups_have_equal_outcomes_and_digests_on_both_stores(
+        groups in prop::collection::vec(prop::collection::vec(step(), 1..6), 1..20)
+    ) {
+        let mut memory = World::new(MemoryStore::new());
+        let mut sqlite = World::new(sqlite());
+        let mut model = Model::default();
+        for steps in &groups {
+            let changes: Vec<_> = steps.iter().map(|step| model.change(step)).collect();
+            let (revision, _) = memory.digest();
+            if let Some(next) = model.after(steps, revision + 1) {
+                model = next;
+            }
+            prop_assert_eq!(memory.commit(0, changes.clone()), sqlite.commit(0, changes));
+        }
+        prop_assert_eq!(dump(&memory, &[]), dump(&sqlite, &[]));
+        prop_assert_eq!(memory.tree().len(), model.live().len());
+    }
+}
