@@ -1,0 +1,217 @@
+//! The one composition root: a whole server from a data directory and an address.
+//!
+//! Owns what a running server consists of, the order in which it starts and stops, and its two
+//! tasks of its own: the control socket and the keeper of presence. Both `driftless-server serve`
+//! and the device's `up` start it here. It must not know what a request means.
+
+mod addresses;
+mod admin;
+mod data_dir;
+mod error;
+
+pub use admin::{MintError, Minted};
+pub use data_dir::{DataDir, DataDirError, ServerKeys};
+pub use error::ServerError;
+
+use crate::chunk_store::{ChunkStore, SegmentOptions, SegmentStore};
+use crate::control::ControlSocket;
+use crate::listen::Listener;
+use crate::meta_store::{MetaDb, MetaHandle};
+use crate::service::{Service, ServiceParts, SystemClock, Work};
+use admin::Core;
+use common::ids::ClusterId;
+use common::keys::SigningKey;
+use server_core::metadata::Quota;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How often is written down who is connected: devices are seen to the minute across a restart.
+const PRESENCE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The data directory; made if it is not there.
+    pub data: PathBuf,
+    /// Where to listen, over UDP; port 0 takes any.
+    pub listen: SocketAddr,
+    /// `HOST` or `HOST:PORT` that join codes name, in order, at most 8; with none they name what
+    /// is listened on.
+    pub advertise: Vec<String>,
+    /// What each new user may occupy.
+    pub quota: Quota,
+}
+
+impl ServerConfig {
+    /// A server that advertises what it listens on and sets no quota.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Self { data: data.into(), listen, advertise: Vec::new(), quota: Quota::UNLIMITED }
+    }
+}
+
+/// A running server. Dropping it stops it without waiting; [`Server::shutdown`] is the clean way.
+pub struct Server {
+    core: Arc<Core>,
+    meta: MetaHandle,
+    listener: Listener,
+    control: ControlSocket,
+    presence: JoinHandle<()>,
+    /// Let go of last: the lock says that nothing of this server runs any more.
+    data: DataDir,
+}
+
+/// The parts that do their own closing.
+struct Stores {
+    meta: MetaHandle,
+    chunks: Arc<dyn ChunkStore>,
+}
+
+impl Stores {
+    /// Opens both; takes as long as it takes to recover after a crash.
+    async fn open(data: &DataDir) -> Result<Self, ServerError> {
+        let (meta, chunks) = (data.meta(), data.chunks());
+        let opening = tokio::task::spawn_blocking(move || {
+            let chunks = SegmentStore::open(&chunks, SegmentOptions::default())?;
+            let meta = MetaHandle::spawn(MetaDb::open(&meta)?).map_err(ServerError::Thread)?;
+            Ok(Self { meta, chunks: Arc::new(chunks) })
+        });
+        opening.await.map_err(ServerError::Opening)?
+    }
+
+    /// Closes both; what is queued is carried out first.
+    async fn close(&self) {
+        let meta = self.meta.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || meta.close()).await {
+            tracing::error!(%error, "the metadata did not close");
+        }
+        self.chunks.close().await;
+    }
+}
+
+impl Server {
+    /// Starts a server: it serves when this returns. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServerError`] tells what is in the way; nothing runs then.
+    pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        let data = DataDir::open(&config.data)?;
+        let keys = data.keys()?;
+        let stores = Stores::open(&data).await?;
+        match Self::serve(&config, &data, &keys, &stores) {
+            Ok((core, listener, control)) => {
+                let presence = tokio::spawn(keep_presence(core.service.clone()));
+                Ok(Self { core, meta: stores.meta, listener, control, presence, data })
+            }
+            Err(error) => {
+                stores.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn serve(
+        config: &ServerConfig,
+        data: &DataDir,
+        keys: &ServerKeys,
+        stores: &Stores,
+    ) -> Result<(Arc<Core>, Listener, ControlSocket), ServerError> {
+        let service = Service::new(ServiceParts {
+            meta: stores.meta.clone(),
+            chunks: Arc::clone(&stores.chunks),
+            node_key: keys.node.clone(),
+            cluster_key: keys.cluster.clone(),
+            clock: Arc::new(SystemClock),
+            quota: config.quota,
+            work: Work::Pool,
+        });
+        let listener = Listener::start(service.clone(), tls_key(keys), config.listen)?;
+        let local_addr = listener.local_addr().map_err(ServerError::LocalAddress)?;
+        let addresses = addresses::advertised(&config.advertise, local_addr);
+        let chunks = Arc::clone(&stores.chunks);
+        let core = Arc::new(Core::new(service, chunks, local_addr, addresses)?);
+        let control = ControlSocket::bind(data.path(), Arc::clone(&core) as Arc<_>)?;
+        tracing::info!(%local_addr, cluster = %keys.cluster_id(), "serving");
+        Ok((core, listener, control))
+    }
+
+    /// Where it listens; tells the port when 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.core.local_addr
+    }
+
+    /// The addresses that join codes name, 1 to 8 of `HOST:PORT`, in the order to be tried.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.core.addresses
+    }
+
+    /// The cluster that devices pin.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.core.service.cluster()
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
+    /// What answers requests; for whoever lives in the same process.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.core.service
+    }
+
+    /// Makes the join code of a user's first device. It works once, for `life_ms` milliseconds
+    /// from now, at most [`common::limits::INVITATION_LIFE_MS_MAX`].
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub async fn mint_bootstrap(&self, life_ms: u64) -> Result<Minted, MintError> {
+        self.core.mint_bootstrap(life_ms).await
+    }
+
+    /// Stops: no new connections, requests under way end, everything acknowledged is on the disk
+    /// (it was before), and the data directory can be opened again when this returns.
+    pub async fn shutdown(self) {
+        let Self { core, meta, listener, control, presence, data } = self;
+        control.close().await;
+        listener.shutdown().await;
+        presence.abort();
+        if let Err(refusal) = core.service.record_presence().await {
+            tracing::warn!(reason = refusal.message, "who was connected is not written down");
+        }
+        Stores { meta, chunks: Arc::clone(&core.chunks) }.close().await;
+        drop(data);
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("data", &self.data.path())
+            .field("local_addr", &self.core.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One process is the whole cluster, so peers pin the key that join codes name.
+fn tls_key(keys: &ServerKeys) -> &SigningKey {
+    &keys.cluster
+}
+
+/// Writes down who is connected, until it is aborted at shutdown.
+async fn keep_presence(service: Service) {
+    loop {
+        tokio::time::sleep(PRESENCE_INTERVAL).await;
+        if let Err(refusal) = service.record_presence().await {
+            tracing::warn!(reason = refusal.message, "who is connected is not written down");
+        }
+    }
+}

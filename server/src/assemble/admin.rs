@@ -1,0 +1,134 @@
+//! What an administrator may ask of a running server.
+//!
+//! Owns join codes of first devices and the status. It must not know how it was asked.
+
+use crate::chunk_store::{ChunkStore, StoreState};
+use crate::control::{Admin, Failure, Invitation, MetadataStatus, Status, StorageStatus};
+use crate::service::Service;
+use async_trait::async_trait;
+use common::trust::{JoinCode, JoinCodeError, JoinKind};
+use common::wire::meta::Refusal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A new join code.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// The code: a secret.
+    pub code: JoinCode,
+    /// From when on it is void, in milliseconds since 1970.
+    pub expires_ms: u64,
+}
+
+/// A join code that was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The system gave no randomness.
+    #[error("the system gives no random bytes for a join code")]
+    NoEntropy,
+    /// The metadata service refused: too many are open, the life is too long, the disk is full.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+}
+
+/// What the running server and its control socket share.
+pub(super) struct Core {
+    pub(super) service: Service,
+    pub(super) chunks: Arc<dyn ChunkStore>,
+    pub(super) local_addr: SocketAddr,
+    pub(super) addresses: Vec<String>,
+}
+
+impl Core {
+    /// Checks that join codes can be made of the addresses.
+    pub(super) fn new(
+        service: Service,
+        chunks: Arc<dyn ChunkStore>,
+        local_addr: SocketAddr,
+        addresses: Vec<String>,
+    ) -> Result<Self, JoinCodeError> {
+        let core = Self { service, chunks, local_addr, addresses };
+        core.code([0; 32]).check()?;
+        Ok(core)
+    }
+
+    fn code(&self, secret: [u8; 32]) -> JoinCode {
+        JoinCode {
+            kind: JoinKind::Bootstrap,
+            addresses: self.addresses.clone(),
+            cluster: self.service.cluster(),
+            secret,
+        }
+    }
+
+    pub(super) async fn mint_bootstrap(&self, life_ms: u64) -> Result<Minted, MintError> {
+        let mut secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| MintError::NoEntropy)?;
+        let code = self.code(secret);
+        let expires_ms = self.service.now_ms().saturating_add(life_ms);
+        let opened = self.service.open_bootstrap(code.lookup(), expires_ms).await;
+        opened.map_err(MintError::Refused)?;
+        Ok(Minted { code, expires_ms })
+    }
+}
+
+#[async_trait]
+impl Admin for Core {
+    async fn invite(&self, life_ms: u64) -> Result<Invitation, Failure> {
+        let minted = self.mint_bootstrap(life_ms).await.map_err(|error| Failure {
+            kind: "invite".to_owned(),
+            message: error.to_string(),
+            hint: "the server's log says more".to_owned(),
+        })?;
+        Ok(Invitation {
+            code: minted.code.to_string(),
+            folder: None,
+            expires: rfc3339(minted.expires_ms),
+        })
+    }
+
+    async fn status(&self) -> Result<Status, Failure> {
+        let stats = self.chunks.stats().await;
+        let state = match stats.state {
+            StoreState::Open => "open",
+            StoreState::Full => "full",
+            StoreState::Stopped { .. } => "stopped",
+            StoreState::Closed => "closed",
+        };
+        let metadata = if self.service.is_stopped() { "stopped" } else { "serving" };
+        Ok(Status {
+            cluster: self.service.cluster().to_string(),
+            address: self.local_addr.to_string(),
+            metadata: MetadataStatus { state: metadata.to_owned() },
+            storage: StorageStatus {
+                state: state.to_owned(),
+                chunks: stats.chunks,
+                bytes: stats.bytes,
+                free_bytes: stats.free_bytes,
+            },
+        })
+    }
+}
+
+/// A time as people and scripts read it, to the second.
+fn rfc3339(time_ms: u64) -> String {
+    i64::try_from(time_ms / 1000)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        // Beyond the year 9999, which no invitation reaches.
+        .unwrap_or_else(|| format!("{time_ms} ms after 1970"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_700_000_000_999), "2023-11-14T22:13:20Z");
+    }
+}

@@ -1,0 +1,36 @@
+//! `driftless-server invite`: the join code of a user's first device.
+
+use super::life::parse_life_ms;
+use super::{CommandFailure, print_json, print_line};
+use crate::control::{AskError, Reply, Request, ask};
+use std::path::PathBuf;
+
+/// Flags of `invite`.
+#[derive(Debug, clap::Args)]
+pub(super) struct InviteFlags {
+    /// Data directory of the running server
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// How long the code works: 90s, 30m, 24h, 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_life_ms)]
+    expires: u64,
+}
+
+pub(super) fn run(flags: &InviteFlags, json: bool) -> Result<(), CommandFailure> {
+    let request = Request::Invite { life_ms: flags.expires };
+    match ask(&flags.data, &request) {
+        Ok(Reply::Invitation(invitation)) if json => print_json(&invitation),
+        Ok(Reply::Invitation(invitation)) => {
+            print_line(&invitation.code)?;
+            // Not part of the answer, so that the code can be piped.
+            eprintln!("It works once, until {}. On the device:", invitation.expires);
+            eprintln!("  driftless join CODE DIR");
+            Ok(())
+        }
+        Ok(_) => {
+            let error = AskError::NotUnderstood { data: flags.data.clone() };
+            Err(CommandFailure::asking(error, &flags.data))
+        }
+        Err(error) => Err(CommandFailure::asking(error, &flags.data)),
+    }
+}

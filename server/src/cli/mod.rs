@@ -1,0 +1,108 @@
+//! The command line of `driftless-server`: a file a command.
+//!
+//! Owns parsing, what is printed and exit codes (0 done, 1 failed, 2 usage). It must not know how
+//! a server works: `serve` starts the composition root, the other commands ask a running one.
+
+mod completions;
+mod failure;
+mod invite;
+mod life;
+mod serve;
+mod status;
+
+pub use failure::CommandFailure;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Parsed flags.
+#[derive(Debug, Parser)]
+#[command(
+    name = "driftless-server",
+    version,
+    about = "The server of Driftless, a file sync service"
+)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Flags {
+    /// Print JSON: one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server: metadata and storage in one process
+    Serve(serve::ServeFlags),
+    /// Print the join code of a user's first device
+    Invite(invite::InviteFlags),
+    /// Tell how the running server does
+    Status(status::StatusFlags),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsFlags),
+}
+
+/// Runs one command line and says how the process ends.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let flags = match Flags::try_parse_from(&arguments) {
+        Ok(flags) => flags,
+        Err(error) => return usage(&error, arguments.iter().any(|argument| argument == "--json")),
+    };
+    let outcome = match flags.command {
+        Command::Serve(serve) => serve::run(serve, flags.json),
+        Command::Invite(invite) => invite::run(&invite, flags.json),
+        Command::Status(status) => status::run(&status, flags.json),
+        Command::Completions(completions) => completions::run::<Flags>(&completions),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print(flags.json);
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Prints what clap has to say: help and versions are answers, the rest is a usage error.
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    if error.use_stderr() && json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        CommandFailure::new("usage", message, "see `driftless-server --help`").print(true);
+    } else if error.print().is_err() {
+        // Nobody reads the output: the exit code still tells.
+        return ExitCode::from(1);
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// Prints a line to standard output at once.
+fn print_line(line: &str) -> Result<(), CommandFailure> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| {
+        CommandFailure::new("output", &format!("writing to standard output: {error}"), "")
+    })
+}
+
+/// Prints one JSON object as a line.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CommandFailure> {
+    let line = serde_json::to_string(value)
+        .map_err(|error| CommandFailure::new("output", &error.to_string(), ""))?;
+    print_line(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Flags::command().debug_assert();
+    }
+}

@@ -1,0 +1,163 @@
+//! Requests answered by one frame from what is stored: keyring, outcomes, versions, capability,
+//! presence.
+//!
+//! Owns their bounds and wire shapes. It must not change anything.
+
+use super::access::{self, Denied};
+use super::presence::Seen;
+use super::refusal::{bad_id, malformed};
+use super::{CAPABILITY_KEY, Service};
+use common::ids::{DeviceId, EntryId, FolderId, RequestId};
+use common::limits::{CAPABILITY_LIFE_MS, REPLY_BYTES_SOFT, REPLY_ITEMS_MAX};
+use common::record::RegistersMessage;
+use common::trust::Capability;
+use common::wire::meta::{
+    CapabilityReply, CapabilityRequest, DevicePresence, Keyring, Outcome, Outcomes, OutcomesRead,
+    PresenceReply, Refusal, RefusalCode, Reply, Version, VersionsPart, VersionsRead,
+};
+use prost::Message;
+use server_core::metadata::{DeviceState, MetaReads, VersionRow, query};
+
+/// Bytes that a capability permits at most, whatever the quota leaves: more than a device can send
+/// while it lives.
+const CAPABILITY_BYTES_MAX: u64 = 1 << 40;
+
+pub(super) async fn keyring(service: &Service, peer: DeviceId) -> Result<Reply, Refusal> {
+    let read = move |reads: &dyn MetaReads| {
+        let user = access::device(reads, &peer)?.user;
+        Ok(reads.keyring(&user)?)
+    };
+    let (version, sealed) = service.inner.meta.read(read).await?;
+    Ok(Reply::Keyring(Keyring { version, sealed }))
+}
+
+pub(super) async fn outcomes(
+    service: &Service,
+    peer: DeviceId,
+    request: OutcomesRead,
+) -> Result<Reply, Refusal> {
+    if request.counters.len() > REPLY_ITEMS_MAX {
+        return Err(malformed(format!(
+            "at most {REPLY_ITEMS_MAX} outcomes are asked for at a time"
+        )));
+    }
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let read = move |reads: &dyn MetaReads| {
+        access::folder(reads, &peer, &folder)?;
+        let mut outcomes = Vec::with_capacity(request.counters.len());
+        for counter in request.counters {
+            let id = RequestId { incarnation: request.incarnation, counter };
+            let kept = reads.outcome(&folder, &peer, &id)?;
+            outcomes.push(kept.map_or(Outcome { kind: None }, |kept| Outcome::from(&kept.outcome)));
+        }
+        Ok(outcomes)
+    };
+    let outcomes = service.inner.meta.read(read).await?;
+    Ok(Reply::Outcomes(Outcomes { outcomes }))
+}
+
+pub(super) async fn versions(
+    service: &Service,
+    peer: DeviceId,
+    request: VersionsRead,
+) -> Result<Reply, Refusal> {
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let entry = EntryId::from_slice(&request.entry).map_err(bad_id)?;
+    let limit = match request.limit as usize {
+        0 => REPLY_ITEMS_MAX,
+        limit => limit.min(REPLY_ITEMS_MAX),
+    };
+    // SQLite counts in i64.
+    let at = match request.at_or_before {
+        0 => i64::MAX as u64,
+        at => at.min(i64::MAX as u64),
+    };
+    let read = move |reads: &dyn MetaReads| {
+        access::folder(reads, &peer, &folder)?;
+        if reads.entry(&folder, &entry)?.is_none() {
+            let refusal = Refusal::new(RefusalCode::NotFound, "the folder has no such entry");
+            return Err(Denied::Refused(refusal));
+        }
+        Ok(query::versions(reads, &folder, &entry, at, limit)?)
+    };
+    let (rows, more) = service.inner.meta.read(read).await?;
+    Ok(Reply::Versions(versions_part(rows, more)))
+}
+
+/// As many versions as fit a frame, whole revisions only: a reader goes on below the last one.
+fn versions_part(rows: Vec<VersionRow>, more: bool) -> VersionsPart {
+    let mut part = VersionsPart { versions: Vec::with_capacity(rows.len()), more };
+    let mut bytes = 0;
+    for row in rows {
+        let version = version(&row);
+        bytes += version.encoded_len();
+        let newer = part.versions.last().is_some_and(|last| last.revision != version.revision);
+        if bytes > REPLY_BYTES_SOFT && newer {
+            part.more = true;
+            break;
+        }
+        part.versions.push(version);
+    }
+    part
+}
+
+fn version(row: &VersionRow) -> Version {
+    Version {
+        revision: row.revision,
+        time_ms: row.time_ms,
+        device: row.device.to_vec(),
+        place_changed: row.place_changed,
+        content_changed: row.content_changed,
+        deleted: row.deleted,
+        registers: Some(RegistersMessage::from(&row.registers)),
+    }
+}
+
+pub(super) async fn capability(
+    service: &Service,
+    peer: DeviceId,
+    request: CapabilityRequest,
+) -> Result<Reply, Refusal> {
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let read = move |reads: &dyn MetaReads| {
+        let owner = access::folder(reads, &peer, &folder)?.user;
+        Ok(reads.user(&owner)?)
+    };
+    let user = service.inner.meta.read(read).await?;
+    let left = user.map_or(0, |user| user.quota.bytes_max.saturating_sub(user.usage.bytes));
+    let expires_ms = service.now_ms().saturating_add(CAPABILITY_LIFE_MS);
+    let capability = Capability {
+        cluster: service.cluster(),
+        device: peer,
+        folder,
+        read: true,
+        write: true,
+        bytes_max: left.min(CAPABILITY_BYTES_MAX),
+        expires_ms,
+        key_id: CAPABILITY_KEY,
+    };
+    let capability = capability.sign(&service.inner.cluster_key);
+    Ok(Reply::Capability(CapabilityReply { capability, expires_ms }))
+}
+
+pub(super) async fn presence(service: &Service, peer: DeviceId) -> Result<Reply, Refusal> {
+    let read = move |reads: &dyn MetaReads| {
+        let user = access::device(reads, &peer)?.user;
+        Ok(reads.devices(&user)?)
+    };
+    let devices = service.inner.meta.read(read).await?;
+    let devices = devices.into_iter().filter_map(|(device, state)| {
+        presence_of(device, &state, service.inner.presence.seen(&device))
+    });
+    Ok(Reply::Presence(PresenceReply { devices: devices.collect() }))
+}
+
+fn presence_of(
+    device: DeviceId,
+    state: &DeviceState,
+    seen: Option<Seen>,
+) -> Option<DevicePresence> {
+    let last_seen_ms = seen.map(|seen| seen.last_seen_ms).max(state.seen_ms)?;
+    let online = seen.is_some_and(|seen| seen.online) && !state.revoked;
+    Some(DevicePresence { device: device.to_vec(), online, last_seen_ms })
+}
