@@ -1,0 +1,133 @@
+//! A connection that is kept: made when it is first needed, and again when it was lost.
+//!
+//! Owns single-flight connecting and the counts of bytes over all connections that it ever made.
+//! It must not wait between attempts: a caller that is told of a failure decides when to ask again.
+
+use super::dial::{Dialer, Link};
+use super::error::RemoteError;
+use quinn::VarInt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Time for a goodbye to be sent.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Bytes of UDP payload, retransmissions and handshakes included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Sent to the server.
+    pub sent_bytes: u64,
+    /// Received from the server.
+    pub received_bytes: u64,
+}
+
+impl std::ops::Add for Traffic {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            received_bytes: self.received_bytes + other.received_bytes,
+        }
+    }
+}
+
+/// A connection under one protocol.
+pub(super) struct Kept {
+    dialer: Dialer,
+    current: Mutex<Current>,
+    /// Held while connecting; the outcome of the last attempt, if it failed.
+    dialing: tokio::sync::Mutex<Option<RemoteError>>,
+    attempts: AtomicU64,
+}
+
+#[derive(Default)]
+struct Current {
+    link: Option<Link>,
+    /// Of connections before this one.
+    past: Traffic,
+}
+
+impl Kept {
+    pub(super) fn new(dialer: Dialer) -> Self {
+        Self {
+            dialer,
+            current: Mutex::default(),
+            dialing: tokio::sync::Mutex::new(None),
+            attempts: AtomicU64::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        // Nothing panics while it holds this lock.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection, if it is up.
+    pub(super) fn live(&self) -> Option<Link> {
+        self.lock().link.clone().filter(|link| link.connection.close_reason().is_none())
+    }
+
+    /// The connection, made if need be. Callers that ask while an attempt runs share its outcome.
+    pub(super) async fn link(&self) -> Result<Link, RemoteError> {
+        if let Some(link) = self.live() {
+            return Ok(link);
+        }
+        let attempts_before = self.attempts.load(Ordering::Acquire);
+        let mut failed = self.dialing.lock().await;
+        if let Some(link) = self.live() {
+            return Ok(link);
+        }
+        if self.attempts.load(Ordering::Acquire) != attempts_before
+            && let Some(error) = &*failed
+        {
+            return Err(error.clone());
+        }
+        let dialed = self.dialer.dial().await;
+        self.attempts.fetch_add(1, Ordering::AcqRel);
+        match dialed {
+            Ok(link) => {
+                *failed = None;
+                self.replace(Some(link.clone()));
+                Ok(link)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "connecting failed");
+                *failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn replace(&self, link: Option<Link>) -> Option<Link> {
+        let mut current = self.lock();
+        let past = std::mem::replace(&mut current.link, link);
+        if let Some(past) = &past {
+            current.past = current.past + traffic_of(past);
+        }
+        past
+    }
+
+    /// Bytes over all connections so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        let current = self.lock();
+        current.past + current.link.as_ref().map(traffic_of).unwrap_or_default()
+    }
+
+    /// Says goodbye. A later call to [`Kept::link`] connects anew.
+    pub(super) async fn close(&self) {
+        if let Some(link) = self.replace(None) {
+            link.connection.close(VarInt::from_u32(0), b"goodbye");
+            if timeout(GOODBYE, link.endpoint.wait_idle()).await.is_err() {
+                tracing::debug!("a connection did not end in time");
+            }
+        }
+    }
+}
+
+fn traffic_of(link: &Link) -> Traffic {
+    let stats = link.connection.stats();
+    Traffic { sent_bytes: stats.udp_tx.bytes, received_bytes: stats.udp_rx.bytes }
+}
