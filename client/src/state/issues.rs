@@ -1,0 +1,127 @@
+//! Paths that are not synced, and why.
+
+use super::{FolderState, StateError};
+use rusqlite::params;
+
+/// Which phase found an issue; a phase replaces only its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IssueSource {
+    /// Found while looking at the disk.
+    Scan,
+    /// Found while planning.
+    Plan,
+    /// Found while carrying a plan out.
+    Apply,
+    /// Found in what the server sent.
+    Remote,
+}
+
+impl IssueSource {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::Plan => "plan",
+            Self::Apply => "apply",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+/// A path that is not synced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredIssue {
+    /// Relative to the folder, lossy where it is not UTF-8.
+    pub path: String,
+    /// For a person: what is wrong and what helps.
+    pub reason: String,
+}
+
+impl FolderState {
+    /// Stores an issue; a later one of the same source at the same path replaces it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_issue(
+        &self,
+        path: &str,
+        source: IssueSource,
+        reason: &str,
+    ) -> Result<(), StateError> {
+        self.execute(
+            "INSERT OR REPLACE INTO issue (path, source, reason) VALUES (?1, ?2, ?3)",
+            params![path, source.text(), reason],
+        )?;
+        Ok(())
+    }
+
+    /// Removes the issue of one path and source.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn clear_issue(&self, path: &str, source: IssueSource) -> Result<(), StateError> {
+        self.execute(
+            "DELETE FROM issue WHERE path = ?1 AND source = ?2",
+            params![path, source.text()],
+        )?;
+        Ok(())
+    }
+
+    /// Removes a source's issues directly inside a directory (`""` for the root), or everywhere
+    /// with `None`.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn clear_issues(
+        &self,
+        directory: Option<&str>,
+        source: IssueSource,
+    ) -> Result<(), StateError> {
+        let Some(directory) = directory else {
+            self.execute("DELETE FROM issue WHERE source = ?1", [source.text()])?;
+            return Ok(());
+        };
+        let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        self.execute(
+            "DELETE FROM issue WHERE source = ?1 AND substr(path, 1, length(?2)) = ?2
+             AND instr(substr(path, length(?2) + 1), '/') = 0",
+            params![source.text(), prefix],
+        )?;
+        Ok(())
+    }
+
+    /// At most `limit` issues, by path.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn issues(&self, limit: u32) -> Result<Vec<StoredIssue>, StateError> {
+        self.all("SELECT path, reason FROM issue ORDER BY path, source LIMIT ?1", [limit], |row| {
+            Ok(StoredIssue { path: row.get(0)?, reason: row.get(1)? })
+        })
+    }
+
+    /// Remembers that a deleted directory is kept on disk for the ignored files in it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_residue(&self, path: &str) -> Result<(), StateError> {
+        self.execute("INSERT OR IGNORE INTO residue (path) VALUES (?1)", [path])?;
+        Ok(())
+    }
+
+    /// Whether a directory is only kept for the ignored files in it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn is_residue(&self, path: &str) -> Result<bool, StateError> {
+        Ok(self.find("SELECT 1 FROM residue WHERE path = ?1", [path], |_| Ok(()))?.is_some())
+    }
+
+    /// Forgets such a directory: it is gone or wanted again.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remove_residue(&self, path: &str) -> Result<(), StateError> {
+        self.execute("DELETE FROM residue WHERE path = ?1", [path])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,316 @@
+//! What a device remembers of one folder: three trees, the journal's cursor, the outbox, the chunk
+//! index, conflicts and issues, in one SQLite file.
+//!
+//! Owns all SQL of the client. It must not decide anything: it stores observations and answers
+//! look-ups. One connection, used by the folder's engine alone; every write is durable when
+//! [`FolderState::atomically`] returns (WAL, `synchronous=FULL`).
+
+mod chunks;
+mod conflicts;
+mod issues;
+mod journal;
+mod local;
+mod outbox;
+mod remote;
+mod row;
+mod synced;
+mod view;
+
+pub use chunks::ChunkSource;
+pub use issues::{IssueSource, StoredIssue};
+pub use local::LocalRow;
+pub use outbox::{Effect, OutboxRow};
+pub use remote::RemoteRow;
+
+use common::ids::EntryId;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::cell::Cell;
+use std::path::Path;
+
+/// The state database failed or does not hold what it must.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// SQLite failed.
+    #[error("the state database failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A stored value is not what this version writes.
+    #[error("the state database holds a bad {what}")]
+    Corrupt {
+        /// Which value.
+        what: &'static str,
+    },
+    /// Written by a newer version.
+    #[error("the state database has version {found}, this program knows {known}: update Driftless")]
+    Newer {
+        /// Version found.
+        found: u32,
+        /// Newest version known.
+        known: u32,
+    },
+}
+
+impl StateError {
+    /// Whether trying again later may help: the disk was full, or the file was busy.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    rusqlite::ErrorCode::DiskFull
+                        | rusqlite::ErrorCode::DatabaseBusy
+                        | rusqlite::ErrorCode::DatabaseLocked
+                )
+            ),
+            Self::Corrupt { .. } | Self::Newer { .. } => false,
+        }
+    }
+}
+
+const MIGRATIONS: &[&str] = &[include_str!("001_trees.sql")];
+
+/// A folder's state on this device.
+pub struct FolderState {
+    connection: Connection,
+    depth: Cell<u32>,
+}
+
+impl FolderState {
+    /// Opens or makes the database at `path`.
+    ///
+    /// # Errors
+    /// [`StateError`] when SQLite cannot, or when a newer version wrote it.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        Self::prepare(Connection::open(path)?)
+    }
+
+    /// A database in memory, for the simulation: it survives a simulated crash by being kept.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn open_in_memory() -> Result<Self, StateError> {
+        Self::prepare(Connection::open_in_memory()?)
+    }
+
+    fn prepare(connection: Connection) -> Result<Self, StateError> {
+        connection.set_prepared_statement_cache_capacity(128);
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", -8000)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+        if found > known {
+            return Err(StateError::Newer { found, known });
+        }
+        for (number, migration) in (1..=known).zip(MIGRATIONS).skip(found as usize) {
+            connection
+                .execute_batch(&format!("BEGIN;{migration}PRAGMA user_version={number};COMMIT;"))?;
+        }
+        Ok(Self { connection, depth: Cell::new(0) })
+    }
+
+    /// Runs `work` in one transaction: all of it is durable when this returns `Ok`, none of it is
+    /// kept otherwise. Inside another call it joins the outer transaction.
+    ///
+    /// # Errors
+    /// What `work` returned, or what SQLite said on commit.
+    pub fn atomically<T, E: From<StateError>>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.depth.get() > 0 {
+            return work(self);
+        }
+        self.batch("BEGIN IMMEDIATE")?;
+        self.depth.set(1);
+        let result = work(self);
+        self.depth.set(0);
+        match result {
+            Ok(value) => match self.batch("COMMIT") {
+                Ok(()) => Ok(value),
+                Err(error) => {
+                    self.rollback();
+                    Err(error.into())
+                }
+            },
+            Err(error) => {
+                self.rollback();
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops an open transaction, as a crash would. For the simulation.
+    pub fn abandon(&self) {
+        self.depth.set(0);
+        self.rollback();
+    }
+
+    fn rollback(&self) {
+        if !self.connection.is_autocommit() {
+            // A failed rollback leaves the transaction to SQLite, which drops it on close.
+            let rolled_back = self.connection.execute_batch("ROLLBACK");
+            if let Err(error) = rolled_back {
+                tracing::error!(%error, "the state database could not roll back");
+            }
+        }
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), StateError> {
+        Ok(self.connection.prepare_cached(sql)?.execute([]).map(|_| ())?)
+    }
+
+    fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, StateError> {
+        Ok(self.connection.prepare_cached(sql)?.execute(values)?)
+    }
+
+    fn find<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StateError> {
+        Ok(self.connection.prepare_cached(sql)?.query_row(values, read).optional()?)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StateError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(values, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn count(&self, sql: &str) -> Result<u64, StateError> {
+        let count: i64 = self.find(sql, [], |row| row.get(0))?.unwrap_or(0);
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// A stored setting.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.find("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+    }
+
+    /// Stores a setting.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_meta(&self, key: &str, value: &[u8]) -> Result<(), StateError> {
+        self.execute(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
+            params![key, value],
+        )?;
+        Ok(())
+    }
+
+    /// Removes a setting.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn clear_meta(&self, key: &str) -> Result<(), StateError> {
+        self.execute("DELETE FROM meta WHERE key = ?1", [key])?;
+        Ok(())
+    }
+
+    /// A stored number, 0 when there is none.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn number(&self, key: &str) -> Result<u64, StateError> {
+        match self.meta(key)? {
+            None => Ok(0),
+            Some(bytes) => <[u8; 8]>::try_from(bytes.as_slice())
+                .map(u64::from_le_bytes)
+                .map_err(|_| StateError::Corrupt { what: "number" }),
+        }
+    }
+
+    /// Stores a number.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_number(&self, key: &str, value: u64) -> Result<(), StateError> {
+        self.set_meta(key, &value.to_le_bytes())
+    }
+
+    /// Marks an entry for planning.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn mark_dirty(&self, entry: &EntryId) -> Result<(), StateError> {
+        self.execute("INSERT OR IGNORE INTO dirty (entry) VALUES (?1)", [row::blob(entry)])?;
+        Ok(())
+    }
+
+    /// Marks every entry of every tree for planning.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn mark_all_dirty(&self) -> Result<(), StateError> {
+        for table in ["local", "remote", "synced"] {
+            self.execute(
+                &format!("INSERT OR IGNORE INTO dirty (entry) SELECT entry FROM {table}"),
+                [],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Marks every entry that is not the same in all three trees.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn mark_all_dirty_that_differ(&self) -> Result<(), StateError> {
+        self.execute(
+            "INSERT OR IGNORE INTO dirty (entry)
+             SELECT entry FROM (
+                 SELECT entry, parent, name, tag FROM synced WHERE held != 0
+                 EXCEPT SELECT entry, parent, name, tag FROM local)
+             UNION SELECT entry FROM (
+                 SELECT entry, parent, name, tag FROM local
+                 EXCEPT SELECT entry, parent, name, tag FROM synced)
+             UNION SELECT entry FROM (
+                 SELECT entry, parent, name, tag FROM remote WHERE deleted = 0 AND broken IS NULL
+                 EXCEPT SELECT entry, parent, name, tag FROM synced)",
+            [],
+        )?;
+        Ok(())
+    }
+
+    /// Unmarks an entry: its trees agree, or nothing can be done until one of them changes.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn unmark_dirty(&self, entry: &EntryId) -> Result<(), StateError> {
+        self.execute("DELETE FROM dirty WHERE entry = ?1", [row::blob(entry)])?;
+        Ok(())
+    }
+
+    /// At most `limit` entries that are marked for planning, in ascending order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn dirty(&self, limit: usize) -> Result<std::collections::BTreeSet<EntryId>, StateError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let entries =
+            self.all("SELECT entry FROM dirty ORDER BY entry LIMIT ?1", [limit], |row| {
+                row::entry(row, 0)
+            })?;
+        Ok(entries.into_iter().collect())
+    }
+
+    /// How many entries are marked for planning.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn dirty_count(&self) -> Result<u64, StateError> {
+        self.count("SELECT count(*) FROM dirty")
+    }
+}

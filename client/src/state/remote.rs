@@ -1,0 +1,248 @@
+//! The remote tree: what the server's journal says.
+
+use super::{FolderState, StateError, row};
+use client_core::tree::{ContentState, Position, RemoteNode};
+use common::ids::{EntryId, Head};
+use common::record::{Kind, RegisterDigest, Root};
+use common::revision::Revision;
+use rusqlite::{Row, params};
+
+/// A row of the remote tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteRow {
+    /// What the planner sees of it.
+    pub node: RemoteNode,
+    /// Length in bytes.
+    pub size: u64,
+    /// Top of the file's bytes.
+    pub root: Option<Root>,
+    /// Target of a symlink.
+    pub target: Option<Vec<u8>>,
+    /// Hash of the place register as the server has it, for checkpoints.
+    pub place_hash: Head,
+    /// Hash of the content register as the server has it, for checkpoints.
+    pub content_hash: Head,
+    /// Why it cannot be materialised anywhere, if it cannot; then the planner does not see it.
+    pub broken: Option<String>,
+}
+
+const COLUMNS: &str = "entry, parent, name, kind, tag, mode, mtime_ns, size, root, level, target, \
+                       place_revision, content_revision, deleted, place_hash, content_hash, \
+                       broken";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<RemoteRow> {
+    Ok(RemoteRow {
+        node: RemoteNode {
+            entry: row::entry(row, 0)?,
+            position: Position { parent: row::entry(row, 1)?, name: row::name(row, 2)? },
+            kind: row::kind(row, 3)?,
+            content: ContentState {
+                tag: row::tag(row, 4)?,
+                mode: row.get(5)?,
+                mtime_ns: row.get(6)?,
+            },
+            place_revision: row::unsigned(row, 11)?,
+            content_revision: row::unsigned(row, 12)?,
+            deleted: row.get(13)?,
+        },
+        size: row::unsigned(row, 7)?,
+        root: row::root(row, 8)?,
+        target: row.get(10)?,
+        place_hash: row::head(row, 14)?,
+        content_hash: row::head(row, 15)?,
+        broken: row.get(16)?,
+    })
+}
+
+impl FolderState {
+    /// The remote row of an entry, tombstones included.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_row(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {
+        let sql = format!("SELECT {COLUMNS} FROM remote WHERE entry = ?1");
+        self.find(&sql, [row::blob(entry)], read)
+    }
+
+    /// The live remote row at a position. Where a hostile server put two, the one that a fixed
+    /// order finds first.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_row_at(&self, position: &Position) -> Result<Option<RemoteRow>, StateError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM remote WHERE parent = ?1 AND name = ?2 AND deleted = 0
+             AND broken IS NULL ORDER BY entry LIMIT 1"
+        );
+        self.find(&sql, params![row::blob(&position.parent), position.name.as_str()], read)
+    }
+
+    /// The live remote rows in a directory, in ascending order of name.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_rows_in(&self, parent: &EntryId) -> Result<Vec<RemoteRow>, StateError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM remote WHERE parent = ?1 AND deleted = 0 ORDER BY name, entry"
+        );
+        self.all(&sql, [row::blob(parent)], read)
+    }
+
+    /// Tombstones of a name, the latest deletion first.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn deleted_named(&self, name: &common::name::Name) -> Result<Vec<RemoteRow>, StateError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM remote WHERE name = ?1 AND deleted = 1
+             ORDER BY place_revision DESC LIMIT 100"
+        );
+        self.all(&sql, [name.as_str()], read)
+    }
+
+    /// Entries and register hashes of all live remote rows, in ascending order of entry.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_hashes(&self) -> Result<Vec<(EntryId, Head)>, StateError> {
+        self.all(
+            "SELECT entry, place_hash, content_hash FROM remote WHERE deleted = 0 ORDER BY entry",
+            [],
+            |row| {
+                let (place, content) = (row::head(row, 1)?, row::head(row, 2)?);
+                Ok((row::entry(row, 0)?, RegisterDigest::combine(&place, &content)))
+            },
+        )
+    }
+
+    /// Stores a remote row and marks its entry for planning.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_remote(&self, remote: &RemoteRow) -> Result<(), StateError> {
+        self.insert_remote("remote", remote)?;
+        self.mark_dirty(&remote.node.entry)
+    }
+
+    fn insert_remote(&self, table: &str, remote: &RemoteRow) -> Result<(), StateError> {
+        let node = &remote.node;
+        let sql = format!(
+            "INSERT OR REPLACE INTO {table} (entry, parent, name, kind, tag, mode, mtime_ns, size,
+                 root, level, target, place_revision, content_revision, deleted, place_hash, content_hash,
+                 broken)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+        );
+        self.execute(
+            &sql,
+            params![
+                row::blob(&node.entry),
+                row::blob(&node.position.parent),
+                node.position.name.as_str(),
+                node.kind.code(),
+                node.content.tag.as_bytes().as_slice(),
+                node.content.mode,
+                node.content.mtime_ns,
+                row::signed(remote.size),
+                remote.root.as_ref().map(|root| root.id.as_bytes().as_slice()),
+                remote.root.map_or(0, |root| root.level),
+                remote.target,
+                row::signed(node.place_revision),
+                row::signed(node.content_revision),
+                node.deleted,
+                remote.place_hash.as_bytes().as_slice(),
+                remote.content_hash.as_bytes().as_slice(),
+                remote.broken,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Removes a tombstone.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remove_remote(&self, entry: &EntryId) -> Result<(), StateError> {
+        self.execute("DELETE FROM remote WHERE entry = ?1", [row::blob(entry)])?;
+        Ok(())
+    }
+
+    /// Replaces the whole remote tree: rows that were put since [`Self::begin_shadow`] become the
+    /// tree. To be called in the transaction that also moves the cursor.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn swap_shadow(&self) -> Result<(), StateError> {
+        self.mark_all_dirty()?;
+        self.execute("DELETE FROM remote", [])?;
+        self.execute("INSERT INTO remote SELECT * FROM shadow", [])?;
+        self.execute("DELETE FROM shadow", [])?;
+        self.mark_all_dirty()
+    }
+
+    /// Begins to gather a new remote tree beside the present one.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn begin_shadow(&self) -> Result<(), StateError> {
+        self.connection.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS shadow AS SELECT * FROM remote LIMIT 0;
+             CREATE UNIQUE INDEX IF NOT EXISTS temp.shadow_entry ON shadow (entry);
+             DELETE FROM shadow;",
+        )?;
+        Ok(())
+    }
+
+    /// Puts a row into the shadow tree.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_shadow(&self, remote: &RemoteRow) -> Result<(), StateError> {
+        self.insert_remote("shadow", remote)
+    }
+
+    /// The path of a remote entry from the root, `None` when its chain of parents is broken.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_path(
+        &self,
+        entry: &EntryId,
+    ) -> Result<Option<Vec<common::name::Name>>, StateError> {
+        let mut names = Vec::new();
+        let mut at = *entry;
+        while at != EntryId::ROOT {
+            if names.len() > common::limits::DEPTH_MAX {
+                return Ok(None);
+            }
+            let Some(row) = self.remote_row(&at)? else { return Ok(None) };
+            names.push(row.node.position.name);
+            at = row.node.position.parent;
+        }
+        names.reverse();
+        Ok(Some(names))
+    }
+
+    /// How many live remote rows there are, and how many bytes their files hold.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_totals(&self) -> Result<(u64, u64), StateError> {
+        Ok((
+            self.count("SELECT count(*) FROM remote WHERE deleted = 0")?,
+            self.count("SELECT coalesce(sum(size), 0) FROM remote WHERE deleted = 0 AND kind = 2")?,
+        ))
+    }
+
+    /// The newest revision that any register of the entry was set at.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_revision(&self, entry: &EntryId) -> Result<Option<Revision>, StateError> {
+        Ok(self
+            .remote_row(entry)?
+            .map(|row| row.node.place_revision.max(row.node.content_revision)))
+    }
+}
+
+/// The kinds as the queries above spell them out.
+const _: () = assert!(Kind::File.code() == 2);
