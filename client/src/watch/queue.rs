@@ -24,7 +24,9 @@ struct Shared {
 }
 
 impl Hints {
-    pub(super) fn new(hints_max: usize) -> Self {
+    /// No hints yet. For a watch, and for the simulation, which pushes hints itself.
+    #[must_use]
+    pub fn new(hints_max: usize) -> Self {
         let (waiting, came, notify) = (Mutex::default(), Condvar::new(), Notify::new());
         Self { shared: Arc::new(Shared { waiting, hints_max, came, notify }) }
     }

@@ -41,7 +41,9 @@ impl DiskFs {
             Some(file) => take_lease(file.as_fd(), path)?,
             None => None,
         };
-        if !stat_handle(handle.as_fd()).at(path)?.untouched(expected) {
+        let leased = readable.as_ref().map_or(handle.as_fd(), AsFd::as_fd);
+        let is_same = stat_handle(leased).at(path)?.same_inode(expected);
+        if !is_same || !stat_handle(handle.as_fd()).at(path)?.untouched(expected) {
             return Err(FsError::Changed { path: path.clone() });
         }
         if let Some(mode) = mode {

@@ -1,0 +1,166 @@
+//! Files that were replaced or deleted, until it is sure that nobody writes to them any more.
+//!
+//! Owns the second half of rule 5: a program may hold a displaced file open and go on writing. Such
+//! a file stays in `.driftless/displaced` until a read lease proves that no writer is left; if it is
+//! not what it was then, it comes back as a file beside the one that took its place.
+
+use crate::context::FolderContext;
+use crate::fs::{Area, FsError, RelPath};
+use crate::state::{LocalRow, StateError};
+use common::name::Name;
+
+/// A displaced file's path: its name says what it was when it was displaced, and where.
+pub(super) fn path(context: &FolderContext, row: &LocalRow) -> RelPath {
+    let text =
+        format!("{}.{}.{}.{}", row.entry, row.stat.size, row.stat.mtime_ns, context.fresh_name());
+    let name =
+        Name::new(text).unwrap_or_else(|error| unreachable!("digits and dots are a name: {error}"));
+    RelPath::inside(Area::Displaced, name)
+}
+
+fn expected(name: &Name) -> Option<(common::ids::EntryId, u64, i64)> {
+    let mut fields = name.as_str().split('.');
+    let entry = parse_entry(fields.next()?)?;
+    Some((entry, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+fn parse_entry(text: &str) -> Option<common::ids::EntryId> {
+    let number = u128::from_str_radix(text, 16).ok()?;
+    Some(common::ids::EntryId::from_bytes(number.to_be_bytes()))
+}
+
+/// Removes a displaced file if nobody can write to it any more and it is what it was; leaves it
+/// otherwise.
+pub(super) fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
+    let absent = match context.fs.writer_absent(aside) {
+        Ok(absent) => absent,
+        // Where nothing can tell, a writer is assumed until the next start of the machine or a
+        // later review; the file costs space, never a byte.
+        Err(error) if error.is_unsupported() => false,
+        Err(FsError::Denied { .. }) => false,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !absent {
+        return Ok(());
+    }
+    let stat = context.fs.stat(aside)?;
+    let unchanged = aside
+        .name()
+        .and_then(expected)
+        .is_some_and(|(_, size, mtime_ns)| stat.size == size && stat.mtime_ns == mtime_ns);
+    if unchanged { context.fs.remove(aside) } else { Ok(()) }
+}
+
+/// Reviews every displaced file. One that was written to after it was displaced comes back into the
+/// folder: beside where its entry is now, or at the top.
+///
+/// # Errors
+/// [`FsError`] or [`StateError`] in text form would lose the cause: both stay typed.
+pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyError> {
+    let listing = match context.fs.list(&RelPath::area_root(Area::Displaced)) {
+        Ok(listing) => listing,
+        Err(error) if error.is_not_found() => return Ok(0),
+        Err(error) => return Err(error.into()),
+    };
+    let mut left = 0;
+    for listed in listing.entries {
+        let Ok(name) = Name::from_bytes(&listed.name) else { continue };
+        let aside = RelPath::inside(Area::Displaced, name.clone());
+        review(context, &aside)?;
+        let stat = match context.fs.stat(&aside) {
+            Ok(stat) => stat,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let (entry, size, mtime_ns) = match expected(&name) {
+            Some(expected) => expected,
+            None => continue,
+        };
+        let changed = stat.size != size || stat.mtime_ns != mtime_ns;
+        // A changed file comes back at once when its writer is gone, which `review` has proven by
+        // not removing it although nobody holds it.
+        if changed && context.fs.writer_absent(&aside).unwrap_or(false) {
+            let beside = home_of(context, &entry)?;
+            keep_beside(context, &aside, &beside)?;
+        } else {
+            left += 1;
+        }
+    }
+    Ok(left)
+}
+
+fn home_of(context: &FolderContext, entry: &common::ids::EntryId) -> Result<RelPath, StateError> {
+    let names = match context.state.local_path(entry)? {
+        Some(names) => Some(names),
+        None => context.state.remote_path(entry)?,
+    };
+    let path = names.and_then(|names| RelPath::new(names).ok()).filter(|path| !path.is_root());
+    let parent_is_there = path.as_ref().and_then(RelPath::parent).is_some_and(|parent| {
+        context.fs.stat(&parent).is_ok_and(|stat| stat.kind == crate::fs::Kind::Directory)
+    });
+    Ok(match path {
+        Some(path) if parent_is_there => path,
+        other => {
+            let name = other.and_then(|path| path.name().cloned());
+            let name = name.unwrap_or_else(|| context.fresh_name());
+            RelPath::inside(Area::Tree, name)
+        }
+    })
+}
+
+/// Puts a file back where it was taken from, or beside what has taken its place meanwhile.
+pub(super) fn put_back(
+    context: &FolderContext,
+    aside: &RelPath,
+    path: &RelPath,
+) -> Result<(), FsError> {
+    match context.fs.rename_noreplace(aside, path) {
+        Err(FsError::Exists { .. }) => keep_beside(context, aside, path),
+        other => other,
+    }
+}
+
+/// Keeps a file that a user wrote under a free name beside another; the scanner finds it there.
+pub(super) fn keep_beside(
+    context: &FolderContext,
+    from: &RelPath,
+    beside: &RelPath,
+) -> Result<(), FsError> {
+    let parent = beside.parent().unwrap_or_else(RelPath::root);
+    for number in 1..=1_000_u32 {
+        let original = beside.name().map_or("file", Name::as_str);
+        let (stem, extension) = original.rsplit_once('.').unwrap_or((original, ""));
+        let dot = if extension.is_empty() { "" } else { "." };
+        let kept: String = stem.chars().take(40).collect();
+        let text = format!("{kept} (kept {number}){dot}{extension}");
+        let Ok(name) = Name::new(text) else { break };
+        let Ok(path) = parent.join(&name) else { break };
+        match context.fs.rename_noreplace(from, &path) {
+            Err(FsError::Exists { .. }) => {}
+            other => return other,
+        }
+    }
+    // No name was free or valid: it stays where it is, safe, and is reviewed again later.
+    Ok(())
+}
+
+/// Removes staged files that no cut download goes on from. Only when nothing is being staged.
+///
+/// # Errors
+/// [`super::ApplyError`].
+pub fn sweep_staging(context: &FolderContext) -> Result<(), super::ApplyError> {
+    let kept = context.state.partial_names()?;
+    let listing = match context.fs.list(&RelPath::area_root(Area::Staging)) {
+        Ok(listing) => listing,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for listed in listing.entries {
+        let Ok(name) = Name::from_bytes(&listed.name) else { continue };
+        if !kept.contains(&name) {
+            context.fs.remove(&RelPath::inside(Area::Staging, name))?;
+        }
+    }
+    Ok(())
+}

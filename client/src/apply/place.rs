@@ -1,0 +1,425 @@
+//! One step on disk: swap in, move, delete, make a directory, set attributes.
+//!
+//! Owns S6 and rule 5: the target's identity is what the local tree says, before and after; what
+//! turns out to be something else is put back.
+
+use super::displaced;
+use super::run::{ApplyError, Applying, Record, synced_of};
+use crate::fs::{Area, FsError, RelPath, Stat};
+use crate::scan::{Target, holds_only_ignored};
+use crate::state::{LocalRow, RemoteRow, StateError};
+use crate::transfer::Built;
+use client_core::planner::Destination;
+use client_core::tree::{ContentState, PARKED, Position};
+use common::ids::EntryId;
+use common::name::Name;
+use common::record::Kind;
+
+/// A file or symlink to be swapped in.
+pub(super) struct Placing {
+    pub(super) remote: RemoteRow,
+    /// Where.
+    pub(super) at: Position,
+    pub(super) path: RelPath,
+    /// What may be replaced; `None` when the place is free.
+    pub(super) replaces: Option<LocalRow>,
+}
+
+/// How a swap ended.
+pub(super) enum Outcome {
+    /// It is in place.
+    Done,
+    /// The path was not as planned; nothing of the user's was changed.
+    Changed(RelPath),
+}
+
+impl Applying<'_> {
+    /// Looks once more whether a file can be created or replaced as planned.
+    pub(super) fn placing(
+        &mut self,
+        entry: &EntryId,
+        at: Option<&Position>,
+        seen: Option<&ContentState>,
+    ) -> Result<Option<Placing>, StateError> {
+        let Some(remote) = self.remote(entry)? else { return Ok(None) };
+        let replaces = match seen {
+            None => None,
+            Some(seen) => match self.context.state.local_row(entry)? {
+                Some(row) if row.content() == Some(*seen) => Some(row),
+                _ => return Ok(None),
+            },
+        };
+        let at = at.cloned().or_else(|| replaces.as_ref().map(|row| row.position.clone()));
+        let Some(at) = at else { return Ok(None) };
+        let Some(path) = self.path_of(&at)? else { return Ok(None) };
+        Ok(Some(Placing { remote, at, path, replaces }))
+    }
+
+    /// A symlink in staging, like a built file.
+    pub(super) fn stage_symlink(&mut self, placing: &Placing) -> Result<Option<Built>, ApplyError> {
+        let node = &placing.remote.node;
+        let path = RelPath::inside(Area::Staging, self.context.fresh_name());
+        let target = placing.remote.target.as_deref().unwrap_or_default();
+        self.context.fs.make_symlink(&path, target, node.content.mtime_ns)?;
+        let stat = self.context.fs.stat(&path)?;
+        Ok(Some(Built { entry: node.entry, path, stat, chunks: Vec::new() }))
+    }
+
+    /// Swaps a staged file in.
+    pub(super) fn place(&mut self, placing: Placing, built: Built) -> Result<Outcome, ApplyError> {
+        let swapped = match &placing.replaces {
+            None => self.create(&placing, &built),
+            Some(row) => self.exchange(&placing, row, &built),
+        };
+        match swapped {
+            Ok(true) => {}
+            Ok(false) => {
+                self.discard(&built.path)?;
+                return Ok(Outcome::Changed(placing.path));
+            }
+            Err(error) if error.is_stale_view() => {
+                self.discard(&built.path)?;
+                return Ok(Outcome::Changed(placing.path));
+            }
+            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                self.discard(&built.path)?;
+                self.fail(&placing.remote.node.entry, &error.to_string())?;
+                return Ok(Outcome::Changed(placing.path));
+            }
+        }
+        let stat = match self.context.fs.stat(&placing.path) {
+            Ok(stat) if stat.same_content(&built.stat) => stat,
+            // Somebody was faster: what is there now is theirs, and is looked at again.
+            Ok(_) => return Ok(Outcome::Changed(placing.path)),
+            Err(error) if error.is_stale_view() => return Ok(Outcome::Changed(placing.path)),
+            Err(error) => return Err(error.into()),
+        };
+        self.held(placing, stat, built);
+        Ok(Outcome::Done)
+    }
+
+    fn held(&mut self, placing: Placing, stat: Stat, built: Built) {
+        let Placing { remote, at, path, replaces } = placing;
+        let local = LocalRow {
+            entry: remote.node.entry,
+            position: at.clone(),
+            kind: remote.node.kind,
+            stat,
+            tag: Some(remote.node.content.tag),
+            root: remote.root,
+            target: remote.target.clone(),
+            racy: false,
+        };
+        let content = remote.node.content;
+        let synced = match replaces {
+            None => synced_of(&remote, at, content),
+            Some(_) => match self.context.state.synced_node(&local.entry) {
+                // A replacement says nothing of the place.
+                Ok(Some(node)) => client_core::tree::SyncedNode {
+                    content,
+                    content_revision: remote.node.content_revision,
+                    held: true,
+                    ..node
+                },
+                _ => synced_of(&remote, at, content),
+            },
+        };
+        self.touched.push(path);
+        self.records.push(Record::Held { local, synced, chunks: built.chunks });
+    }
+
+    fn create(&self, placing: &Placing, built: &Built) -> Result<bool, FsError> {
+        self.context.fs.rename_noreplace(&built.path, &placing.path)?;
+        Ok(true)
+    }
+
+    /// Exchanges the staged file with the one that the plan saw; `false` when another was there.
+    fn exchange(
+        &mut self,
+        placing: &Placing,
+        row: &LocalRow,
+        built: &Built,
+    ) -> Result<bool, FsError> {
+        let fs = &self.context.fs;
+        if !fs.stat(&placing.path)?.same_content(&row.stat) {
+            return Ok(false);
+        }
+        match fs.exchange(&built.path, &placing.path) {
+            Ok(()) => {}
+            Err(error) if error.is_unsupported() => return self.swap_in_two(placing, row, built),
+            Err(error) => return Err(error),
+        }
+        let displaced = fs.stat(&built.path)?;
+        if displaced.same_content(&row.stat) {
+            self.displace(&built.path, row)?;
+            return Ok(true);
+        }
+        // What was there is not what the plan saw: it goes back, and with it whatever was written
+        // to the path meanwhile is kept beside it.
+        fs.exchange(&built.path, &placing.path)?;
+        if !fs.stat(&built.path)?.same_content(&built.stat) {
+            displaced::keep_beside(self.context, &built.path, &placing.path)?;
+        }
+        Ok(false)
+    }
+
+    /// Where the filesystem cannot exchange: aside, checked, then in. The path is free in between.
+    fn swap_in_two(
+        &mut self,
+        placing: &Placing,
+        row: &LocalRow,
+        built: &Built,
+    ) -> Result<bool, FsError> {
+        let fs = &self.context.fs;
+        let aside = displaced::path(self.context, row);
+        fs.rename_noreplace(&placing.path, &aside)?;
+        if !fs.stat(&aside)?.same_content(&row.stat) {
+            displaced::put_back(self.context, &aside, &placing.path)?;
+            return Ok(false);
+        }
+        fs.rename_noreplace(&built.path, &placing.path)?;
+        displaced::review(self.context, &aside)?;
+        Ok(true)
+    }
+
+    /// Moves a replaced or deleted file to where it waits until no writer holds it.
+    fn displace(&self, from: &RelPath, row: &LocalRow) -> Result<(), FsError> {
+        let aside = displaced::path(self.context, row);
+        self.context.fs.rename_noreplace(from, &aside)?;
+        displaced::review(self.context, &aside)
+    }
+
+    fn discard(&self, staged: &RelPath) -> Result<(), FsError> {
+        match self.context.fs.remove(staged) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves a local entry to where the server has it, or aside.
+    pub(super) fn relocate(
+        &mut self,
+        entry: &EntryId,
+        from: &Position,
+        to: &Destination,
+    ) -> Result<(), ApplyError> {
+        let Some(row) = self.context.state.local_row(entry)? else { return Ok(()) };
+        if row.position != *from {
+            return Ok(());
+        }
+        let Some(old) = self.standing(&row)? else { return Ok(()) };
+        let position = match to {
+            Destination::Position(position) => position.clone(),
+            Destination::Parked => Position { parent: PARKED, name: parked_name(entry) },
+        };
+        let new = match to {
+            Destination::Position(position) => match self.path_of(position)? {
+                Some(path) => path,
+                None => return Ok(()),
+            },
+            Destination::Parked => RelPath::inside(Area::Parked, parked_name(entry)),
+        };
+        let fs = &self.context.fs;
+        let moved = fs.stat(&old).and_then(|found| {
+            if !found.same_inode(&row.stat) {
+                return Ok(None);
+            }
+            fs.rename_noreplace(&old, &new)?;
+            fs.stat(&new).map(|stat| stat.same_inode(&row.stat).then_some(stat))
+        });
+        match moved {
+            Ok(Some(stat)) => self.moved(row, position, stat, [old, new])?,
+            Ok(None) => self.look_again([old, new]),
+            Err(error) if error.is_stale_view() => self.look_again([old, new]),
+            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => self.fail(entry, &error.to_string())?,
+        }
+        Ok(())
+    }
+
+    fn moved(
+        &mut self,
+        row: LocalRow,
+        position: Position,
+        stat: Stat,
+        paths: [RelPath; 2],
+    ) -> Result<(), StateError> {
+        let remote = self.remote(&row.entry)?;
+        let synced = match (self.context.state.synced_node(&row.entry)?, remote) {
+            (Some(mut node), Some(remote)) if remote.node.position == position => {
+                node.position = position.clone();
+                node.place_revision = remote.node.place_revision;
+                Some(node)
+            }
+            _ => None,
+        };
+        // A write between the last look and the rename shows in size or mtime: hash it then.
+        let tag = row.tag.filter(|_| stat.same_content(&row.stat) || row.kind == Kind::Directory);
+        let local = LocalRow { position, stat, tag, ..row };
+        self.touched.extend(paths);
+        self.records.push(Record::Moved { local, synced });
+        self.applied.done += 1;
+        Ok(())
+    }
+
+    fn look_again(&mut self, paths: impl IntoIterator<Item = RelPath>) {
+        let in_tree = paths.into_iter().filter(|path| !path.is_private());
+        self.applied.again.extend(in_tree.map(Target::Path));
+    }
+
+    /// The path at which a row stands, in the tree or aside.
+    fn standing(&self, row: &LocalRow) -> Result<Option<RelPath>, StateError> {
+        if row.position.parent == PARKED {
+            return Ok(Some(RelPath::inside(Area::Parked, row.position.name.clone())));
+        }
+        self.path_of(&row.position)
+    }
+
+    /// Deletes a local entry that is still what the plan saw.
+    pub(super) fn delete(
+        &mut self,
+        entry: &EntryId,
+        at: &Position,
+        seen: Option<&ContentState>,
+    ) -> Result<(), ApplyError> {
+        let Some(row) = self.context.state.local_row(entry)? else { return Ok(()) };
+        if row.position != *at || (row.kind != Kind::Directory && row.content().as_ref() != seen) {
+            return Ok(());
+        }
+        let Some(path) = self.standing(&row)? else { return Ok(()) };
+        let removed = match row.kind {
+            Kind::Directory => self.delete_directory(&path),
+            Kind::File | Kind::Symlink => self.delete_file(&path, &row).map(|gone| (gone, None)),
+        };
+        match removed {
+            Ok((true, residue)) => {
+                self.touched.push(path);
+                self.records.push(Record::Gone { entry: *entry, residue });
+                self.applied.done += 1;
+            }
+            Ok((false, _)) => self.look_again([path]),
+            Err(error) if error.is_not_found() => {
+                self.touched.push(path);
+                self.records.push(Record::Gone { entry: *entry, residue: None });
+            }
+            Err(FsError::NotEmpty { .. }) => {
+                self.applied.again.insert(Target::Subtree(path));
+            }
+            Err(error) if error.is_stale_view() => self.look_again([path]),
+            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => self.fail(entry, &error.to_string())?,
+        }
+        Ok(())
+    }
+
+    fn delete_directory(&self, path: &RelPath) -> Result<(bool, Option<String>), FsError> {
+        match self.context.fs.remove_directory(path) {
+            Ok(()) => Ok((true, None)),
+            Err(FsError::NotEmpty { .. })
+                if holds_only_ignored(self.context, self.ignore, path) =>
+            {
+                Ok((true, Some(path.to_string())))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn delete_file(&self, path: &RelPath, row: &LocalRow) -> Result<bool, FsError> {
+        let fs = &self.context.fs;
+        if !fs.stat(path)?.same_content(&row.stat) {
+            return Ok(false);
+        }
+        let aside = displaced::path(self.context, row);
+        fs.rename_noreplace(path, &aside)?;
+        if !fs.stat(&aside)?.same_content(&row.stat) {
+            displaced::put_back(self.context, &aside, path)?;
+            return Ok(false);
+        }
+        displaced::review(self.context, &aside)?;
+        Ok(true)
+    }
+
+    /// Makes a directory.
+    pub(super) fn directory(&mut self, entry: &EntryId, at: &Position) -> Result<(), ApplyError> {
+        let Some(remote) = self.remote(entry)? else { return Ok(()) };
+        let Some(path) = self.path_of(at)? else { return Ok(()) };
+        let made = self
+            .context
+            .fs
+            .make_directory(&path, remote.node.content.mode)
+            .and_then(|()| self.context.fs.stat(&path));
+        match made {
+            Ok(stat) => {
+                let placing = Placing { remote, at: at.clone(), path, replaces: None };
+                let chunks = Vec::new();
+                let built = Built { entry: *entry, path: placing.path.clone(), stat, chunks };
+                self.held(placing, stat, built);
+                self.applied.done += 1;
+                // Children of the same plan need their parent in the local tree.
+                Ok(())
+            }
+            Err(error) if error.is_stale_view() => {
+                self.look_again([path]);
+                Ok(())
+            }
+            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => Err(error.into()),
+            Err(error) => Ok(self.fail(entry, &error.to_string())?),
+        }
+    }
+
+    /// Sets mode and mtime of an entry whose bytes are right already.
+    pub(super) fn set_attributes(
+        &mut self,
+        entry: &EntryId,
+        seen: &ContentState,
+    ) -> Result<(), ApplyError> {
+        let Some(remote) = self.remote(entry)? else { return Ok(()) };
+        let Some(row) = self.context.state.local_row(entry)? else { return Ok(()) };
+        if row.content() != Some(*seen) || seen.tag != remote.node.content.tag {
+            return Ok(());
+        }
+        let Some(path) = self.standing(&row)? else { return Ok(()) };
+        let content = remote.node.content;
+        let mode = (row.kind != Kind::Symlink).then_some(content.mode);
+        let mtime_ns = (row.kind != Kind::Directory).then_some(content.mtime_ns);
+        match self.context.fs.set_attributes(&path, &row.stat, mode, mtime_ns) {
+            Ok(stat) => {
+                let at = row.position.clone();
+                let chunks = Vec::new();
+                let locations_stay = row.clone();
+                let placing = Placing { remote, at, path: path.clone(), replaces: Some(row) };
+                let built = Built { entry: *entry, path, stat, chunks };
+                self.held(placing, stat, built);
+                self.keep_locations(&locations_stay);
+                self.applied.done += 1;
+            }
+            Err(error) if error.is_stale_view() => self.look_again([path]),
+            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => self.fail(entry, &error.to_string())?,
+        }
+        Ok(())
+    }
+
+    /// Attributes alone changed: where the chunks lie stays as it was.
+    fn keep_locations(&mut self, row: &LocalRow) {
+        if let Some(Record::Held { local, synced, .. }) = self.records.pop() {
+            let local = LocalRow { root: row.root, ..local };
+            self.records.push(Record::Moved { local, synced: Some(synced) });
+        }
+    }
+}
+
+/// The name of an entry that was moved aside.
+fn parked_name(entry: &EntryId) -> Name {
+    Name::new(entry.to_string())
+        .unwrap_or_else(|error| unreachable!("32 hex digits are a name: {error}"))
+}

@@ -1,0 +1,288 @@
+//! A batch of apply steps: what can be done together is done together.
+//!
+//! Order within a batch: moves, deletions, directories, then files and symlinks (built, synced,
+//! swapped in), one sync for all of it, one transaction for what it means.
+
+use super::place::{Outcome, Placing};
+use crate::context::{FolderContext, Stopping, compute};
+use crate::fs::{FsError, RelPath};
+use crate::scan::Target;
+use crate::state::{IssueSource, LocalRow, RemoteRow, StateError};
+use crate::transfer::{Built, Fetch, FetchError, Want};
+use client_core::ignore::IgnoreRules;
+use client_core::planner::Step;
+use client_core::tree::{ContentState, Position, SyncedNode};
+use common::ids::{ChunkId, EntryId};
+use common::record::Kind;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Files that are built and swapped in together.
+const FILES_TOGETHER: usize = 1_000;
+/// Bytes of files that are built together, one file at least.
+const BYTES_TOGETHER: u64 = 64 * 1024 * 1024;
+
+/// Applying that had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Contents could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The disk failed in a way that concerns more than one path.
+    #[error(transparent)]
+    Disk(#[from] FsError),
+    /// The state could not be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The program stops.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// What applying a batch gave.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Steps that were carried out.
+    pub done: u64,
+    /// Paths that were not as planned: to be looked at again.
+    pub again: BTreeSet<Target>,
+    /// Entries that cannot be applied for now; they are listed as issues.
+    pub failed: BTreeSet<EntryId>,
+}
+
+/// What a finished step means for the trees; recorded once it is durable.
+pub(super) enum Record {
+    /// The entry is at its place with the remote content.
+    Held { local: LocalRow, synced: SyncedNode, chunks: Vec<(ChunkId, u32)> },
+    /// The entry stands there now.
+    Moved { local: LocalRow, synced: Option<SyncedNode> },
+    /// The entry is gone.
+    Gone { entry: EntryId, residue: Option<String> },
+}
+
+/// One batch being applied.
+pub struct Applying<'a> {
+    pub(super) context: &'a FolderContext,
+    pub(super) ignore: &'a IgnoreRules,
+    pub(super) applied: Applied,
+    pub(super) records: Vec<Record>,
+    pub(super) touched: Vec<RelPath>,
+}
+
+impl<'a> Applying<'a> {
+    /// Prepares to apply.
+    #[must_use]
+    pub fn new(context: &'a FolderContext, ignore: &'a IgnoreRules) -> Self {
+        let (records, touched) = (Vec::new(), Vec::new());
+        Self { context, ignore, applied: Applied::default(), records, touched }
+    }
+
+    /// Applies the steps of one batch that concern the disk; others are passed over.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when going on makes no sense. What was recorded until then is true; what was
+    /// changed and not recorded shows up in the next scan.
+    pub async fn run(
+        mut self,
+        steps: &[Step],
+        mut progress: impl FnMut(u64),
+    ) -> Result<Applied, ApplyError> {
+        for step in steps {
+            match step {
+                Step::Move { entry, from, to } => self.relocate(entry, from, to)?,
+                Step::Delete { entry, at, seen } => self.delete(entry, at, seen.as_ref())?,
+                Step::SetAttributes { entry, seen } => self.set_attributes(entry, seen)?,
+                Step::Create { entry, kind: Kind::Directory, at } => self.directory(entry, at)?,
+                _ => {}
+            }
+        }
+        self.settle().await?;
+        let mut wants = Vec::new();
+        let mut bytes = 0;
+        for step in steps {
+            let (entry, at, seen) = match step {
+                Step::Create { entry, kind: Kind::File | Kind::Symlink, at } => {
+                    (entry, Some(at), None)
+                }
+                Step::Replace { entry, seen } => (entry, None, Some(seen)),
+                _ => continue,
+            };
+            let Some(placing) = self.placing(entry, at, seen)? else { continue };
+            bytes += placing.remote.size;
+            wants.push(placing);
+            if wants.len() >= FILES_TOGETHER || bytes >= BYTES_TOGETHER {
+                self.files(std::mem::take(&mut wants), &mut progress).await?;
+                bytes = 0;
+            }
+        }
+        self.files(wants, &mut progress).await?;
+        Ok(self.applied)
+    }
+
+    /// Builds, syncs and swaps in some files and symlinks.
+    async fn files(
+        &mut self,
+        placings: Vec<Placing>,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), ApplyError> {
+        if placings.is_empty() {
+            return Ok(());
+        }
+        let is_file = |placing: &&Placing| placing.remote.node.kind == Kind::File;
+        let wants = placings.iter().filter(is_file).map(|placing| want(&placing.remote)).collect();
+        let built = Fetch::new(self.context).build(wants, progress).await?;
+        let mut files = std::collections::BTreeMap::new();
+        for (entry, result) in built {
+            match result {
+                Ok(built) => drop(files.insert(entry, built)),
+                Err(error) => self.fail(&entry, &error.to_string())?,
+            }
+        }
+        let mut staged: Vec<(Placing, Built)> = Vec::new();
+        for placing in placings {
+            let entry = placing.remote.node.entry;
+            let built = match placing.remote.node.kind {
+                Kind::Symlink => self.stage_symlink(&placing)?,
+                _ => files.remove(&entry),
+            };
+            if let Some(built) = built {
+                staged.push((placing, built));
+            }
+        }
+        // Durable before it can be seen: a power cut must never show a file without its bytes.
+        self.sync(staged.iter().map(|(_, built)| built.path.clone()).collect()).await?;
+        for (placing, built) in staged {
+            match self.place(placing, built)? {
+                Outcome::Done => self.applied.done += 1,
+                Outcome::Changed(path) => {
+                    self.applied.again.insert(Target::Path(path));
+                }
+            }
+        }
+        self.settle().await
+    }
+
+    /// Makes everything done so far durable, then records it.
+    async fn settle(&mut self) -> Result<(), ApplyError> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort();
+        touched.dedup();
+        self.sync(touched).await?;
+        let records = std::mem::take(&mut self.records);
+        self.context.state.atomically(|_| {
+            for record in &records {
+                self.record(record)?;
+            }
+            Ok::<_, StateError>(())
+        })?;
+        Ok(())
+    }
+
+    async fn sync(&self, paths: Vec<RelPath>) -> Result<(), ApplyError> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let fs = Arc::clone(&self.context.fs);
+        Ok(compute(self.context.environment.as_ref(), move || fs.sync(&paths)).await??)
+    }
+
+    fn record(&self, record: &Record) -> Result<(), StateError> {
+        let state = &self.context.state;
+        match record {
+            Record::Held { local, synced, chunks } => {
+                if let Some(other) = state.local_row_at(&local.position)?
+                    && other.entry != local.entry
+                {
+                    // The scanner has met our own file before this record: it is this entry.
+                    state.remove_local(&other.entry)?;
+                }
+                state.put_local(local)?;
+                state.put_synced(synced)?;
+                state.put_locations(&local.entry, chunks.iter().copied())?;
+                self.clear_issue(&local.entry)
+            }
+            Record::Moved { local, synced } => {
+                if let Some(other) = state.local_row_at(&local.position)?
+                    && other.entry != local.entry
+                {
+                    state.remove_local(&other.entry)?;
+                }
+                state.put_local(local)?;
+                synced.as_ref().map_or(Ok(()), |node| state.put_synced(node))
+            }
+            Record::Gone { entry, residue } => {
+                crate::scan::remove_subtree(self.context, entry)?;
+                if let Some(path) = residue {
+                    state.put_residue(path)?;
+                }
+                self.clear_issue(entry)?;
+                state.remove_synced(entry)
+            }
+        }
+    }
+
+    fn clear_issue(&self, entry: &EntryId) -> Result<(), StateError> {
+        self.context.state.clear_issue(&self.issue_path(entry)?, IssueSource::Apply)
+    }
+
+    fn issue_path(&self, entry: &EntryId) -> Result<String, StateError> {
+        let names = self.context.state.remote_path(entry)?;
+        Ok(names.map_or_else(
+            || entry.to_string(),
+            |names| {
+                let names: Vec<&str> = names.iter().map(common::name::Name::as_str).collect();
+                names.join("/")
+            },
+        ))
+    }
+
+    /// Lists an entry that cannot be applied; the rest goes on.
+    pub(super) fn fail(&mut self, entry: &EntryId, reason: &str) -> Result<(), StateError> {
+        let path = self.issue_path(entry)?;
+        self.context.state.put_issue(&path, IssueSource::Apply, reason)?;
+        self.applied.failed.insert(*entry);
+        Ok(())
+    }
+
+    /// The remote row of a step's entry, if it is still what can be applied.
+    pub(super) fn remote(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {
+        let row = self.context.state.remote_row(entry)?;
+        Ok(row.filter(|row| !row.node.deleted && row.broken.is_none()))
+    }
+
+    /// The path of a position, if its parent stands in the tree.
+    pub(super) fn path_of(&self, position: &Position) -> Result<Option<RelPath>, StateError> {
+        let Some(mut names) = self.context.state.local_path(&position.parent)? else {
+            return Ok(None);
+        };
+        names.push(position.name.clone());
+        Ok(RelPath::new(names).ok())
+    }
+}
+
+/// What the merge base becomes when an entry holds what the server has.
+pub(super) fn synced_of(remote: &RemoteRow, at: Position, content: ContentState) -> SyncedNode {
+    SyncedNode {
+        entry: remote.node.entry,
+        position: at,
+        kind: remote.node.kind,
+        content,
+        place_revision: remote.node.place_revision,
+        content_revision: remote.node.content_revision,
+        held: true,
+    }
+}
+
+fn want(remote: &RemoteRow) -> Want {
+    Want {
+        entry: remote.node.entry,
+        root: remote.root,
+        size: remote.size,
+        tag: remote.node.content.tag,
+        mode: remote.node.content.mode,
+        mtime_ns: remote.node.content.mtime_ns,
+    }
+}

@@ -1,0 +1,277 @@
+//! Answers to questions from outside the engine.
+//!
+//! Owns how a path names an entry, and how asking maps to requests and rounds.
+
+use super::handle::{Ask, AskError, ConflictInfo, ConflictSide, Keep, ListedEntry};
+use super::online::RoundError;
+use super::run::{Engine, Halted, SyncWait};
+use crate::fs::RelPath;
+use crate::remote::RemoteError;
+use crate::scan::Target;
+use crate::state::{RemoteRow, StateError};
+use client_core::tree::Position;
+use common::chunk::{Attributes, seal_attributes};
+use common::ids::EntryId;
+use common::name::Name;
+use common::record::{Change, ConflictRecord, Content, Kind, Resolution};
+
+impl From<StateError> for AskError {
+    fn from(error: StateError) -> Self {
+        Self::Engine(error.to_string())
+    }
+}
+
+impl From<RoundError> for AskError {
+    fn from(error: RoundError) -> Self {
+        match error {
+            RoundError::Remote(error) => error.into(),
+            other => Self::Engine(other.to_string()),
+        }
+    }
+}
+
+impl From<RemoteError> for AskError {
+    fn from(error: RemoteError) -> Self {
+        if error.is_offline() {
+            Self::Offline(error.to_string())
+        } else {
+            Self::Refused(error.to_string())
+        }
+    }
+}
+
+impl Engine {
+    /// Answers a question. One that waits for a round is kept; a receiver that is gone has given
+    /// up, and nobody is there to tell.
+    pub(super) async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Sync(answer) => {
+                self.targets.insert(Target::Subtree(RelPath::root()));
+                self.failed.clear();
+                self.retry_at_ns = 0;
+                self.syncs.push(SyncWait { answer, up_to: None, scanned: false });
+            }
+            Ask::Pause(answer) => {
+                self.paused = true;
+                drop(answer.send(Ok(())));
+            }
+            Ask::Resume(answer) => {
+                self.paused = false;
+                drop(answer.send(Ok(())));
+            }
+            Ask::Confirm(answer) => drop(answer.send(self.confirm().await)),
+            Ask::List(path, answer) => drop(answer.send(self.list(&path))),
+            Ask::Log(path, limit, answer) => drop(answer.send(self.log(&path, limit).await)),
+            Ask::Export(path, revision, to, answer) => {
+                drop(answer.send(self.export(&path, revision, &to).await));
+            }
+            Ask::Restore(path, revision, answer) => {
+                drop(answer.send(self.restore(&path, revision).await));
+            }
+            Ask::Conflicts(answer) => drop(answer.send(self.conflicts().await)),
+            Ask::Resolve(path, keep, answer) => {
+                drop(answer.send(self.resolve(&path, keep).await));
+            }
+            Ask::Checkpoint(answer) => {
+                let checkpoint = crate::pull::checkpoint(&self.context);
+                drop(answer.send(checkpoint.map_err(AskError::from)));
+            }
+        }
+    }
+
+    /// Learns from the server how far a `sync` has to come.
+    pub(super) async fn ask_for_syncs(&mut self) -> Result<(), RoundError> {
+        if self.syncs.iter().all(|sync| sync.up_to.is_some()) {
+            return Ok(());
+        }
+        let (_, revision) = self.folder_state().await?;
+        for sync in &mut self.syncs {
+            sync.up_to.get_or_insert(revision);
+        }
+        self.pull_up_to(revision).await
+    }
+
+    async fn confirm(&mut self) -> Result<(), AskError> {
+        match self.halted.clone() {
+            Some(Halted::Deletions { .. }) => {
+                self.confirmed = true;
+                self.halted = None;
+                Ok(self.context.state.mark_all_dirty_that_differ()?)
+            }
+            Some(Halted::Rollback { restored }) => {
+                let highest = self.context.state.cursor()?.unwrap_or(restored);
+                Ok(self.follow(&restored, Some(highest)).await?)
+            }
+            _ => Err(AskError::NothingToConfirm),
+        }
+    }
+
+    /// The live remote entry at a path; for the whole folder the root.
+    pub(super) fn entry_at(&self, path: &str) -> Result<Option<EntryId>, AskError> {
+        let mut entry = EntryId::ROOT;
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let missing = || AskError::NoSuchPath(path.to_owned());
+            let name = Name::new(part).map_err(|_| missing())?;
+            let position = Position { parent: entry, name };
+            let row = match self.context.state.remote_row_at(&position)? {
+                Some(row) => row.node.entry,
+                None => match self.context.state.local_row_at(&position)? {
+                    Some(row) => row.entry,
+                    None => return Ok(None),
+                },
+            };
+            entry = row;
+        }
+        Ok(Some(entry))
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<ListedEntry>, AskError> {
+        let missing = || AskError::NoSuchPath(path.to_owned());
+        let entry = self.entry_at(path)?.ok_or_else(missing)?;
+        let clean: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let mut listed = Vec::new();
+        if entry != EntryId::ROOT {
+            let row = self.context.state.remote_row(&entry)?.ok_or_else(missing)?;
+            if row.node.kind != Kind::Directory {
+                listed.push(listed_entry(clean.join("/"), &row));
+                return Ok(listed);
+            }
+        }
+        let mut queue = vec![(entry, clean.join("/"))];
+        while let Some((directory, prefix)) = queue.pop() {
+            for row in self.context.state.remote_rows_in(&directory)? {
+                if row.broken.is_some() {
+                    continue;
+                }
+                let name = row.node.position.name.as_str();
+                let path =
+                    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+                if row.node.kind == Kind::Directory {
+                    queue.push((row.node.entry, path.clone()));
+                }
+                listed.push(listed_entry(path, &row));
+            }
+        }
+        listed.sort_by(|one, two| one.path.cmp(&two.path));
+        Ok(listed)
+    }
+
+    async fn conflicts(&mut self) -> Result<Vec<ConflictInfo>, AskError> {
+        let mut infos = Vec::new();
+        for record in self.context.state.conflicts()? {
+            let mut sides = Vec::new();
+            for (entry, revision) in [(record.entry, record.theirs), (record.copy, record.opened)] {
+                let version = self.version(&entry, revision).await?;
+                let size = version.as_ref().map_or(0, |version| version.size);
+                let device = version.as_ref().map_or(record.device, |version| version.device);
+                let time_ms = version.as_ref().map_or(record.time_ms, |version| version.time_ms);
+                sides.push(ConflictSide { device, revision, time_ms, size });
+            }
+            infos.push(ConflictInfo {
+                conflict: record.conflict,
+                path: self.shown_path(&record.entry)?,
+                copy: self.shown_path(&record.copy)?,
+                opened_ms: record.time_ms,
+                base: record.base,
+                sides,
+            });
+        }
+        infos.sort_by(|one, two| one.path.cmp(&two.path));
+        Ok(infos)
+    }
+
+    pub(super) fn shown_path(&self, entry: &EntryId) -> Result<String, StateError> {
+        let names = self.context.state.remote_path(entry)?.unwrap_or_default();
+        let parts: Vec<&str> = names.iter().map(Name::as_str).collect();
+        Ok(parts.join("/"))
+    }
+
+    async fn resolve(&mut self, path: &str, keep: Keep) -> Result<(), AskError> {
+        let none = || AskError::NoConflict(path.to_owned());
+        let entry = self.entry_at(path)?.ok_or_else(none)?;
+        let record =
+            self.context.state.conflicts_of(&entry)?.into_iter().next().ok_or_else(none)?;
+        let resolution = match keep {
+            Keep::Both => Resolution::KeepBoth,
+            Keep::Mine if self.copy_is_mine(path, &record).await? => Resolution::KeepCopy,
+            Keep::Theirs if !self.copy_is_mine(path, &record).await? => Resolution::KeepCopy,
+            Keep::Mine | Keep::Theirs => Resolution::KeepOriginal,
+        };
+        let changes = self.resolution(&record, resolution)?;
+        if self.send_changes(changes, Vec::new()).await? {
+            self.busy = true;
+            return Ok(());
+        }
+        Err(AskError::Refused("the conflict has changed meanwhile; look at it again".to_owned()))
+    }
+
+    async fn copy_is_mine(
+        &mut self,
+        path: &str,
+        record: &ConflictRecord,
+    ) -> Result<bool, AskError> {
+        let me = self.context.device();
+        if record.device == me {
+            return Ok(true);
+        }
+        let original = self.version(&record.entry, record.theirs).await?;
+        if original.is_some_and(|version| version.device == me) {
+            return Ok(false);
+        }
+        Err(AskError::NotMine(path.to_owned()))
+    }
+
+    fn resolution(
+        &self,
+        record: &ConflictRecord,
+        resolution: Resolution,
+    ) -> Result<Vec<Change>, AskError> {
+        let live = |entry: &EntryId| -> Result<Option<RemoteRow>, StateError> {
+            Ok(self.context.state.remote_row(entry)?.filter(|row| !row.node.deleted))
+        };
+        let (original, copy) = (live(&record.entry)?, live(&record.copy)?);
+        let conflict = record.conflict;
+        let (Some(original), Some(copy)) = (original, copy) else {
+            // One side was deleted by hand: what is left is the answer.
+            return Ok(vec![Change::ResolveConflict { conflict, resolution: Resolution::Gone }]);
+        };
+        let mut changes = Vec::new();
+        if resolution == Resolution::KeepCopy {
+            let attributes = Attributes {
+                mode: copy.node.content.mode,
+                mtime_ns: copy.node.content.mtime_ns,
+                size: copy.size,
+                target: copy.target.clone(),
+                tag: copy.node.content.tag,
+            };
+            let (keys, folder) = (&self.context.keys, &self.context.folder);
+            let entry = record.entry;
+            let sealed = seal_attributes(keys, folder, &entry, &attributes);
+            let content =
+                Content { root: copy.root, tag: copy.node.content.tag, attributes: sealed };
+            if original.node.kind == copy.node.kind {
+                let base = original.node.content_revision;
+                changes.push(Change::Edit { entry, base, content });
+            }
+        }
+        if resolution != Resolution::KeepBoth && original.node.kind == copy.node.kind {
+            changes.push(Change::Delete {
+                entry: record.copy,
+                place_base: copy.node.place_revision,
+                content_base: copy.node.content_revision,
+            });
+        }
+        changes.push(Change::ResolveConflict { conflict, resolution });
+        Ok(changes)
+    }
+}
+
+fn listed_entry(path: String, row: &RemoteRow) -> ListedEntry {
+    ListedEntry {
+        path,
+        kind: row.node.kind,
+        size: row.size,
+        mtime_ns: row.node.content.mtime_ns,
+        revision: row.node.place_revision.max(row.node.content_revision),
+    }
+}

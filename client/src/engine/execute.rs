@@ -1,0 +1,178 @@
+//! Carrying a plan out, batch by batch.
+//!
+//! Owns what is done when a batch does not end as planned: the rest of the plan is dropped and the
+//! next round plans anew.
+
+use super::online::RoundError;
+use super::run::{Engine, begin_incarnation};
+use crate::apply::Applying;
+use crate::fs::RelPath;
+use crate::push::{self, Prepared};
+use crate::scan::Target;
+use crate::state::{Effect, IssueSource, StateError};
+use client_core::planner::{Plan, PushGroup, Step};
+use client_core::tree::SyncedNode;
+use common::ids::EntryId;
+use common::record::Change;
+use common::wire::meta::RejectionCode;
+
+/// Steps of one kind that are carried out before others get their turn.
+const STEPS_TOGETHER: usize = 4_000;
+
+impl Engine {
+    /// Carries out a plan as far as it goes.
+    pub(super) async fn carry_out(&mut self, plan: Plan) -> Result<(), RoundError> {
+        let mut done = 0;
+        for batch in plan.batches {
+            self.busy = true;
+            done += batch.len();
+            if !self.batch(batch).await? || done > STEPS_TOGETHER {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out one batch; `false` when not all of it went as planned.
+    async fn batch(&mut self, batch: Vec<Step>) -> Result<bool, RoundError> {
+        self.keep_books(&batch)?;
+        let applying = Applying::new(&self.context, &self.ignore);
+        let progress = &mut self.progress;
+        let applied = applying.run(&batch, |bytes| progress.bytes_down += bytes).await?;
+        let now = self.context.environment.now_ns();
+        let as_planned = applied.again.is_empty() && applied.failed.is_empty();
+        self.targets.extend(applied.again);
+        self.failed.extend(applied.failed.into_iter().map(|entry| (entry, now)));
+        let groups: Vec<PushGroup> = batch
+            .into_iter()
+            .filter_map(|step| match step {
+                Step::Push(group) => Some(group),
+                _ => None,
+            })
+            .collect();
+        if groups.is_empty() {
+            return Ok(as_planned);
+        }
+        Ok(self.push(groups).await? && as_planned)
+    }
+
+    /// Steps that change trees alone.
+    fn keep_books(&self, batch: &[Step]) -> Result<(), RoundError> {
+        self.context.state.atomically(|_| {
+            for step in batch {
+                match step {
+                    Step::Settle { entry } => self.settle(entry)?,
+                    Step::Forget { entry } => self.context.state.remove_synced(entry)?,
+                    Step::Adopt { local, remote } => {
+                        self.context.state.remove_synced(local)?;
+                        self.context.state.rename_local(local, remote)?;
+                    }
+                    Step::Detach { entry, fresh } => {
+                        self.context.state.remove_synced(entry)?;
+                        self.context.state.rename_local(entry, fresh)?;
+                    }
+                    _ => {}
+                }
+            }
+            Ok::<_, StateError>(())
+        })?;
+        Ok(())
+    }
+
+    fn settle(&self, entry: &EntryId) -> Result<(), StateError> {
+        let state = &self.context.state;
+        let (Some(local), Some(remote)) = (state.local_row(entry)?, state.remote_row(entry)?)
+        else {
+            return Ok(());
+        };
+        let node = remote.node;
+        state.put_synced(&SyncedNode {
+            entry: *entry,
+            position: local.position,
+            kind: local.kind,
+            content: node.content,
+            place_revision: node.place_revision,
+            content_revision: node.content_revision,
+            held: true,
+        })
+    }
+
+    /// Sends planned groups; `false` when some were not accepted.
+    async fn push(&mut self, groups: Vec<PushGroup>) -> Result<bool, RoundError> {
+        let prepared = push::prepare(&self.context, &self.proofs, &groups)?;
+        let mut as_planned = prepared.stale.is_empty() && prepared.upload.is_empty();
+        for entry in prepared.stale {
+            self.context.state.mark_dirty(&entry)?;
+            if let Some(names) = self.context.state.local_path(&entry)?
+                && let Ok(path) = RelPath::new(names)
+            {
+                self.targets.insert(Target::Path(path));
+            }
+        }
+        if !prepared.ready.is_empty() {
+            as_planned &= self.send(prepared.ready).await?;
+        }
+        let mut files = Vec::new();
+        for row in prepared.upload {
+            let names = self.context.state.local_path(&row.entry)?;
+            let path = names.and_then(|names| RelPath::new(names).ok());
+            files.extend(path.map(|path| (row.entry, path)));
+        }
+        self.upload(files).await?;
+        Ok(as_planned)
+    }
+
+    /// Sends prepared groups and waits until the journal has brought them back.
+    async fn send(&mut self, ready: Vec<Prepared>) -> Result<bool, RoundError> {
+        let alone = self.alone;
+        let sent = match push::send(&self.context, &mut self.proofs, ready, alone).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.outbox_known = false;
+                return Err(error.into());
+            }
+        };
+        self.alone = !sent.rejected.is_empty();
+        for (code, message) in &sent.rejected {
+            self.rejected(*code, message)?;
+        }
+        self.pull_up_to(sent.up_to).await?;
+        Ok(sent.rejected.is_empty() && !sent.left)
+    }
+
+    /// Sends changes that a person asked for, such as the end of a conflict.
+    pub(super) async fn send_changes(
+        &mut self,
+        changes: Vec<Change>,
+        effects: Vec<Effect>,
+    ) -> Result<bool, RoundError> {
+        let prepared = Prepared { changes, effects, ..Prepared::default() };
+        self.send(vec![prepared]).await
+    }
+
+    fn rejected(&mut self, code: RejectionCode, message: &str) -> Result<(), RoundError> {
+        tracing::debug!(?code, message, "a group was refused");
+        match code {
+            RejectionCode::MissingChunk | RejectionCode::StaleReceipt | RejectionCode::BadPage => {
+                // Presence has to be proven anew; what is stored is not sent again.
+                self.proofs.clear();
+            }
+            RejectionCode::RequestId => begin_incarnation(&self.context)?,
+            RejectionCode::Quota => {
+                self.context.state.put_issue("", IssueSource::Apply, message)?;
+                self.trouble = Some(message.to_owned());
+                self.busy = false;
+                self.back_off();
+            }
+            RejectionCode::WrongEpoch => self.journal = None,
+            RejectionCode::BadSignature => {
+                self.trouble = Some(format!("the server does not accept this device: {message}"));
+                self.busy = false;
+                self.back_off();
+            }
+            // Somebody was faster: what they did comes with the journal, and a new plan with it.
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,280 @@
+//! What the rest of the program can ask of a folder's engine.
+//!
+//! Owns the questions and answers. The engine runs on its own thread and answers between two steps
+//! of a round; dropping every handle stops it.
+
+use common::ids::{ConflictId, DeviceId};
+use common::record::Kind;
+use common::revision::{Cursor, Revision};
+use std::path::PathBuf;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What a folder's engine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderStatus {
+    /// Looking at the whole disk, for the first time or after events were lost.
+    Scanning,
+    /// Hashing, pushing or applying.
+    Syncing,
+    /// Nothing to do, and connected.
+    Idle,
+    /// No connection to the server; local changes are noted.
+    Offline,
+    /// Paused by a person.
+    Paused,
+    /// Waits for a person: see [`FolderState::halt`].
+    Halted,
+}
+
+/// Why a folder waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaltReason {
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Whether `confirm` ends it.
+    pub can_confirm: bool,
+}
+
+/// A path that is not synced, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathIssue {
+    /// Relative to the folder.
+    pub path: String,
+    /// Why, and what helps.
+    pub reason: String,
+}
+
+/// Progress of long work, for a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries looked at by the scan that runs or ran last.
+    pub scanned: u64,
+    /// Plaintext bytes read for hashing and uploading since the engine started.
+    pub bytes_up: u64,
+    /// Plaintext bytes downloaded since the engine started.
+    pub bytes_down: u64,
+}
+
+/// A folder as `status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderSummary {
+    /// What it is doing.
+    pub status: FolderStatus,
+    /// Live entries on this device.
+    pub entries: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Entries that differ and go up.
+    pub pending_up: u64,
+    /// Entries that differ and come down.
+    pub pending_down: u64,
+    /// Open conflicts.
+    pub conflicts: u64,
+    /// Paths that are not synced, the first few.
+    pub issues: Vec<PathIssue>,
+    /// Position in the journal.
+    pub cursor: Option<Cursor>,
+    /// Why it waits for a person, if it does.
+    pub halt: Option<HaltReason>,
+    /// The last error that made it wait, if it does.
+    pub trouble: Option<String>,
+    /// Progress of long work.
+    pub progress: Progress,
+}
+
+/// An entry as `ls` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedEntry {
+    /// Relative to the folder, with `/`.
+    pub path: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970; 0 for directories.
+    pub mtime_ns: i64,
+    /// The newest revision of a register of it.
+    pub revision: Revision,
+}
+
+/// A version as `log` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionInfo {
+    /// Which revision.
+    pub revision: Revision,
+    /// When it was accepted, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// By which device.
+    pub device: DeviceId,
+    /// Bytes.
+    pub size: u64,
+    /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`.
+    pub change: &'static str,
+    /// The name that it had from then on.
+    pub name: String,
+}
+
+/// One side of a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictSide {
+    /// Who wrote it.
+    pub device: DeviceId,
+    /// The content revision.
+    pub revision: Revision,
+    /// When it was accepted, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A conflict as `conflicts` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictInfo {
+    /// Names the record.
+    pub conflict: ConflictId,
+    /// Path of the entry that kept the name.
+    pub path: String,
+    /// Path of the sibling with the other content.
+    pub copy: String,
+    /// When it was opened, in milliseconds since 1970.
+    pub opened_ms: u64,
+    /// The content revision that both sides started from.
+    pub base: Option<Revision>,
+    /// First the one that kept the name, then the copy.
+    pub sides: Vec<ConflictSide>,
+}
+
+/// How `resolve` settles a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The side that this device wrote.
+    Mine,
+    /// The other side.
+    Theirs,
+    /// Both files, each under its name.
+    Both,
+}
+
+/// Where a version is restored to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreTo {
+    /// Its path in the folder, as a new version.
+    InPlace,
+    /// A path outside the folder that must not exist.
+    Outside(PathBuf),
+}
+
+/// A question that the engine could not answer as wished.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// No such path in the folder.
+    #[error("{0}: no such path in this folder")]
+    NoSuchPath(String),
+    /// The entry has no such version.
+    #[error("{path}: has no revision {revision}")]
+    NoSuchRevision {
+        /// Which path.
+        path: String,
+        /// Which revision.
+        revision: Revision,
+    },
+    /// What was asked for needs a file.
+    #[error("{0}: is not a file")]
+    NotAFile(String),
+    /// The path is not a side of an open conflict.
+    #[error("{0}: has no open conflict")]
+    NoConflict(String),
+    /// Neither side of the conflict was written by this device, so mine and theirs mean nothing.
+    #[error(
+        "{0}: neither side was written on this device; keep both, or resolve it on one that did"
+    )]
+    NotMine(String),
+    /// The local file has edits that are not synced; they are never overwritten.
+    #[error("{0}: has local changes that are not synced yet")]
+    Unsynced(String),
+    /// There is no connection to the server.
+    #[error("the server cannot be reached: {0}")]
+    Offline(String),
+    /// The server refused.
+    #[error("the server refused: {0}")]
+    Refused(String),
+    /// The disk failed.
+    #[error("{0}")]
+    Disk(String),
+    /// Nothing waits to be confirmed.
+    #[error("nothing waits for a confirmation")]
+    NothingToConfirm,
+    /// The state of this folder failed, or the engine stopped.
+    #[error("the folder's engine failed: {0}")]
+    Engine(String),
+}
+
+/// Answer channel of a question.
+pub type Answer<T> = oneshot::Sender<Result<T, AskError>>;
+
+/// A question.
+pub enum Ask {
+    /// Rescan, push and pull until this device holds all that the server had and the server all that
+    /// this device had; answered with whether that was reached (a halt or pause is `false`).
+    Sync(Answer<bool>),
+    /// Stop pushing and applying.
+    Pause(Answer<()>),
+    /// Go on.
+    Resume(Answer<()>),
+    /// A person agrees to what the halt names.
+    Confirm(Answer<()>),
+    /// The synced entries at a path (`""`: the whole folder), recursively.
+    List(String, Answer<Vec<ListedEntry>>),
+    /// The versions of a path, newest first, at most so many.
+    Log(String, u32, Answer<Vec<VersionInfo>>),
+    /// The bytes of a version, into a file that must not exist.
+    Export(String, Revision, PathBuf, Answer<u64>),
+    /// Brings a version back as a new version.
+    Restore(String, Revision, Answer<()>),
+    /// All open conflicts.
+    Conflicts(Answer<Vec<ConflictInfo>>),
+    /// Settles a conflict at either of its paths.
+    Resolve(String, Keep, Answer<()>),
+    /// A signed checkpoint of the folder as this device holds it, for an invitation.
+    Checkpoint(Answer<Option<Vec<u8>>>),
+}
+
+/// A handle of a folder's engine.
+#[derive(Clone)]
+pub struct FolderHandle {
+    asks: mpsc::Sender<Ask>,
+    summary: watch::Receiver<FolderSummary>,
+}
+
+impl FolderHandle {
+    /// For the engine's owner.
+    #[must_use]
+    pub fn new(asks: mpsc::Sender<Ask>, summary: watch::Receiver<FolderSummary>) -> Self {
+        Self { asks, summary }
+    }
+
+    /// The folder as it was after the engine's last step.
+    #[must_use]
+    pub fn summary(&self) -> FolderSummary {
+        self.summary.borrow().clone()
+    }
+
+    /// Follows the summary.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<FolderSummary> {
+        self.summary.clone()
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// [`AskError`], also when the engine has stopped.
+    pub async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, AskError> {
+        let stopped = || AskError::Engine("it has stopped".to_owned());
+        let (answer, reply) = oneshot::channel();
+        self.asks.send(ask(answer)).await.map_err(|_| stopped())?;
+        reply.await.map_err(|_| stopped())?
+    }
+}

@@ -1,0 +1,292 @@
+//! Versions of an entry: listing them, reading one, bringing one back.
+//!
+//! Owns what a version is called (created, edited, moved, deleted, restored) and that bringing one
+//! back is a new edit by this device: nothing is rewritten.
+
+use super::handle::{AskError, VersionInfo};
+use super::run::Engine;
+use crate::fs::{Area, FsError, RelPath};
+use crate::scan::Target;
+use crate::transfer::{Fetch, Want};
+use common::chunk::{open_attributes, open_name};
+use common::ids::{DeviceId, EntryId};
+use common::limits::REPLY_ITEMS_MAX;
+use common::name::Name;
+use common::record::{Kind, Registers};
+use common::revision::Revision;
+use common::wire::meta::{Reply, Request, Version, VersionsRead};
+use std::io::Write;
+use std::path::Path;
+
+/// A version of one entry, opened.
+pub(super) struct OpenVersion {
+    pub(super) registers: Registers,
+    pub(super) device: DeviceId,
+    pub(super) time_ms: u64,
+    pub(super) size: u64,
+    want: Want,
+}
+
+impl From<FsError> for AskError {
+    fn from(error: FsError) -> Self {
+        Self::Disk(error.to_string())
+    }
+}
+
+impl Engine {
+    /// The entry that is or was last at a path.
+    fn entry_ever_at(&self, path: &str) -> Result<EntryId, AskError> {
+        if let Some(entry) = self.entry_at(path)?.filter(|entry| *entry != EntryId::ROOT) {
+            return Ok(entry);
+        }
+        let names: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let missing = || AskError::NoSuchPath(path.to_owned());
+        let name = names.last().and_then(|name| Name::new(*name).ok()).ok_or_else(missing)?;
+        let candidates = self.context.state.deleted_named(&name)?;
+        for row in candidates {
+            if self.shown_path(&row.node.entry)? == names.join("/") {
+                return Ok(row.node.entry);
+            }
+        }
+        Err(missing())
+    }
+
+    async fn versions(
+        &mut self,
+        entry: &EntryId,
+        at_or_before: Revision,
+        limit: u32,
+    ) -> Result<Vec<Version>, AskError> {
+        let request = VersionsRead {
+            folder: self.context.folder.to_vec(),
+            entry: entry.to_vec(),
+            at_or_before,
+            limit: limit.min(u32::try_from(REPLY_ITEMS_MAX).unwrap_or(u32::MAX)),
+        };
+        let replies = self.context.remote.request(Request::Versions(request)).await?;
+        let versions = replies.into_iter().filter_map(|reply| match reply {
+            Reply::Versions(part) => Some(part.versions),
+            _ => None,
+        });
+        Ok(versions.flatten().collect())
+    }
+
+    pub(super) async fn log(
+        &mut self,
+        path: &str,
+        limit: u32,
+    ) -> Result<Vec<VersionInfo>, AskError> {
+        let entry = self.entry_ever_at(path)?;
+        let versions = self.versions(&entry, 0, limit.saturating_add(1)).await?;
+        let mut infos = Vec::with_capacity(versions.len());
+        for (index, version) in versions.iter().enumerate().take(limit as usize) {
+            let older = versions.get(index + 1);
+            infos.push(self.version_info(&entry, version, older)?);
+        }
+        Ok(infos)
+    }
+
+    fn version_info(
+        &self,
+        entry: &EntryId,
+        version: &Version,
+        older: Option<&Version>,
+    ) -> Result<VersionInfo, AskError> {
+        let opened = self.open_version(entry, version)?;
+        let (keys, folder) = (&self.context.keys, &self.context.folder);
+        let name = open_name(keys, folder, entry, &opened.registers.place.name)
+            .map_or_else(|error| format!("({error})"), |name| name.to_string());
+        let change = match older {
+            _ if version.deleted => "deleted",
+            None => "created",
+            Some(older) if older.deleted => "restored",
+            Some(_) if version.content_changed => "edited",
+            Some(_) => "moved",
+        };
+        Ok(VersionInfo {
+            revision: version.revision,
+            time_ms: version.time_ms,
+            device: opened.device,
+            size: opened.size,
+            change,
+            name,
+        })
+    }
+
+    fn open_version(&self, entry: &EntryId, version: &Version) -> Result<OpenVersion, AskError> {
+        let bad = |error: &dyn std::fmt::Display| {
+            AskError::Engine(format!("the server's history cannot be read: {error}"))
+        };
+        let message = version.registers.clone().ok_or_else(|| bad(&"a version is empty"))?;
+        let registers = Registers::try_from(message).map_err(|error| bad(&error))?;
+        let sealed = &registers.content.attributes;
+        let attributes = open_attributes(&self.context.keys, &self.context.folder, entry, sealed)
+            .map_err(|error| bad(&error))?;
+        if attributes.tag != registers.content.tag {
+            return Err(bad(&"a content tag is another"));
+        }
+        let device = DeviceId::from_slice(&version.device).map_err(|error| bad(&error))?;
+        let want = Want {
+            entry: *entry,
+            root: registers.content.root,
+            size: attributes.size,
+            tag: attributes.tag,
+            mode: attributes.mode,
+            mtime_ns: attributes.mtime_ns,
+        };
+        let size = attributes.size;
+        Ok(OpenVersion { registers, device, time_ms: version.time_ms, size, want })
+    }
+
+    /// The version of an entry at exactly this revision.
+    pub(super) async fn version(
+        &mut self,
+        entry: &EntryId,
+        revision: Revision,
+    ) -> Result<Option<OpenVersion>, AskError> {
+        let versions = self.versions(entry, revision, 1).await?;
+        let version = versions.first().filter(|version| version.revision == revision);
+        version.map(|version| self.open_version(entry, version)).transpose()
+    }
+
+    async fn file_version(
+        &mut self,
+        path: &str,
+        revision: Revision,
+    ) -> Result<OpenVersion, AskError> {
+        let entry = self.entry_ever_at(path)?;
+        let version = self.version(&entry, revision).await?;
+        let version =
+            version.ok_or_else(|| AskError::NoSuchRevision { path: path.to_owned(), revision })?;
+        if version.registers.kind != Kind::File {
+            return Err(AskError::NotAFile(path.to_owned()));
+        }
+        Ok(version)
+    }
+
+    async fn stage_version(&mut self, version: OpenVersion) -> Result<RelPath, AskError> {
+        let progress = &mut self.progress;
+        let mut built = Fetch::new(&self.context)
+            .build(vec![version.want], |bytes| progress.bytes_down += bytes)
+            .await
+            .map_err(|error| AskError::Refused(error.to_string()))?;
+        match built.pop() {
+            Some((_, Ok(built))) => Ok(built.path),
+            Some((_, Err(error))) => Err(AskError::Refused(error.to_string())),
+            None => Err(AskError::Engine("nothing was built".to_owned())),
+        }
+    }
+
+    /// Writes a version's bytes into a new file outside the folder.
+    pub(super) async fn export(
+        &mut self,
+        path: &str,
+        revision: Revision,
+        to: &Path,
+    ) -> Result<u64, AskError> {
+        let version = self.file_version(path, revision).await?;
+        let size = version.size;
+        let staged = self.stage_version(version).await?;
+        let copied = copy_out(self, &staged, to);
+        self.context.fs.remove(&staged)?;
+        copied.map(|()| size)
+    }
+
+    /// Brings a version back at its path, as an edit of this device.
+    pub(super) async fn restore(&mut self, path: &str, revision: Revision) -> Result<(), AskError> {
+        let version = self.file_version(path, revision).await?;
+        let names = path.split('/').filter(|part| !part.is_empty()).map(Name::new);
+        let names: Result<Vec<Name>, _> = names.collect();
+        let missing = || AskError::NoSuchPath(path.to_owned());
+        let target = RelPath::new(names.map_err(|_| missing())?).map_err(|_| missing())?;
+        let standing = self.context.fs.stat(&target);
+        let row = match self.entry_at(path)? {
+            Some(entry) => self.context.state.local_row(&entry)?,
+            None => None,
+        };
+        match (&standing, &row) {
+            (Ok(stat), Some(row)) => {
+                let synced = self.context.state.synced_node(&row.entry)?;
+                let same = synced.is_some_and(|node| Some(node.content) == row.content());
+                if !stat.same_content(&row.stat) || !same {
+                    return Err(AskError::Unsynced(path.to_owned()));
+                }
+            }
+            (Ok(_), None) => return Err(AskError::Unsynced(path.to_owned())),
+            (Err(error), _) if error.is_not_found() => {}
+            (Err(error), _) => return Err(AskError::Disk(error.to_string())),
+        }
+        let staged = self.stage_version(version).await?;
+        self.context.fs.sync(std::slice::from_ref(&staged))?;
+        match (standing, row) {
+            (Ok(_), Some(row)) => self.swap_back(&staged, &target, &row, path)?,
+            _ => {
+                self.make_parents(&target)?;
+                self.context.fs.rename_noreplace(&staged, &target)?;
+            }
+        }
+        self.targets.insert(Target::Path(target));
+        self.busy = true;
+        Ok(())
+    }
+
+    fn swap_back(
+        &self,
+        staged: &RelPath,
+        target: &RelPath,
+        row: &crate::state::LocalRow,
+        path: &str,
+    ) -> Result<(), AskError> {
+        let fs = &self.context.fs;
+        fs.exchange(staged, target)?;
+        if fs.stat(staged)?.same_content(&row.stat) {
+            let aside = RelPath::inside(Area::Displaced, self.context.fresh_name());
+            fs.rename_noreplace(staged, &aside)?;
+            // The version that it held is in the history: only a writer that still holds it could
+            // make more of it, and then it stays.
+            if fs.writer_absent(&aside).unwrap_or(false) {
+                fs.remove(&aside)?;
+            }
+            return Ok(());
+        }
+        fs.exchange(staged, target)?;
+        fs.remove(staged)?;
+        Err(AskError::Unsynced(path.to_owned()))
+    }
+
+    fn make_parents(&self, path: &RelPath) -> Result<(), AskError> {
+        let mut missing = Vec::new();
+        let mut at = path.parent();
+        while let Some(directory) = at.filter(|directory| !directory.is_root()) {
+            match self.context.fs.stat(&directory) {
+                Ok(_) => break,
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+            at = directory.parent();
+            missing.push(directory);
+        }
+        for directory in missing.into_iter().rev() {
+            self.context.fs.make_directory(&directory, 0o755)?;
+        }
+        Ok(())
+    }
+}
+
+fn copy_out(engine: &Engine, staged: &RelPath, to: &Path) -> Result<(), AskError> {
+    let disk = |error: std::io::Error| AskError::Disk(format!("{}: {error}", to.display()));
+    let from = engine.context.fs.open(staged)?;
+    let mut out =
+        std::fs::OpenOptions::new().write(true).create_new(true).open(to).map_err(disk)?;
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut offset = 0;
+    loop {
+        let read = from.read_at(offset, &mut buffer)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        if bytes.is_empty() {
+            return out.sync_all().map_err(disk);
+        }
+        out.write_all(bytes).map_err(disk)?;
+        offset += read as u64;
+    }
+}

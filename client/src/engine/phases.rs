@@ -1,0 +1,481 @@
+//! One round: connect, scan, hash, plan, carry out.
+//!
+//! Owns the order of these and what each leaves for the next round.
+
+use super::online::RoundError;
+use super::run::{Engine, Halted, RACY_NS, SETTLE_MS, begin_incarnation};
+use crate::context::Alarm;
+use crate::fs::RelPath;
+use crate::pull::{PullError, SnapshotError};
+use crate::push::PushError;
+use crate::scan::{ScanError, Scanner, Target, remove_subtree};
+use crate::state::{IssueSource, LocalRow, StateError};
+use crate::transfer::{Ingest, IngestError, Ingested, Reading};
+use client_core::ignore::IgnoreRules;
+use client_core::planner::{self, IssueKind, Plan, Policy, Step};
+use common::ids::EntryId;
+use common::name::IGNORE_FILE;
+use common::record::Kind;
+use std::collections::BTreeSet;
+
+/// Files that one round hashes and uploads.
+const INGEST_FILES: usize = 2_000;
+/// Bytes of files that one round hashes and uploads, one file at least.
+const INGEST_BYTES: u64 = 128 * 1024 * 1024;
+/// Entries that one plan looks at.
+const PLAN_ENTRIES: usize = 20_000;
+/// The guard's share, in percent, and its least number of entries (S14).
+const GUARD: (u32, u64) = (50, 20);
+
+impl Engine {
+    /// Does what can be done now.
+    pub(super) async fn round(&mut self) -> Result<(), RoundError> {
+        if self.context.state.incarnation()? == 0 {
+            begin_incarnation(&self.context)?;
+        }
+        // The disk first: what is local is known whether there is a server or not.
+        self.scan()?;
+        if matches!(self.halted, Some(Halted::Root(_))) {
+            self.halted = None;
+        }
+        if self.housekeeping_due() {
+            self.keep_house()?;
+        }
+        if self.paused {
+            return self.ingest_offline().await;
+        }
+        let online = match self.connect().await {
+            Ok(online) => online,
+            Err(error) => {
+                self.ingest_offline().await?;
+                return Err(error);
+            }
+        };
+        if !online {
+            return self.ingest_offline().await;
+        }
+        if matches!(self.halted, Some(Halted::Rollback { .. } | Halted::Alarm(_))) {
+            return Ok(());
+        }
+        self.ask_for_syncs().await?;
+        self.ingest().await?;
+        let plan = self.plan()?;
+        self.carry_out(plan).await?;
+        self.pin()
+    }
+
+    /// What a failed round means: offline, halted, or in trouble and tried again.
+    pub(super) fn failed_round(&mut self, error: RoundError) {
+        if let RoundError::Scan(ScanError::RootLost { reason }) = error {
+            self.missing.clear();
+            self.targets.insert(Target::Subtree(RelPath::root()));
+            self.halted = Some(Halted::Root(reason));
+            self.back_off();
+            return;
+        }
+        let alarm = match &error {
+            RoundError::Pull(PullError::Alarm(alarm))
+            | RoundError::Snapshot(SnapshotError::Pull(PullError::Alarm(alarm))) => {
+                Some(alarm.clone())
+            }
+            _ => None,
+        };
+        if let Some(alarm) = alarm {
+            self.alarmed(&alarm);
+            return;
+        }
+        let offline = match &error {
+            RoundError::Remote(error)
+            | RoundError::Ingest(IngestError::Remote(error))
+            | RoundError::Push(PushError::Remote(error)) => error.is_offline(),
+            RoundError::Snapshot(SnapshotError::Remote(error)) => error.is_offline(),
+            _ => false,
+        };
+        if offline {
+            self.journal = None;
+        }
+        // The outbox may hold what was accepted: its outcome is asked for before planning anew.
+        self.outbox_known = false;
+        tracing::debug!(%error, "a round failed");
+        self.trouble = Some(error.to_string());
+        self.back_off();
+    }
+
+    fn alarmed(&mut self, alarm: &Alarm) {
+        tracing::error!(%alarm, "the folder is halted");
+        self.journal = None;
+        self.halted = Some(Halted::Alarm(alarm.to_string()));
+        self.back_off();
+    }
+
+    fn scan(&mut self) -> Result<(), RoundError> {
+        if self.targets.is_empty() && self.missing.is_empty() {
+            return self.refresh_racy();
+        }
+        let targets = std::mem::take(&mut self.targets);
+        let everything = targets.contains(&Target::Subtree(RelPath::root()));
+        if everything {
+            self.scanning = !self.scanned_once;
+            self.load_ignore()?;
+        }
+        let progress = &mut self.progress;
+        let scanner = Scanner::new(&self.context, &self.ignore);
+        let report = match scanner.run(&targets, |count| progress.scanned = count) {
+            Ok(report) => report,
+            Err(error) => {
+                self.targets = targets;
+                return Err(error.into());
+            }
+        };
+        if everything {
+            self.scanned_once = true;
+            self.scanning = false;
+            for sync in &mut self.syncs {
+                sync.scanned = true;
+            }
+        }
+        let now = self.context.environment.now_ns();
+        for entry in &report.found {
+            self.missing.remove(entry);
+        }
+        for entry in report.missing {
+            self.missing.entry(entry).or_insert(now);
+        }
+        self.targets.extend(report.again);
+        if report.ignore_touched && !everything {
+            self.load_ignore()?;
+        }
+        self.settle_missing(now)?;
+        self.refresh_racy()
+    }
+
+    /// Believes absences that have lasted (rule 9): each path is looked at once more.
+    fn settle_missing(&mut self, now: i64) -> Result<(), RoundError> {
+        let settled: Vec<EntryId> = self
+            .missing
+            .iter()
+            .filter(|(_, since)| now - **since >= SETTLE_MS * 1_000_000)
+            .map(|(entry, _)| *entry)
+            .collect();
+        if settled.is_empty() || !self.targets.is_empty() {
+            return Ok(());
+        }
+        let mut gone = Vec::new();
+        for entry in settled {
+            self.missing.remove(&entry);
+            let Some(names) = self.context.state.local_path(&entry)? else { continue };
+            let Ok(path) = RelPath::new(names) else { continue };
+            match self.context.fs.stat(&path) {
+                Ok(_) => drop(self.targets.insert(Target::Subtree(path))),
+                Err(error) if error.is_not_found() => gone.push(entry),
+                Err(_) => drop(self.targets.insert(Target::Path(path))),
+            }
+        }
+        // The root may have been unmounted between the looks: only now are the answers believed.
+        crate::scan::check_root(&self.context)?;
+        self.context.state.atomically(|_| {
+            for entry in gone {
+                remove_subtree(&self.context, &entry)?;
+            }
+            Ok::<_, StateError>(())
+        })?;
+        Ok(())
+    }
+
+    /// Files hashed too soon after they were written are hashed again once their times can be
+    /// believed.
+    fn refresh_racy(&mut self) -> Result<(), RoundError> {
+        let now = self.context.environment.now_ns();
+        self.context.state.atomically(|state| {
+            for row in state.local_racy()? {
+                if now - row.stat.mtime_ns.max(row.stat.ctime_ns) > RACY_NS {
+                    state.put_local(&LocalRow { tag: None, racy: false, ..row })?;
+                }
+            }
+            Ok::<_, StateError>(())
+        })?;
+        Ok(())
+    }
+
+    fn load_ignore(&mut self) -> Result<(), RoundError> {
+        let mut text = Vec::new();
+        let name = common::name::Name::new(IGNORE_FILE);
+        let path = name.ok().and_then(|name| RelPath::new(vec![name]).ok());
+        if let Some(file) = path.and_then(|path| self.context.fs.open(&path).ok()) {
+            let limit = common::limits::IGNORE_FILE_BYTES_MAX + 1;
+            text.resize(usize::try_from(limit).unwrap_or(usize::MAX), 0);
+            let read = file.read_at(0, &mut text).unwrap_or(0);
+            text.truncate(read);
+        }
+        let before = self.context.state.meta("ignore")?.unwrap_or_default();
+        let (rules, problems) = IgnoreRules::parse(&text);
+        self.ignore = rules;
+        self.context.state.clear_issue(IGNORE_FILE, IssueSource::Plan)?;
+        if let Some(problem) = problems.first() {
+            self.context.state.put_issue(IGNORE_FILE, IssueSource::Plan, &problem.to_string())?;
+        }
+        if before != text {
+            self.context.state.set_meta("ignore", &text)?;
+            self.targets.insert(Target::Subtree(RelPath::root()));
+            self.refresh_ignored()?;
+        }
+        Ok(())
+    }
+
+    /// Hides remote entries at ignored paths from the planner, and shows those that no longer are.
+    pub(super) fn refresh_ignored(&self) -> Result<(), RoundError> {
+        const IGNORED: &str = "ignored";
+        self.context.state.atomically(|state| {
+            for (entry, _) in state.remote_hashes()? {
+                let Some(mut row) = state.remote_row(&entry)? else { continue };
+                let was = row.broken.as_deref() == Some(IGNORED);
+                if row.broken.is_some() && !was {
+                    continue;
+                }
+                let names = state.remote_path(&entry)?.unwrap_or_default();
+                let parts = names.iter().map(common::name::Name::as_str);
+                let is = self.ignore.is_ignored(parts, row.node.kind == Kind::Directory);
+                if is != was {
+                    row.broken = is.then(|| IGNORED.to_owned());
+                    state.put_remote(&row)?;
+                }
+            }
+            Ok::<_, StateError>(())
+        })?;
+        Ok(())
+    }
+
+    fn keep_house(&mut self) -> Result<(), RoundError> {
+        self.failed.clear();
+        self.clear_transient_issues()?;
+        crate::apply::sweep_staging(&self.context)?;
+        let waiting = crate::apply::review_displaced(&self.context)?;
+        if waiting > 0 {
+            tracing::debug!(waiting, "displaced files wait for their writers");
+        }
+        // Whatever could not be applied is planned again.
+        self.context.state.mark_all_dirty_that_differ()?;
+        Ok(())
+    }
+
+    fn files_to_read(&mut self) -> Result<Vec<(EntryId, RelPath)>, RoundError> {
+        let mut files = Vec::new();
+        let mut bytes = 0;
+        for row in self.context.state.local_unhashed(INGEST_FILES)? {
+            if self.missing.contains_key(&row.entry) || self.failed.contains_key(&row.entry) {
+                continue;
+            }
+            let names = self.context.state.local_path(&row.entry)?;
+            let Some(path) = names.and_then(|names| RelPath::new(names).ok()) else { continue };
+            files.push((row.entry, path));
+            bytes += row.stat.size;
+            if bytes >= INGEST_BYTES {
+                break;
+            }
+        }
+        Ok(files)
+    }
+
+    async fn ingest_offline(&mut self) -> Result<(), RoundError> {
+        let files = self.files_to_read()?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let read = Ingest::digest(&self.context, files).await?;
+        self.busy |= self.take_readings(read)?;
+        Ok(())
+    }
+
+    async fn ingest(&mut self) -> Result<(), RoundError> {
+        let files = self.files_to_read()?;
+        self.upload(files).await
+    }
+
+    /// Hashes and uploads files, and records what they hold.
+    pub(super) async fn upload(
+        &mut self,
+        files: Vec<(EntryId, RelPath)>,
+    ) -> Result<(), RoundError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let progress = &mut self.progress;
+        let ingest = Ingest::new(&self.context, &mut self.proofs, self.recovering);
+        let read = ingest.upload(files, |bytes| progress.bytes_up += bytes).await?;
+        self.busy |= self.take_readings(read)?;
+        Ok(())
+    }
+
+    /// Records what was read; returns whether anything was.
+    fn take_readings(&mut self, readings: Vec<Ingested>) -> Result<bool, RoundError> {
+        let now = self.context.environment.now_ns();
+        let mut progress = false;
+        let (mut again, mut failed) = (Vec::new(), Vec::new());
+        self.context.state.atomically(|state| {
+            for Ingested { entry, reading } in readings {
+                let Some(row) = state.local_row(&entry)? else { continue };
+                let names = state.local_path(&entry)?;
+                let path = names.and_then(|names| RelPath::new(names).ok());
+                let Some(path) = path else { continue };
+                match reading {
+                    Reading::Read { tag, stat, root, chunks } => {
+                        let racy = now - stat.mtime_ns.max(stat.ctime_ns) < RACY_NS;
+                        let row = LocalRow { tag: Some(tag), stat, root, racy, ..row };
+                        state.put_local(&row)?;
+                        if root.is_some() {
+                            state.put_locations(&entry, chunks)?;
+                        }
+                        progress = true;
+                    }
+                    Reading::Unsteady => again.push(path),
+                    Reading::Failed(error) if error.is_stale_view() => again.push(path),
+                    Reading::Failed(error) => {
+                        let reason = format!("cannot be read: {error}");
+                        state.put_issue(&path.to_string(), IssueSource::Scan, &reason)?;
+                        failed.push(entry);
+                    }
+                }
+            }
+            Ok::<_, StateError>(())
+        })?;
+        self.targets.extend(again.into_iter().map(Target::Path));
+        self.failed.extend(failed.into_iter().map(|entry| (entry, now)));
+        Ok(progress)
+    }
+
+    fn plan(&mut self) -> Result<Plan, RoundError> {
+        let mut dirty = self.context.state.dirty(PLAN_ENTRIES)?;
+        dirty.retain(|entry| !self.missing.contains_key(entry) && !self.failed.contains_key(entry));
+        if dirty.is_empty() {
+            return Ok(Plan::default());
+        }
+        let policy = Policy {
+            folder: self.context.folder,
+            device: self.context.device(),
+            device_name: self.context.device_name.clone(),
+            date: date_of(self.context.environment.now_ns()),
+            folds_names: false,
+            platform: common::name::Platform::Unix,
+            empty_content: Some(self.context.keys.content_tag().finish()),
+            guard_percent: GUARD.0,
+            guard_entries: GUARD.1,
+            deletions_confirmed: self.confirmed,
+            absences_settled: self.missing.is_empty()
+                && self.targets.is_empty()
+                && self.scanned_once,
+        };
+        let view = self.context.state.view();
+        let plan = planner::plan(&view, &dirty, &policy);
+        view.finish()?;
+        self.note_plan(&dirty, &plan)?;
+        Ok(plan)
+    }
+
+    fn note_plan(&mut self, dirty: &BTreeSet<EntryId>, plan: &Plan) -> Result<(), RoundError> {
+        let mut kept: BTreeSet<EntryId> = plan.waiting.iter().copied().collect();
+        kept.extend(plan.batches.iter().flatten().flat_map(entries_of));
+        match &plan.halt {
+            Some(halt) => {
+                self.halted = Some(Halted::Deletions {
+                    count: halt.deletions,
+                    held: halt.held,
+                    from_remote: halt.from_remote,
+                });
+            }
+            None => {
+                if matches!(self.halted, Some(Halted::Deletions { .. })) {
+                    self.halted = None;
+                }
+                if plan.batches.is_empty() && plan.waiting.is_empty() {
+                    self.confirmed = false;
+                }
+            }
+        }
+        self.context.state.atomically(|state| {
+            for issue in &plan.issues {
+                let names = match state.remote_path(&issue.entry)? {
+                    Some(names) => Some(names),
+                    None => state.local_path(&issue.entry)?,
+                };
+                let path = names.map_or_else(
+                    || issue.entry.to_string(),
+                    |names| RelPath::new(names).map_or_else(|e| e.to_string(), |p| p.to_string()),
+                );
+                state.put_issue(&path, IssueSource::Plan, issue_text(&issue.kind))?;
+            }
+            if plan.halt.is_none() {
+                for entry in dirty.difference(&kept) {
+                    state.unmark_dirty(entry)?;
+                }
+            }
+            Ok::<_, StateError>(())
+        })?;
+        Ok(())
+    }
+}
+
+fn issue_text(kind: &IssueKind) -> &'static str {
+    match kind {
+        IssueKind::NameClash { .. } => {
+            "differs from another name only in case or normalisation, which this disk ignores; \
+             rename one of them"
+        }
+        IssueKind::NameNotHeld => "this platform cannot hold the name; rename it elsewhere",
+        IssueKind::TooDeep => "the path is too deep or too long; move it further up",
+    }
+}
+
+fn entries_of(step: &Step) -> Vec<EntryId> {
+    use planner::Change;
+    match step {
+        Step::Settle { entry }
+        | Step::Forget { entry }
+        | Step::Detach { entry, .. }
+        | Step::Create { entry, .. }
+        | Step::Replace { entry, .. }
+        | Step::SetAttributes { entry, .. }
+        | Step::Move { entry, .. }
+        | Step::Delete { entry, .. } => vec![*entry],
+        Step::Adopt { local, remote } => vec![*local, *remote],
+        Step::Push(group) => group
+            .changes
+            .iter()
+            .flat_map(|change| match change {
+                Change::Create { entry, .. }
+                | Change::Edit { entry, .. }
+                | Change::Move { entry, .. }
+                | Change::Delete { entry, .. }
+                | Change::Revive { entry, .. } => vec![*entry],
+                Change::ConflictCopy { local, copy, entry, .. } => vec![*local, *copy, *entry],
+            })
+            .collect(),
+    }
+}
+
+/// `YYYY-MM-DD` in UTC (H. Hinnant, "chrono-compatible low-level date algorithms").
+fn date_of(now_ns: i64) -> String {
+    let days = now_ns.div_euclid(86_400_000_000_000) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date_of;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date_of(0), "1970-01-01");
+        assert_eq!(date_of(951_782_400_000_000_000), "2000-02-29");
+        assert_eq!(date_of(1_795_305_600_000_000_000), "2026-11-22");
+        assert_eq!(date_of(-1), "1969-12-31");
+    }
+}

@@ -1,0 +1,442 @@
+//! The loop itself: a round, then waiting for whatever comes first.
+
+use super::handle::{Answer, Ask, FolderStatus, FolderSummary, HaltReason, PathIssue, Progress};
+use super::online::Journal;
+use super::{EngineParts, LogSource, Pins};
+use crate::context::FolderContext;
+use crate::fs::RelPath;
+use crate::scan::Target;
+use crate::state::{FolderState, IssueSource, StateError};
+use crate::transfer::Proofs;
+use crate::watch::{Hint, Hints};
+use client_core::ignore::IgnoreRules;
+use common::ids::EntryId;
+use common::revision::{Cursor, Revision};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// First and longest pause between two tries to reach the server, in milliseconds.
+const BACKOFF_MS: (u64, u64) = (200, 30_000);
+/// How long a path has to be gone before that counts as a deletion, in milliseconds.
+pub(super) const SETTLE_MS: i64 = 150;
+/// Times of files are believed when they are this much older than the look at them, in ns.
+pub(super) const RACY_NS: i64 = 20_000_000;
+/// How often displaced files are reviewed and failed entries tried again, in milliseconds.
+const HOUSEKEEPING_MS: i64 = 60_000;
+/// Issues that a summary shows.
+const ISSUES_SHOWN: u32 = 100;
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Something to do.
+    Work,
+    /// Every handle is gone.
+    Stop,
+}
+
+/// A `sync` that waits to be answered.
+pub(super) struct SyncWait {
+    pub(super) answer: Answer<bool>,
+    /// The journal's end when it was asked, once the server has said so.
+    pub(super) up_to: Option<Revision>,
+    pub(super) scanned: bool,
+}
+
+/// Why the folder waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Halted {
+    /// The root is not what it was; ends by itself when it is back.
+    Root(String),
+    /// A mass deletion.
+    Deletions { count: u64, held: u64, from_remote: bool },
+    /// The server's journal does not descend from what this device has seen.
+    Rollback { restored: Cursor },
+    /// What the server sent cannot be true.
+    Alarm(String),
+}
+
+/// A folder's engine.
+pub struct Engine {
+    pub(super) context: FolderContext,
+    pub(super) hints: Hints,
+    pub(super) pins: Arc<dyn Pins>,
+    pub(super) log: Arc<dyn LogSource>,
+    pub(super) invited: Option<Cursor>,
+    asks: mpsc::Receiver<Ask>,
+    summaries: watch::Sender<FolderSummary>,
+    pub(super) paused: bool,
+    pub(super) halted: Option<Halted>,
+    pub(super) confirmed: bool,
+    pub(super) ignore: IgnoreRules,
+    pub(super) targets: BTreeSet<Target>,
+    pub(super) missing: BTreeMap<EntryId, i64>,
+    pub(super) failed: BTreeMap<EntryId, i64>,
+    pub(super) journal: Option<Journal>,
+    pub(super) outbox_known: bool,
+    pub(super) proofs: Proofs,
+    pub(super) recovering: bool,
+    pub(super) alone: bool,
+    pub(super) retry_at_ns: i64,
+    backoff_ms: u64,
+    housekeeping_ns: i64,
+    pub(super) trouble: Option<String>,
+    pub(super) scanning: bool,
+    pub(super) scanned_once: bool,
+    pub(super) busy: bool,
+    pub(super) syncs: Vec<SyncWait>,
+    pub(super) progress: Progress,
+    pub(super) pinned: Option<Cursor>,
+}
+
+/// What a handle shows before the engine has taken its first step.
+pub(super) fn first_summary() -> FolderSummary {
+    FolderSummary {
+        status: FolderStatus::Scanning,
+        entries: 0,
+        bytes: 0,
+        pending_up: 0,
+        pending_down: 0,
+        conflicts: 0,
+        issues: Vec::new(),
+        cursor: None,
+        halt: None,
+        trouble: None,
+        progress: Progress::default(),
+    }
+}
+
+impl Engine {
+    /// Makes an engine; begins a new incarnation when the state is new.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn new(
+        parts: EngineParts,
+        asks: mpsc::Receiver<Ask>,
+        summaries: watch::Sender<FolderSummary>,
+    ) -> Result<Self, StateError> {
+        let EngineParts { context, hints, pins, log, invited, paused } = parts;
+        let is_new = context.state.incarnation()? == 0;
+        if is_new {
+            begin_incarnation(&context)?;
+        }
+        let pinned = pins.pinned(&context.folder);
+        let mut targets = BTreeSet::new();
+        targets.insert(Target::Subtree(RelPath::root()));
+        Ok(Self {
+            hints,
+            pins,
+            log,
+            invited,
+            asks,
+            summaries,
+            paused,
+            halted: None,
+            confirmed: false,
+            ignore: IgnoreRules::default(),
+            targets,
+            missing: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            journal: None,
+            outbox_known: false,
+            proofs: Proofs::default(),
+            // A new database beside a history that was seen before has lost its index.
+            recovering: is_new,
+            alone: false,
+            retry_at_ns: 0,
+            backoff_ms: BACKOFF_MS.0,
+            housekeeping_ns: 0,
+            trouble: None,
+            scanning: true,
+            scanned_once: false,
+            busy: false,
+            syncs: Vec::new(),
+            progress: Progress::default(),
+            pinned,
+            context,
+        })
+    }
+
+    /// Runs until every handle is gone.
+    pub async fn run(mut self) {
+        loop {
+            self.step().await;
+            if self.wait().await == Wake::Stop {
+                return;
+            }
+        }
+    }
+
+    /// One round, and what it means for those who wait. Errors become the folder's trouble or halt.
+    pub async fn step(&mut self) {
+        self.take_hints();
+        while let Ok(ask) = self.asks.try_recv() {
+            self.answer(ask).await;
+        }
+        self.busy = false;
+        let result = self.round().await;
+        match result {
+            Ok(()) => {
+                if self.journal.is_some() {
+                    self.backoff_ms = BACKOFF_MS.0;
+                    self.trouble = None;
+                }
+            }
+            Err(error) => self.failed_round(error),
+        }
+        self.answer_syncs();
+        self.publish();
+    }
+
+    /// Waits for a hint, a question, the journal or a timer.
+    pub async fn wait(&mut self) -> Wake {
+        if self.busy {
+            // Something is left to do, but others get their turn.
+            tokio::task::yield_now().await;
+            return Wake::Work;
+        }
+        let pause = self.pause_ms();
+        let environment = Arc::clone(&self.context.environment);
+        let timer = environment.sleep(pause);
+        let Self { asks, hints, journal, .. } = self;
+        let arrived = async {
+            match journal {
+                Some(journal) => journal.arrived().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (ask, new) = tokio::select! {
+            biased;
+            ask = asks.recv() => (Some(ask), Vec::new()),
+            new = hints.next() => (None, new),
+            () = arrived => (None, Vec::new()),
+            () = timer => (None, Vec::new()),
+        };
+        self.take(new);
+        match ask {
+            Some(Some(ask)) => self.answer(ask).await,
+            Some(None) => return Wake::Stop,
+            None => {}
+        }
+        Wake::Work
+    }
+
+    /// Ends the engine as a crash does, and gives back what it had remembered durably. For the
+    /// simulation: a step's future may be dropped, or unwound by a panic, at any point before.
+    #[must_use]
+    pub fn into_state(self) -> FolderState {
+        self.context.state.abandon();
+        self.context.state
+    }
+
+    fn take_hints(&mut self) {
+        let hints = self.hints.take();
+        self.take(hints);
+    }
+
+    fn take(&mut self, hints: Vec<Hint>) {
+        for hint in hints {
+            match hint {
+                Hint::Path(path) => self.targets.insert(Target::Path(path)),
+                Hint::Subtree(path) => self.targets.insert(Target::Subtree(path)),
+                Hint::Everything => self.targets.insert(Target::Subtree(RelPath::root())),
+            };
+        }
+    }
+
+    /// Milliseconds until the next thing that happens by itself.
+    fn pause_ms(&self) -> u64 {
+        let now = self.context.environment.now_ns();
+        let mut until = self.housekeeping_ns;
+        if self.journal.is_none() || self.trouble.is_some() {
+            until = until.min(self.retry_at_ns);
+        }
+        if let Some(since) = self.missing.values().min() {
+            until = until.min(since + SETTLE_MS * 1_000_000);
+        }
+        if self.halted.is_none() && !self.targets.is_empty() {
+            until = until.min(now + SETTLE_MS * 1_000_000);
+        }
+        if self.context.state.local_racy().is_ok_and(|rows| !rows.is_empty()) {
+            until = until.min(now + 2 * RACY_NS);
+        }
+        u64::try_from((until - now) / 1_000_000 + 1).unwrap_or(1).clamp(1, 60_000)
+    }
+
+    /// Whether housekeeping is due; sets the next time.
+    pub(super) fn housekeeping_due(&mut self) -> bool {
+        let now = self.context.environment.now_ns();
+        let due = now >= self.housekeeping_ns;
+        if due {
+            self.housekeeping_ns = now + HOUSEKEEPING_MS * 1_000_000;
+        }
+        due
+    }
+
+    /// Backs off with jitter after a failure.
+    pub(super) fn back_off(&mut self) {
+        let mut random = [0; 8];
+        self.context.environment.random(&mut random);
+        let jitter = u64::from_le_bytes(random) % (self.backoff_ms / 2 + 1);
+        let pause = self.backoff_ms / 2 + jitter;
+        self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MS.1);
+        let now = self.context.environment.now_ns();
+        self.retry_at_ns = now + i64::try_from(pause).unwrap_or(0) * 1_000_000;
+    }
+
+    fn publish(&mut self) {
+        let summary = self.summary();
+        self.summaries.send_if_modified(|shown| {
+            let changed = *shown != summary;
+            *shown = summary;
+            changed
+        });
+    }
+
+    fn summary(&self) -> FolderSummary {
+        let state = &self.context.state;
+        let shown = |result: Result<u64, StateError>| result.unwrap_or(0);
+        let (up, down) = self.pending();
+        FolderSummary {
+            status: self.status(),
+            entries: shown(state.local_count()),
+            bytes: shown(state.local_bytes()),
+            pending_up: up,
+            pending_down: down,
+            conflicts: state.conflicts().map_or(0, |conflicts| conflicts.len() as u64),
+            issues: self.shown_issues(),
+            cursor: state.cursor().ok().flatten(),
+            halt: self.halted.as_ref().map(halt_reason),
+            trouble: self.trouble.clone(),
+            progress: self.progress,
+        }
+    }
+
+    fn shown_issues(&self) -> Vec<PathIssue> {
+        let issues = self.context.state.issues(ISSUES_SHOWN).unwrap_or_default();
+        issues
+            .into_iter()
+            .map(|issue| PathIssue { path: issue.path, reason: issue.reason })
+            .collect()
+    }
+
+    /// Entries that differ: those that the server lacks news of, and those that this disk does.
+    fn pending(&self) -> (u64, u64) {
+        let state = &self.context.state;
+        let Ok(dirty) = state.dirty(usize::MAX) else { return (0, 0) };
+        let mut pending = (0, 0);
+        for entry in dirty {
+            let (Ok(local), Ok(remote), Ok(synced)) =
+                (state.local_row(&entry), state.remote_row(&entry), state.synced_node(&entry))
+            else {
+                continue;
+            };
+            let remote = remote.map(|row| row.node).filter(|node| !node.deleted);
+            let base = synced.as_ref().map(|node| (node.position.clone(), Some(node.content)));
+            let here = local.map(|row| (row.position.clone(), row.content()));
+            let there = remote.map(|node| (node.position, Some(node.content)));
+            if here != base && here != there {
+                pending.0 += 1;
+            }
+            if there != base && here != there {
+                pending.1 += 1;
+            }
+        }
+        pending
+    }
+
+    fn status(&self) -> FolderStatus {
+        if self.halted.is_some() {
+            FolderStatus::Halted
+        } else if self.paused {
+            FolderStatus::Paused
+        } else if self.scanning {
+            FolderStatus::Scanning
+        } else if self.journal.is_none() {
+            FolderStatus::Offline
+        } else if self.busy || !self.is_quiet() {
+            FolderStatus::Syncing
+        } else {
+            FolderStatus::Idle
+        }
+    }
+
+    /// Whether nothing at all is left to do with what is known.
+    pub(super) fn is_quiet(&self) -> bool {
+        let state = &self.context.state;
+        let is_empty = |count: Result<u64, StateError>| count.is_ok_and(|count| count == 0);
+        self.targets.is_empty()
+            && self.missing.is_empty()
+            && self.failed.is_empty()
+            && is_empty(state.dirty_count())
+            && state.outbox().is_ok_and(|rows| rows.is_empty())
+            && state.local_unhashed(1).is_ok_and(|rows| rows.is_empty())
+    }
+
+    fn answer_syncs(&mut self) {
+        if self.syncs.is_empty() {
+            return;
+        }
+        let halted =
+            self.paused || matches!(self.halted, Some(ref h) if !matches!(h, Halted::Root(_)));
+        let cursor = self.context.state.cursor().ok().flatten();
+        let quiet = self.is_quiet() && self.journal.is_some();
+        let waiting = std::mem::take(&mut self.syncs);
+        for sync in waiting {
+            let reached = sync.up_to.zip(cursor).is_some_and(|(to, at)| at.revision >= to);
+            if halted || (quiet && sync.scanned && reached) {
+                // A receiver that is gone has timed out; nobody is there to tell.
+                drop(sync.answer.send(Ok(!halted)));
+            } else {
+                self.syncs.push(sync);
+            }
+        }
+    }
+
+    pub(super) fn clear_transient_issues(&self) -> Result<(), StateError> {
+        self.context.state.clear_issues(None, IssueSource::Apply)
+    }
+}
+
+/// Draws a new life of request ids.
+pub(super) fn begin_incarnation(context: &FolderContext) -> Result<(), StateError> {
+    let mut bytes = [0; 8];
+    context.environment.random(&mut bytes);
+    context.state.begin_incarnation(u64::from_le_bytes(bytes) >> 1 | 1)
+}
+
+fn halt_reason(halted: &Halted) -> HaltReason {
+    match halted {
+        Halted::Root(reason) => HaltReason {
+            message: format!("the folder's root is not there: {reason}"),
+            hint: "mount or restore it; syncing goes on by itself when it is back".to_owned(),
+            can_confirm: false,
+        },
+        Halted::Deletions { count, held, from_remote } => {
+            let source = if *from_remote { "the server" } else { "this disk" };
+            HaltReason {
+                message: format!("{source} would delete {count} of {held} entries"),
+                hint: "restore the files, or run `driftless confirm` if this is meant".to_owned(),
+                can_confirm: true,
+            }
+        }
+        Halted::Rollback { restored } => HaltReason {
+            message: format!(
+                "the server was restored from a backup of revision {}; newer changes are only on \
+                 devices",
+                restored.revision
+            ),
+            hint: "run `driftless confirm` on one device to go on from there; nothing is deleted"
+                .to_owned(),
+            can_confirm: true,
+        },
+        Halted::Alarm(message) => HaltReason {
+            message: message.clone(),
+            hint: "do not go on with this server before you know why; nothing was changed here"
+                .to_owned(),
+            can_confirm: false,
+        },
+    }
+}

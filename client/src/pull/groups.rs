@@ -1,0 +1,356 @@
+//! Journal groups: checked one by one, applied to the remote tree in one transaction a batch.
+
+use super::registers;
+use crate::context::{Alarm, FolderContext};
+use crate::state::{Effect, FolderState, IssueSource, RemoteRow, StateError};
+use client_core::tree::SyncedNode;
+use common::ids::{DeviceId, EntryId, IdLengthError, Signature};
+use common::record::{Change, ConflictRecord, Group, Registers, SignedGroup};
+use common::revision::{Cursor, Revision};
+use common::wire::meta::{JournalBatch, JournalGroup};
+use std::collections::BTreeMap;
+
+/// A batch that was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The folder has to stop until a person looks.
+    #[error(transparent)]
+    Alarm(#[from] Alarm),
+    /// A device that the log on this device does not list: the log is to be read again first.
+    #[error("device {0} is not in this device's copy of the device log")]
+    UnknownSigner(DeviceId),
+    /// An entry comes back that this device has never seen: its registers are to be asked for.
+    #[error("entry {0} came back and is not known here")]
+    UnknownEntry(EntryId),
+    /// The server broke the protocol.
+    #[error("the server's journal does not decode: {0}")]
+    Protocol(String),
+    /// The state could not be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl From<IdLengthError> for PullError {
+    fn from(error: IdLengthError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+/// What a batch brought.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Pulled {
+    /// Groups taken.
+    pub groups: u64,
+    /// How many of them were this device's own.
+    pub own: u64,
+    /// The journal's last revision when the server sent the batch.
+    pub last_revision: Revision,
+    /// Whether a directory was moved, so that paths below it changed.
+    pub moved_directories: bool,
+}
+
+/// Takes a batch of the cursor's epoch. Groups at or before the cursor are passed over. Registers
+/// of entries that come back without being known here are taken from `revived`.
+///
+/// # Errors
+/// [`PullError`]; nothing of the batch is kept then.
+pub fn apply_batch(
+    context: &FolderContext,
+    batch: &JournalBatch,
+    pin: Option<&Cursor>,
+    revived: &BTreeMap<EntryId, Registers>,
+) -> Result<Pulled, PullError> {
+    let mut pulled = Pulled { last_revision: batch.last_revision, ..Pulled::default() };
+    context.state.atomically(|state| {
+        let mut cursor = state.cursor()?.unwrap_or(Cursor { epoch: batch.epoch, ..Cursor::START });
+        for message in &batch.groups {
+            if message.revision <= cursor.revision {
+                continue;
+            }
+            if message.revision != cursor.revision + 1 {
+                let text = format!("revision {} follows {}", message.revision, cursor.revision);
+                return Err(Alarm::History(text).into());
+            }
+            let taken = Taking { context, state, revived }.group(&mut cursor, message)?;
+            pulled.groups += 1;
+            pulled.own += u64::from(taken.is_own);
+            pulled.moved_directories |= taken.moved_directory;
+            if let Some(pin) = pin.filter(|pin| pin.revision == cursor.revision)
+                && pin.head != cursor.head
+            {
+                let text = format!("revision {} is not what this device has pinned", pin.revision);
+                return Err(Alarm::History(text).into());
+            }
+        }
+        state.set_cursor(&cursor)?;
+        Ok::<_, PullError>(())
+    })?;
+    Ok(pulled)
+}
+
+struct Taking<'a> {
+    context: &'a FolderContext,
+    state: &'a FolderState,
+    revived: &'a BTreeMap<EntryId, Registers>,
+}
+
+#[derive(Default)]
+struct Taken {
+    is_own: bool,
+    moved_directory: bool,
+}
+
+impl Taking<'_> {
+    fn group(&self, cursor: &mut Cursor, message: &JournalGroup) -> Result<Taken, PullError> {
+        let revision = message.revision;
+        let signed = SignedGroup {
+            body: message.body.clone(),
+            signature: Signature::from_slice(&message.signature)?,
+        };
+        let group = signed.verify().map_err(|error| Alarm::forged(revision, &error))?;
+        self.check_author(&group, revision)?;
+        self.check_seen(&group, cursor, revision)?;
+        let digest = signed.digest(message.time_ms);
+        cursor.head = cursor.head.next(&self.context.folder, message.epoch, revision, &digest);
+        cursor.revision = revision;
+        // The chain is stored as it grows: a later group of the batch may have seen this one.
+        self.state.set_cursor(cursor)?;
+        let mut taken = Taken::default();
+        for change in &group.changes {
+            taken.moved_directory |= self.change(change, revision, message.time_ms, &group)?;
+        }
+        taken.is_own = self.complete(&group, revision)?;
+        Ok(taken)
+    }
+
+    fn check_author(&self, group: &Group, revision: Revision) -> Result<(), PullError> {
+        let forged = |reason: &str| Alarm::Forged { revision, reason: reason.to_owned() };
+        if group.folder != self.context.folder {
+            return Err(forged("it was written for another folder").into());
+        }
+        if group.user != self.context.user {
+            return Err(forged("its author is not a member").into());
+        }
+        if !self.context.signers.with(|log| log.was_enrolled(&group.device)) {
+            return Err(PullError::UnknownSigner(group.device));
+        }
+        Ok(())
+    }
+
+    fn check_seen(
+        &self,
+        group: &Group,
+        cursor: &Cursor,
+        revision: Revision,
+    ) -> Result<(), PullError> {
+        if group.seen_revision >= revision {
+            let text = format!("revision {revision} claims to have seen {}", group.seen_revision);
+            return Err(Alarm::History(text).into());
+        }
+        let known = if group.seen_revision == cursor.revision {
+            Some(cursor.head)
+        } else {
+            self.state.head_at(group.seen_revision)?
+        };
+        // Before a snapshot there is no chain here; the checkpoint vouches for that part.
+        if known.is_some_and(|head| head != group.seen_head) {
+            let text = format!(
+                "the author of revision {revision} has seen another revision {}",
+                group.seen_revision
+            );
+            return Err(Alarm::History(text).into());
+        }
+        Ok(())
+    }
+
+    fn live(&self, entry: &EntryId, revision: Revision) -> Result<RemoteRow, PullError> {
+        let row = self.state.remote_row(entry)?.filter(|row| !row.node.deleted);
+        row.ok_or_else(|| contradiction(revision, &format!("entry {entry} is not there")))
+    }
+
+    fn put(&self, row: &RemoteRow) -> Result<(), PullError> {
+        self.state.put_remote(row)?;
+        let path = format!("{} ({})", row.node.position.name, row.node.entry);
+        match &row.broken {
+            Some(reason) => self.state.put_issue(&path, IssueSource::Remote, reason)?,
+            None => self.state.clear_issue(&path, IssueSource::Remote)?,
+        }
+        Ok(())
+    }
+
+    /// Applies one change; returns whether it moved a directory.
+    fn change(
+        &self,
+        change: &Change,
+        revision: Revision,
+        time_ms: u64,
+        group: &Group,
+    ) -> Result<bool, PullError> {
+        match change {
+            Change::Create { entry, kind, place, content } => {
+                if self.state.remote_row(entry)?.is_some() || *entry == EntryId::ROOT {
+                    return Err(contradiction(revision, &format!("entry {entry} exists")));
+                }
+                self.put(&registers::row(
+                    self.context,
+                    &Registers {
+                        entry: *entry,
+                        kind: *kind,
+                        place_revision: revision,
+                        place: place.clone(),
+                        content_revision: revision,
+                        content: content.clone(),
+                    },
+                ))?;
+            }
+            Change::Edit { entry, base, content } => {
+                let mut row = self.live(entry, revision)?;
+                if row.node.content_revision != *base && row.node.content_revision != revision {
+                    return Err(stale(revision, entry));
+                }
+                registers::set_content(self.context, &mut row, revision, content);
+                self.put(&row)?;
+            }
+            Change::Move { entry, base, place } => {
+                let mut row = self.live(entry, revision)?;
+                if row.node.place_revision != *base {
+                    return Err(stale(revision, entry));
+                }
+                registers::set_place(self.context, &mut row, revision, place);
+                self.put(&row)?;
+                return Ok(row.node.kind == common::record::Kind::Directory);
+            }
+            Change::Delete { entry, place_base, content_base } => {
+                let mut row = self.live(entry, revision)?;
+                let node = &mut row.node;
+                if (node.place_revision, node.content_revision) != (*place_base, *content_base) {
+                    return Err(stale(revision, entry));
+                }
+                node.deleted = true;
+                node.place_revision = revision;
+                self.put(&row)?;
+            }
+            Change::Revive { entry, base, place } => {
+                let mut row = self.revived(entry, revision)?;
+                if row.node.place_revision != *base {
+                    return Err(stale(revision, entry));
+                }
+                registers::set_place(self.context, &mut row, revision, place);
+                self.put(&row)?;
+            }
+            Change::OpenConflict { conflict, entry, base, theirs, copy } => {
+                self.state.put_conflict(&ConflictRecord {
+                    conflict: *conflict,
+                    entry: *entry,
+                    base: *base,
+                    theirs: *theirs,
+                    copy: *copy,
+                    opened: revision,
+                    time_ms,
+                    device: group.device,
+                })?;
+            }
+            Change::ResolveConflict { conflict, .. } => self.state.remove_conflict(conflict)?,
+            Change::ConfirmEpoch { .. } => {}
+        }
+        Ok(false)
+    }
+
+    fn revived(&self, entry: &EntryId, revision: Revision) -> Result<RemoteRow, PullError> {
+        match self.state.remote_row(entry)? {
+            Some(row) if row.node.deleted => Ok(row),
+            Some(_) => Err(contradiction(revision, &format!("entry {entry} was not deleted"))),
+            None => match self.revived.get(entry) {
+                Some(registers) => Ok(registers::row(self.context, registers)),
+                None => Err(PullError::UnknownEntry(*entry)),
+            },
+        }
+    }
+
+    /// Completes the outbox row of a group of this device's own.
+    fn complete(&self, group: &Group, revision: Revision) -> Result<bool, PullError> {
+        if group.device != self.context.device() {
+            return Ok(false);
+        }
+        if group.request.incarnation != self.state.incarnation()? {
+            return Ok(true);
+        }
+        let outbox = self.state.outbox()?;
+        let Some(row) = outbox.into_iter().find(|row| row.counter == group.request.counter) else {
+            return Ok(true);
+        };
+        for effect in &row.effects {
+            self.effect(effect, revision)?;
+        }
+        self.state.remove_outbox(row.counter)?;
+        Ok(true)
+    }
+
+    fn effect(&self, effect: &Effect, revision: Revision) -> Result<(), StateError> {
+        let placed = |entry: &EntryId, kind, position, content| SyncedNode {
+            entry: *entry,
+            position,
+            kind,
+            content,
+            place_revision: revision,
+            content_revision: revision,
+            held: true,
+        };
+        match effect {
+            Effect::Placed { entry, kind, at, content } => {
+                self.state.put_synced(&placed(entry, *kind, at.clone(), *content))
+            }
+            Effect::Edited { entry, content } => self.change_synced(entry, |node| {
+                node.content = *content;
+                node.content_revision = revision;
+            }),
+            Effect::Moved { entry, to } => self.change_synced(entry, |node| {
+                node.position = to.clone();
+                node.place_revision = revision;
+            }),
+            Effect::Revived { entry, at } => self.change_synced(entry, |node| {
+                node.position = at.clone();
+                node.place_revision = revision;
+            }),
+            Effect::Deleted { entry } => self.state.remove_synced(entry),
+            Effect::Copied { local, copy, kind, from, content, entry } => {
+                if local != copy && self.state.local_row(local)?.is_some() {
+                    self.state.rename_local(local, copy)?;
+                }
+                self.state.put_synced(&placed(copy, *kind, from.clone(), *content))?;
+                if local == entry { self.state.remove_synced(entry) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Changes a synced node; one that is not there begins as what the server has.
+    fn change_synced(
+        &self,
+        entry: &EntryId,
+        change: impl FnOnce(&mut SyncedNode),
+    ) -> Result<(), StateError> {
+        let node = match self.state.synced_node(entry)? {
+            Some(node) => Some(node),
+            None => self.state.remote_row(entry)?.map(|row| SyncedNode {
+                entry: *entry,
+                position: row.node.position,
+                kind: row.node.kind,
+                content: row.node.content,
+                place_revision: row.node.place_revision,
+                content_revision: row.node.content_revision,
+                held: true,
+            }),
+        };
+        let Some(mut node) = node else { return Ok(()) };
+        change(&mut node);
+        self.state.put_synced(&node)
+    }
+}
+
+fn contradiction(revision: Revision, reason: &str) -> PullError {
+    Alarm::Contradiction { revision, reason: reason.to_owned() }.into()
+}
+
+fn stale(revision: Revision, entry: &EntryId) -> PullError {
+    contradiction(revision, &format!("its base of entry {entry} is stale"))
+}

@@ -1,0 +1,13 @@
+//! Taking in what the server says: journal groups and snapshots.
+//!
+//! Owns every check on what comes from the server: signatures, bases, the chain, seals, names and
+//! checkpoints (DESIGN section 3). What it accepts goes into the remote tree; what this device had
+//! sent itself also completes its outbox. It must not change the disk.
+
+mod groups;
+mod registers;
+mod snapshot;
+
+pub use groups::{PullError, Pulled, apply_batch};
+pub use registers::RemoteIssue;
+pub use snapshot::{SnapshotError, checkpoint, normalise_synced, take_snapshot};

@@ -1,0 +1,183 @@
+//! Taking all registers at once: a new device, or one whose journal has started anew.
+//!
+//! Owns rule 8's shadow table: the new tree is gathered beside the old one and swapped in together
+//! with its cursor. It believes nothing that a checkpoint of an enrolled device does not vouch for.
+
+use super::groups::PullError;
+use super::registers;
+use crate::context::{Alarm, FolderContext};
+use crate::remote::RemoteError;
+use crate::state::StateError;
+use common::record::{ConflictRecord, RecordError, RegisterDigest, Registers};
+use common::revision::{Cursor, Epoch, Revision};
+use common::trust::{Checkpoint, TrustError};
+use common::wire::meta::{Reply, Request, SnapshotPart, SnapshotRead};
+
+/// A snapshot that was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The server could not be asked or refused.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// What it sent is not to be believed.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// The checkpoint is not one.
+    #[error("the snapshot's checkpoint is not valid: {0}")]
+    Checkpoint(#[from] TrustError),
+    /// An entry or conflict does not decode.
+    #[error("the snapshot does not decode: {0}")]
+    Record(#[from] RecordError),
+}
+
+impl From<StateError> for SnapshotError {
+    fn from(error: StateError) -> Self {
+        Self::Pull(error.into())
+    }
+}
+
+impl From<Alarm> for SnapshotError {
+    fn from(alarm: Alarm) -> Self {
+        Self::Pull(alarm.into())
+    }
+}
+
+/// Replaces the remote tree by the server's newest snapshot, or by nothing when there is none, and
+/// moves the cursor there. `at_least` is a position that the snapshot must not be older than.
+///
+/// # Errors
+/// [`SnapshotError`]; the old remote tree stays then.
+pub async fn take_snapshot(
+    context: &FolderContext,
+    epoch: Epoch,
+    at_least: Option<&Cursor>,
+) -> Result<Cursor, SnapshotError> {
+    let request = SnapshotRead { folder: context.folder.to_vec() };
+    let replies = context.remote.request(Request::Snapshot(request)).await?;
+    let mut parts = Vec::new();
+    for reply in replies {
+        match reply {
+            Reply::Snapshot(part) => parts.push(part),
+            _ => return Err(PullError::Protocol("not a snapshot".into()).into()),
+        }
+    }
+    let checkpoint = check_checkpoint(context, &parts, epoch, at_least)?;
+    let cursor = checkpoint.as_ref().map_or(Cursor { epoch, ..Cursor::START }, |c| c.cursor);
+    context.state.atomically(|state| {
+        state.begin_shadow()?;
+        let mut digest = RegisterDigest::new(&context.folder);
+        let mut last = None;
+        for part in &parts {
+            for message in &part.entries {
+                let registers = Registers::try_from(message.clone())?;
+                if last.is_some_and(|last| last >= registers.entry) {
+                    let text = "entries are out of order".to_owned();
+                    return Err(SnapshotError::Pull(PullError::Protocol(text)));
+                }
+                last = Some(registers.entry);
+                digest.entry(&registers.entry, &RegisterDigest::row(&registers));
+                state.put_shadow(&registers::row(context, &registers))?;
+            }
+        }
+        state.clear_conflicts()?;
+        for message in parts.iter().flat_map(|part| &part.conflicts) {
+            let record = ConflictRecord::try_from(message.clone())?;
+            digest.conflict(&record);
+            state.put_conflict(&record)?;
+        }
+        if let Some(checkpoint) = &checkpoint
+            && digest.finish() != checkpoint.digest
+        {
+            let text = "the snapshot is not what its checkpoint vouches for".to_owned();
+            return Err(Alarm::History(text).into());
+        }
+        state.swap_shadow()?;
+        state.forget_heads()?;
+        state.set_cursor(&cursor)?;
+        Ok(cursor)
+    })
+}
+
+fn check_checkpoint(
+    context: &FolderContext,
+    parts: &[SnapshotPart],
+    epoch: Epoch,
+    at_least: Option<&Cursor>,
+) -> Result<Option<Checkpoint>, SnapshotError> {
+    let bytes = parts.first().map(|part| part.checkpoint.as_slice()).unwrap_or_default();
+    if bytes.is_empty() {
+        let has_rows = parts.iter().any(|p| !p.entries.is_empty() || !p.conflicts.is_empty());
+        if has_rows || at_least.is_some_and(|cursor| cursor.revision > 0) {
+            return Err(Alarm::History("a snapshot came without its checkpoint".into()).into());
+        }
+        return Ok(None);
+    }
+    let checkpoint = Checkpoint::open(bytes)?;
+    let device = checkpoint.device;
+    if checkpoint.folder != context.folder {
+        return Err(Alarm::History("the checkpoint is of another folder".into()).into());
+    }
+    if !context.signers.with(|log| log.was_enrolled(&device)) {
+        return Err(PullError::UnknownSigner(device).into());
+    }
+    let too_old = at_least.is_some_and(|least| checkpoint.cursor.revision < least.revision);
+    if checkpoint.cursor.epoch > epoch || too_old {
+        let text = "the snapshot is older than what this device was invited to";
+        return Err(Alarm::History(text.into()).into());
+    }
+    Ok(Some(checkpoint))
+}
+
+/// This device's signed word on what all registers are at its cursor.
+///
+/// # Errors
+/// [`StateError`]; `None` before the first pull.
+pub fn checkpoint(context: &FolderContext) -> Result<Option<Vec<u8>>, StateError> {
+    let Some(cursor) = context.state.cursor()? else { return Ok(None) };
+    let mut digest = RegisterDigest::new(&context.folder);
+    for (entry, row) in context.state.remote_hashes()? {
+        digest.entry(&entry, &row);
+    }
+    for record in context.state.conflicts()? {
+        digest.conflict(&record);
+    }
+    let checkpoint = Checkpoint {
+        folder: context.folder,
+        cursor,
+        digest: digest.finish(),
+        device: context.device(),
+    };
+    Ok(Some(checkpoint.sign(&context.signer)))
+}
+
+/// After the remote tree was rebuilt: makes the merge base agree with it, so that absence deletes
+/// nothing and what the server has forgotten is pushed again (rule 4).
+///
+/// `kept` is the last revision that the rebuilt journal shares with what this device had synced;
+/// `None` when nothing was lost, as for a new device or after this device's own loss.
+///
+/// # Errors
+/// [`StateError`].
+pub fn normalise_synced(context: &FolderContext, kept: Option<Revision>) -> Result<(), StateError> {
+    context.state.atomically(|state| {
+        for entry in state.synced_entries()? {
+            let Some(mut node) = state.synced_node(&entry)? else { continue };
+            let remote = state.remote_row(&entry)?.filter(|row| !row.node.deleted);
+            let Some(remote) = remote.map(|row| row.node) else {
+                state.remove_synced(&entry)?;
+                continue;
+            };
+            let kept = kept.unwrap_or(Revision::MAX);
+            if node.place_revision > kept {
+                node.position = remote.position;
+                node.place_revision = remote.place_revision;
+            }
+            if node.content_revision > kept {
+                node.content = remote.content;
+                node.content_revision = remote.content_revision;
+            }
+            state.put_synced(&node)?;
+        }
+        state.mark_all_dirty()
+    })
+}

@@ -1,0 +1,226 @@
+//! From planned changes to records: contents are looked up, names and attributes sealed.
+//!
+//! Owns the last look at the local tree before something is sent: a change whose local node is not
+//! what the planner saw is left out, and planned anew.
+
+use crate::context::FolderContext;
+use crate::state::{Effect, LocalRow, StateError};
+use crate::transfer::Proofs;
+use client_core::planner::{Change as Planned, PushGroup};
+use client_core::tree::{ContentState, Position};
+use common::chunk::{Attributes, seal_attributes, seal_name};
+use common::ids::EntryId;
+use common::record::{Change, Content, Kind, Place, Root};
+
+/// A planned group that can be sent.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// Its changes as records.
+    pub changes: Vec<Change>,
+    /// What its acceptance means.
+    pub effects: Vec<Effect>,
+    /// Roots that need proof.
+    pub roots: Vec<Root>,
+    /// Local files whose content it carries: to be synced before it is sent.
+    pub files: Vec<EntryId>,
+}
+
+/// What became of the planned groups.
+#[derive(Debug, Default)]
+pub struct Preparation {
+    /// Those that can be sent.
+    pub ready: Vec<Prepared>,
+    /// Files that have to be uploaded first.
+    pub upload: Vec<LocalRow>,
+    /// Local nodes that are not what the planner saw.
+    pub stale: Vec<EntryId>,
+}
+
+enum Lack {
+    Upload(Box<LocalRow>),
+    Stale(EntryId),
+}
+
+enum Failure {
+    Lack(Lack),
+    State(StateError),
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+/// Prepares planned groups.
+///
+/// # Errors
+/// [`StateError`].
+pub fn prepare(
+    context: &FolderContext,
+    proofs: &Proofs,
+    groups: &[PushGroup],
+) -> Result<Preparation, StateError> {
+    let mut preparation = Preparation::default();
+    for group in groups {
+        let mut prepared = Prepared::default();
+        let mut lack = None;
+        for change in &group.changes {
+            match (Preparing { context, proofs, prepared: &mut prepared }).change(change) {
+                Ok(()) => {}
+                Err(Failure::State(error)) => return Err(error),
+                Err(Failure::Lack(found)) => {
+                    lack = Some(found);
+                    break;
+                }
+            }
+        }
+        match lack {
+            None => preparation.ready.push(prepared),
+            Some(Lack::Upload(row)) => preparation.upload.push(*row),
+            Some(Lack::Stale(entry)) => preparation.stale.push(entry),
+        }
+    }
+    Ok(preparation)
+}
+
+struct Preparing<'a> {
+    context: &'a FolderContext,
+    proofs: &'a Proofs,
+    prepared: &'a mut Prepared,
+}
+
+impl Preparing<'_> {
+    fn change(&mut self, change: &Planned) -> Result<(), Failure> {
+        match change {
+            Planned::Create { entry, at, content } => {
+                let (kind, sealed) = self.content(entry, entry, content)?;
+                self.push(
+                    Change::Create {
+                        entry: *entry,
+                        kind,
+                        place: self.place(entry, at),
+                        content: sealed,
+                    },
+                    Effect::Placed { entry: *entry, kind, at: at.clone(), content: *content },
+                );
+            }
+            Planned::ConflictCopy { local, copy, at, content, entry, base, theirs, conflict } => {
+                let row = self.local(local)?;
+                let (kind, sealed) = self.content(local, copy, content)?;
+                self.push(
+                    Change::Create {
+                        entry: *copy,
+                        kind,
+                        place: self.place(copy, at),
+                        content: sealed,
+                    },
+                    Effect::Copied {
+                        local: *local,
+                        copy: *copy,
+                        kind,
+                        from: row.position,
+                        content: *content,
+                        entry: *entry,
+                    },
+                );
+                self.prepared.changes.push(Change::OpenConflict {
+                    conflict: *conflict,
+                    entry: *entry,
+                    base: *base,
+                    theirs: *theirs,
+                    copy: *copy,
+                });
+            }
+            Planned::Edit { entry, content, base } => {
+                let (_, sealed) = self.content(entry, entry, content)?;
+                self.push(
+                    Change::Edit { entry: *entry, base: *base, content: sealed },
+                    Effect::Edited { entry: *entry, content: *content },
+                );
+            }
+            Planned::Move { entry, to, base } => self.push(
+                Change::Move { entry: *entry, base: *base, place: self.place(entry, to) },
+                Effect::Moved { entry: *entry, to: to.clone() },
+            ),
+            Planned::Delete { entry, place_base, content_base } => self.push(
+                Change::Delete {
+                    entry: *entry,
+                    place_base: *place_base,
+                    content_base: *content_base,
+                },
+                Effect::Deleted { entry: *entry },
+            ),
+            Planned::Revive { entry, at, base } => self.push(
+                Change::Revive { entry: *entry, base: *base, place: self.place(entry, at) },
+                Effect::Revived { entry: *entry, at: at.clone() },
+            ),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, change: Change, effect: Effect) {
+        self.prepared.changes.push(change);
+        self.prepared.effects.push(effect);
+    }
+
+    fn place(&self, entry: &EntryId, at: &Position) -> Place {
+        let (keys, folder) = (&self.context.keys, &self.context.folder);
+        Place {
+            parent: at.parent,
+            name: seal_name(keys, folder, entry, &at.name),
+            name_tag: keys.name_tag(&at.parent, &at.name),
+        }
+    }
+
+    fn local(&self, entry: &EntryId) -> Result<LocalRow, Failure> {
+        let row = self.context.state.local_row(entry)?;
+        row.ok_or(Failure::Lack(Lack::Stale(*entry)))
+    }
+
+    /// The content of the local node `local`, sealed for `entry`.
+    fn content(
+        &mut self,
+        local: &EntryId,
+        entry: &EntryId,
+        planned: &ContentState,
+    ) -> Result<(Kind, Content), Failure> {
+        let row = self.local(local)?;
+        if row.content() != Some(*planned) {
+            return Err(Failure::Lack(Lack::Stale(*local)));
+        }
+        let root = self.root(&row)?;
+        let size = if row.kind == Kind::File { row.stat.size } else { 0 };
+        let attributes = Attributes {
+            mode: planned.mode,
+            mtime_ns: planned.mtime_ns,
+            size,
+            target: row.target.clone(),
+            tag: planned.tag,
+        };
+        let sealed = seal_attributes(&self.context.keys, &self.context.folder, entry, &attributes);
+        if row.kind == Kind::File {
+            self.prepared.files.push(*local);
+        }
+        Ok((row.kind, Content { root, tag: planned.tag, attributes: sealed }))
+    }
+
+    /// The top of the file's bytes: that of the server's version when the bytes are the same, else
+    /// the one that was uploaded and can be proven.
+    fn root(&mut self, row: &LocalRow) -> Result<Option<Root>, Failure> {
+        if row.kind != Kind::File || row.stat.size == 0 {
+            return Ok(None);
+        }
+        let remote = self.context.state.remote_row(&row.entry)?;
+        if let Some(remote) = remote.filter(|remote| Some(remote.node.content.tag) == row.tag) {
+            return Ok(remote.root);
+        }
+        match row.root {
+            Some(root) if self.proofs.proves(&root) => {
+                self.prepared.roots.push(root);
+                Ok(Some(root))
+            }
+            _ => Err(Failure::Lack(Lack::Upload(Box::new(row.clone())))),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Signing groups, storing them in the outbox, sending them and taking their outcomes.
+
+use super::prepare::Prepared;
+use crate::context::{FolderContext, Stopping, compute};
+use crate::fs::{FsError, RelPath};
+use crate::remote::RemoteError;
+use crate::state::{OutboxRow, StateError};
+use crate::transfer::Proofs;
+use common::ids::EntryId;
+use common::limits::{COMMIT_BYTES_MAX, COMMIT_GROUPS_MAX, FRAME_BYTES_MAX, GROUP_BYTES_MAX};
+use common::record::{Group, Root, SignedGroup};
+use common::revision::{Cursor, Revision};
+use common::wire::meta::{
+    CommitPart, GroupMessage, OutcomeKind, Outcomes, OutcomesRead, RejectionCode, Reply, Request,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Changes that are gathered into one signed group.
+const GROUP_CHANGES: usize = 128;
+/// Room left in a frame for what surrounds its parts.
+const PART_BYTES: usize = FRAME_BYTES_MAX - 64 * 1024;
+
+/// A push that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The server could not be asked or refused; the outbox knows what may have been accepted.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The disk could not make durable what was about to be pushed.
+    #[error("this disk could not sync what was to be pushed: {0}")]
+    Disk(#[from] FsError),
+    /// The state could not be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(String),
+    /// The program stops.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// What became of what was sent.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Groups that were accepted.
+    pub accepted: u64,
+    /// The last revision among them: their effects come with the journal.
+    pub up_to: Revision,
+    /// Groups that were refused, with the code of the first.
+    pub rejected: Vec<(RejectionCode, String)>,
+    /// Groups left for a later call.
+    pub left: bool,
+}
+
+/// Sends prepared groups, as many as one commit takes. With `alone` each is signed by itself, so
+/// that one that is refused takes no other with it.
+///
+/// # Errors
+/// [`PushError`].
+pub async fn send(
+    context: &FolderContext,
+    proofs: &mut Proofs,
+    mut ready: Vec<Prepared>,
+    alone: bool,
+) -> Result<Sent, PushError> {
+    let Some(cursor) = context.state.cursor()? else { return Ok(Sent::default()) };
+    let (merged, left) = gather(proofs, &mut ready, alone);
+    sync_files(context, &merged).await?;
+    let rows = store(context, &cursor, &merged)?;
+    let roots: Vec<Root> = merged.iter().flat_map(|group| group.roots.iter().copied()).collect();
+    let parts = parts(proofs, &roots, &rows);
+    let outcomes = context.remote.commit(context.folder, parts).await?;
+    let mut sent = take(context, &rows, &outcomes)?;
+    sent.left = left;
+    if sent.rejected.is_empty() {
+        proofs.forget(&roots);
+    }
+    Ok(sent)
+}
+
+/// Merges independent groups into larger ones until a commit is full.
+fn gather(proofs: &Proofs, ready: &mut Vec<Prepared>, alone: bool) -> (Vec<Prepared>, bool) {
+    let mut merged: Vec<Prepared> = Vec::new();
+    let mut bytes = 0_usize;
+    let mut taken = 0;
+    for group in ready.iter() {
+        let (receipts, pages) = proofs.collect(&group.roots);
+        // An upper bound: receipts that several groups share are counted for each.
+        let size = receipts.iter().map(|batch| batch.len()).sum::<usize>() / 4
+            + pages.iter().map(Vec::len).sum::<usize>()
+            + group.changes.len() * 1024;
+        let fits = merged.last().is_some_and(|last| {
+            !alone && last.changes.len() + group.changes.len() <= GROUP_CHANGES
+        });
+        let is_full = !fits && merged.len() >= COMMIT_GROUPS_MAX;
+        if taken > 0 && (is_full || bytes + size > COMMIT_BYTES_MAX / 2) {
+            break;
+        }
+        bytes += size;
+        taken += 1;
+        if !fits {
+            merged.push(Prepared::default());
+        }
+        if let Some(last) = merged.last_mut() {
+            last.changes.extend(group.changes.iter().cloned());
+            last.effects.extend(group.effects.iter().cloned());
+            last.roots.extend(group.roots.iter().copied());
+            last.files.extend(group.files.iter().copied());
+        }
+    }
+    let left = taken < ready.len();
+    ready.clear();
+    (merged, left)
+}
+
+/// Makes durable what is about to be pushed: otherwise a power cut could empty a file here whose
+/// content the server has, and the empty file would be pushed as an edit (rule 6).
+async fn sync_files(context: &FolderContext, groups: &[Prepared]) -> Result<(), PushError> {
+    let files: BTreeSet<EntryId> = groups.iter().flat_map(|g| g.files.iter().copied()).collect();
+    let mut paths = Vec::with_capacity(files.len());
+    for entry in files {
+        let names = context.state.local_path(&entry)?;
+        paths.extend(names.and_then(|names| RelPath::new(names).ok()));
+    }
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let fs = Arc::clone(&context.fs);
+    Ok(compute(context.environment.as_ref(), move || fs.sync(&paths)).await??)
+}
+
+fn store(
+    context: &FolderContext,
+    cursor: &Cursor,
+    groups: &[Prepared],
+) -> Result<Vec<OutboxRow>, PushError> {
+    context.state.atomically(|state| {
+        let mut rows = Vec::with_capacity(groups.len());
+        for prepared in groups {
+            let request = state.next_request()?;
+            let group = Group {
+                folder: context.folder,
+                epoch: cursor.epoch,
+                user: context.user,
+                device: context.device(),
+                request,
+                seen_revision: cursor.revision,
+                seen_head: cursor.head,
+                device_log_head: context.signers.with(|log| log.head()),
+                changes: prepared.changes.clone(),
+            };
+            let signed = SignedGroup::sign(&group, &context.signer);
+            debug_assert!(
+                signed.body.len() <= GROUP_BYTES_MAX,
+                "a group is bounded by its changes"
+            );
+            let effects = prepared.effects.clone();
+            let row = OutboxRow { counter: request.counter, group: signed, effects };
+            state.put_outbox(&row)?;
+            rows.push(row);
+        }
+        Ok(rows)
+    })
+}
+
+fn parts(proofs: &Proofs, roots: &[Root], rows: &[OutboxRow]) -> Vec<CommitPart> {
+    let (receipts, pages) = proofs.collect(roots);
+    let mut parts = vec![CommitPart::default()];
+    let mut bytes = 0;
+    let mut room = |parts: &mut Vec<CommitPart>, length: usize| {
+        if bytes + length > PART_BYTES {
+            parts.push(CommitPart::default());
+            bytes = 0;
+        }
+        bytes += length + 16;
+    };
+    for receipt in receipts {
+        room(&mut parts, receipt.len());
+        if let Some(part) = parts.last_mut() {
+            part.receipts.push(receipt.as_ref().clone());
+        }
+    }
+    for page in pages {
+        room(&mut parts, page.len());
+        if let Some(part) = parts.last_mut() {
+            part.pages.push(page);
+        }
+    }
+    for row in rows {
+        room(&mut parts, row.group.body.len() + 128);
+        if let Some(part) = parts.last_mut() {
+            part.groups.push(GroupMessage {
+                body: row.group.body.clone(),
+                signature: row.group.signature.to_vec(),
+            });
+        }
+    }
+    parts
+}
+
+/// Records what the server said of each group. Accepted ones stay in the outbox until the journal
+/// brings them back.
+fn take(
+    context: &FolderContext,
+    rows: &[OutboxRow],
+    outcomes: &Outcomes,
+) -> Result<Sent, PushError> {
+    if outcomes.outcomes.len() != rows.len() {
+        let text = format!("{} outcomes for {} groups", outcomes.outcomes.len(), rows.len());
+        return Err(PushError::Protocol(text));
+    }
+    let mut sent = Sent::default();
+    context.state.atomically(|state| {
+        for (row, outcome) in rows.iter().zip(&outcomes.outcomes) {
+            match &outcome.kind {
+                Some(OutcomeKind::Accepted(accepted)) => {
+                    sent.accepted += 1;
+                    sent.up_to = sent.up_to.max(accepted.revision);
+                }
+                Some(OutcomeKind::Rejected(rejected)) => {
+                    state.remove_outbox(row.counter)?;
+                    let text = rejected.message.clone();
+                    sent.rejected.push((rejected.code(), text));
+                }
+                None => state.remove_outbox(row.counter)?,
+            }
+        }
+        Ok::<_, StateError>(())
+    })?;
+    Ok(sent)
+}
+
+/// Asks what became of groups whose outcome this device did not hear; those that the service does
+/// not know had no effect and are dropped. Returns the last revision that was accepted.
+///
+/// # Errors
+/// [`PushError`].
+pub async fn resolve_outbox(context: &FolderContext) -> Result<Revision, PushError> {
+    let rows = context.state.outbox()?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let request = OutcomesRead {
+        folder: context.folder.to_vec(),
+        incarnation: context.state.incarnation()?,
+        counters: rows.iter().map(|row| row.counter).collect(),
+    };
+    let replies = context.remote.request(Request::Outcomes(request)).await?;
+    match replies.as_slice() {
+        [Reply::Outcomes(outcomes)] => Ok(take(context, &rows, outcomes)?.up_to),
+        _ => Err(PushError::Protocol("no outcomes".into())),
+    }
+}

@@ -1,0 +1,77 @@
+//! Which entry a thing on disk is.
+//!
+//! Owns rule 9: a synced path that still exists keeps its entry whatever its inode; an inode moves
+//! an entry only when the old path, looked at again, is gone, and nothing speaks against it being
+//! the same thing. It must not store anything.
+
+use crate::context::FolderContext;
+use crate::fs::{FsError, RelPath, Stat};
+use crate::state::{LocalRow, StateError};
+use client_core::tree::Position;
+use common::ids::EntryId;
+use common::record::Kind;
+
+/// How an unknown name came to be.
+pub(super) enum Identity {
+    /// A row that stood elsewhere until now.
+    Moved(LocalRow),
+    /// An entry of the merge base that was missing here and is back at its place.
+    Back(EntryId),
+    /// Something new.
+    New(EntryId),
+}
+
+/// Finds out which entry stands at a position that has no local row.
+pub(super) fn identify(
+    context: &FolderContext,
+    position: &Position,
+    kind: Kind,
+    stat: &Stat,
+) -> Result<Identity, StateError> {
+    if let Some(row) = moved_here(context, kind, stat)? {
+        return Ok(Identity::Moved(row));
+    }
+    for node in context.state.synced_nodes_at(position)? {
+        if node.kind == kind && context.state.local_row(&node.entry)?.is_none() {
+            return Ok(Identity::Back(node.entry));
+        }
+    }
+    Ok(Identity::New(context.fresh_entry()))
+}
+
+fn moved_here(
+    context: &FolderContext,
+    kind: Kind,
+    stat: &Stat,
+) -> Result<Option<LocalRow>, StateError> {
+    if kind == Kind::File && stat.nlink != 1 {
+        return Ok(None);
+    }
+    for row in context.state.local_rows_of_inode(stat.inode, stat.device)? {
+        if row.kind == kind && same_thing(&row.stat, stat) && is_gone(context, &row)? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+/// Filesystems use a freed inode again at once, so the number alone proves nothing: the birth time
+/// must agree, or, where there is none, size and mtime.
+fn same_thing(before: &Stat, now: &Stat) -> bool {
+    match (before.birth_ns, now.birth_ns) {
+        (Some(one), Some(two)) => one == two,
+        _ => before.same_content(now),
+    }
+}
+
+/// Whether nothing of the row's kind stands at its path any more. Something of that kind there keeps
+/// the entry, whatever its inode.
+fn is_gone(context: &FolderContext, row: &LocalRow) -> Result<bool, StateError> {
+    let Some(names) = context.state.local_path(&row.entry)? else { return Ok(false) };
+    let Ok(path) = RelPath::new(names) else { return Ok(false) };
+    Ok(match context.fs.stat(&path) {
+        Ok(found) => found.kind != row.stat.kind,
+        Err(FsError::NotADirectory { .. }) => true,
+        Err(error) => error.is_not_found(),
+    })
+}

@@ -1,0 +1,21 @@
+//! The scanner: from what the disk shows to the local tree.
+//!
+//! Owns what counts as changed, moved and gone (rules 8 and 9). It never changes the disk, and
+//! never calls anything deleted that it could not list without an error under a root whose marker
+//! is there. It does not hash: changed files get their content in `transfer`.
+
+mod identity;
+mod observe;
+
+pub use observe::{ScanError, ScanReport, Scanner, check_root, holds_only_ignored, remove_subtree};
+
+use crate::fs::RelPath;
+
+/// What is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// One path: whatever is there now.
+    Path(RelPath),
+    /// A directory and everything below it.
+    Subtree(RelPath),
+}

@@ -1,0 +1,456 @@
+//! Looking at paths and directories, and recording what is there.
+//!
+//! Owns the walk. Rows that are not on disk any more are reported as *missing*, never removed here:
+//! the engine removes them when nothing else is waiting to be looked at and a settle time has
+//! passed, because the other half of a rename may still turn up.
+
+use super::Target;
+use super::identity::{Identity, identify};
+use crate::context::FolderContext;
+use crate::fs::{self, FsError, Listing, RelPath, Stat};
+use crate::state::{IssueSource, LocalRow, StateError};
+use client_core::ignore::IgnoreRules;
+use client_core::tree::Position;
+use common::ids::EntryId;
+use common::name::Name;
+use common::record::Kind;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Times that a directory is listed anew because it changed meanwhile.
+const UNSTEADY_MAX: u32 = 3;
+/// Entries that are recorded in one transaction.
+const TRANSACTION_ENTRIES: usize = 2_000;
+
+/// A scan that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The root is not what it was: nothing may be concluded from it.
+    #[error("the folder's root is not there: {reason}")]
+    RootLost {
+        /// What was found instead.
+        reason: String,
+    },
+    /// The state could not be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What a scan found besides the rows that it stored.
+#[derive(Debug, Default)]
+pub struct ScanReport {
+    /// Rows whose path is not there any more.
+    pub missing: BTreeSet<EntryId>,
+    /// Rows that were missing or unknown and are there.
+    pub found: BTreeSet<EntryId>,
+    /// Targets that have to be looked at again soon: they changed while looked at.
+    pub again: BTreeSet<Target>,
+    /// Entries looked at.
+    pub looked_at: u64,
+    /// Whether the file with the ignore patterns may have changed.
+    pub ignore_touched: bool,
+}
+
+struct Directory {
+    entry: EntryId,
+    path: RelPath,
+    deep: bool,
+    tries: u32,
+}
+
+/// One pass over some targets.
+pub struct Scanner<'a> {
+    context: &'a FolderContext,
+    ignore: &'a IgnoreRules,
+    queue: VecDeque<Directory>,
+    report: ScanReport,
+}
+
+impl<'a> Scanner<'a> {
+    /// A pass under these ignore rules.
+    #[must_use]
+    pub fn new(context: &'a FolderContext, ignore: &'a IgnoreRules) -> Self {
+        Self { context, ignore, queue: VecDeque::new(), report: ScanReport::default() }
+    }
+
+    /// Looks at all targets; calls `progress` with the number of entries looked at so far.
+    ///
+    /// # Errors
+    /// [`ScanError::RootLost`]: nothing was concluded. What was stored before is true all the same.
+    pub fn run(
+        mut self,
+        targets: &BTreeSet<Target>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<ScanReport, ScanError> {
+        check_root(self.context)?;
+        self.context.state.atomically(|_| {
+            for target in targets {
+                self.begin(target)?;
+            }
+            Ok::<_, ScanError>(())
+        })?;
+        while !self.queue.is_empty() {
+            self.context.state.atomically(|_| {
+                let until = self.report.looked_at + TRANSACTION_ENTRIES as u64;
+                while self.report.looked_at < until {
+                    let Some(directory) = self.queue.pop_front() else { break };
+                    self.directory(directory)?;
+                }
+                Ok::<_, ScanError>(())
+            })?;
+            progress(self.report.looked_at);
+        }
+        check_root(self.context)?;
+        Ok(self.report)
+    }
+
+    fn begin(&mut self, target: &Target) -> Result<(), ScanError> {
+        let (path, deep) = match target {
+            Target::Path(path) => (path, false),
+            Target::Subtree(path) => (path, true),
+        };
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+            self.enqueue(EntryId::ROOT, path.clone(), deep);
+            return Ok(());
+        };
+        let Some(directory) = self.entry_of(&parent)? else {
+            // The parent is new itself: look at it, and so at everything in it.
+            return self.begin(&Target::Subtree(parent));
+        };
+        match self.context.fs.stat(path) {
+            Ok(stat) => {
+                let below = self.observe(directory, &parent, name.as_str().as_bytes(), &stat)?;
+                if let Some(entry) = below {
+                    self.enqueue(entry, path.clone(), deep);
+                }
+            }
+            Err(error) if error.is_not_found() => {
+                let position = Position { parent: directory, name: name.clone() };
+                if let Some(row) = self.context.state.local_row_at(&position)? {
+                    self.missing(&row)?;
+                }
+                self.context.state.clear_issue(&path.to_string(), IssueSource::Scan)?;
+            }
+            Err(error) => self.unknown(path, &error)?,
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, entry: EntryId, path: RelPath, deep: bool) {
+        self.queue.push_back(Directory { entry, path, deep, tries: 0 });
+    }
+
+    fn entry_of(&self, path: &RelPath) -> Result<Option<EntryId>, StateError> {
+        let mut entry = EntryId::ROOT;
+        for name in path.names() {
+            let position = Position { parent: entry, name: name.clone() };
+            match self.context.state.local_row_at(&position)? {
+                Some(row) if row.kind == Kind::Directory => entry = row.entry,
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(entry))
+    }
+
+    fn directory(&mut self, directory: Directory) -> Result<(), ScanError> {
+        let text = directory.path.to_string();
+        let listing = match self.context.fs.list(&directory.path) {
+            Ok(listing) => listing,
+            Err(error) if error.is_not_found() && !directory.path.is_root() => {
+                if let Some(row) = self.context.state.local_row(&directory.entry)? {
+                    self.missing(&row)?;
+                }
+                return Ok(());
+            }
+            Err(error) => return self.unknown(&directory.path, &error),
+        };
+        let inside = if directory.path.is_root() { "" } else { text.as_str() };
+        self.context.state.clear_issues(Some(inside), IssueSource::Scan)?;
+        self.context.state.clear_issue(&text, IssueSource::Scan)?;
+        let names = self.entries(&directory, &listing)?;
+        if listing.steady {
+            self.absent(&directory, &names)?;
+        } else if directory.tries < UNSTEADY_MAX {
+            self.queue.push_back(Directory { tries: directory.tries + 1, ..directory });
+        } else {
+            self.report.again.insert(Target::Path(directory.path));
+        }
+        Ok(())
+    }
+
+    fn entries(
+        &mut self,
+        directory: &Directory,
+        listing: &Listing,
+    ) -> Result<BTreeSet<Vec<u8>>, ScanError> {
+        // Names that are known come first: a path that still exists keeps its entry, and only then
+        // may an unknown name be that entry moved.
+        let mut known = BTreeSet::new();
+        for row in self.context.state.local_rows_in(&directory.entry)? {
+            known.insert(row.position.name.as_str().as_bytes().to_vec());
+        }
+        let mut names = BTreeSet::new();
+        for pass in [true, false] {
+            for listed in &listing.entries {
+                if known.contains(&listed.name) != pass {
+                    continue;
+                }
+                names.insert(listed.name.clone());
+                let (path, stat) = (&directory.path, &listed.stat);
+                let is_new = !pass;
+                let below = self.observe(directory.entry, path, &listed.name, stat)?;
+                let (Some(entry), Ok(name)) = (below, Name::from_bytes(&listed.name)) else {
+                    continue;
+                };
+                if (directory.deep || is_new)
+                    && let Ok(child) = path.join(&name)
+                {
+                    self.enqueue(entry, child, true);
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    fn absent(
+        &mut self,
+        directory: &Directory,
+        names: &BTreeSet<Vec<u8>>,
+    ) -> Result<(), ScanError> {
+        for row in self.context.state.local_rows_in(&directory.entry)? {
+            if !names.contains(row.position.name.as_str().as_bytes()) {
+                self.missing(&row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn missing(&mut self, row: &LocalRow) -> Result<(), ScanError> {
+        self.report.missing.insert(row.entry);
+        if row.position.parent == EntryId::ROOT
+            && row.position.name.as_str() == common::name::IGNORE_FILE
+        {
+            self.report.ignore_touched = true;
+        }
+        Ok(())
+    }
+
+    /// Records one thing on disk; returns its entry when it is a directory to walk into.
+    fn observe(
+        &mut self,
+        parent: EntryId,
+        directory: &RelPath,
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<Option<EntryId>, ScanError> {
+        self.report.looked_at += 1;
+        let name = match Name::from_bytes(name) {
+            Ok(name) => name,
+            Err(error) => {
+                let shown = format!("{directory}/{}", String::from_utf8_lossy(name));
+                return self.issue(shown.trim_start_matches(['.', '/']), &error.to_string());
+            }
+        };
+        let path = match directory.join(&name) {
+            Ok(path) => path,
+            Err(error) => {
+                let shown = format!("{directory}/{name}");
+                return self.issue(&shown, &error.to_string());
+            }
+        };
+        let Some(kind) = entry_kind(stat) else {
+            return self.issue(&path.to_string(), "a FIFO, device or socket is not synced");
+        };
+        if stat.device != self.context.fs.identity().device {
+            return self.issue(&path.to_string(), "another filesystem is mounted here");
+        }
+        if self.ignore.is_ignored(path.names().iter().map(Name::as_str), kind == Kind::Directory) {
+            self.ignored(&Position { parent, name })?;
+            return Ok(None);
+        }
+        if kind == Kind::Directory && self.is_residue(&path)? {
+            return Ok(None);
+        }
+        if parent == EntryId::ROOT && name.as_str() == common::name::IGNORE_FILE {
+            self.report.ignore_touched = true;
+        }
+        self.record(Position { parent, name }, &path, kind, stat)
+    }
+
+    fn record(
+        &mut self,
+        position: Position,
+        path: &RelPath,
+        kind: Kind,
+        stat: &Stat,
+    ) -> Result<Option<EntryId>, ScanError> {
+        let state = &self.context.state;
+        let standing = state.local_row_at(&position)?;
+        let (row, moved) = match standing {
+            Some(row) if row.kind == kind => (row, false),
+            other => {
+                if let Some(row) = other {
+                    // Another kind of thing took the path: what was here is gone, at once, because
+                    // one path cannot hold two rows.
+                    remove_subtree(self.context, &row.entry)?;
+                }
+                match identify(self.context, &position, kind, stat)? {
+                    Identity::Moved(row) => (LocalRow { position, ..row }, true),
+                    Identity::Back(entry) | Identity::New(entry) => (
+                        LocalRow {
+                            entry,
+                            position,
+                            kind,
+                            stat: *stat,
+                            tag: None,
+                            root: None,
+                            target: None,
+                            racy: false,
+                        },
+                        false,
+                    ),
+                }
+            }
+        };
+        let entry = row.entry;
+        self.report.found.insert(entry);
+        let seen = self.refreshed(row, path, stat, moved)?;
+        if let Some(seen) = seen
+            && state.local_row(&entry)?.as_ref() != Some(&seen)
+        {
+            state.put_local(&seen)?;
+        }
+        Ok((kind == Kind::Directory).then_some(entry))
+    }
+
+    /// The row as it looks now: content is kept when nothing speaks of a change, read when that is
+    /// cheap, and dropped for `transfer` to hash otherwise.
+    fn refreshed(
+        &mut self,
+        mut row: LocalRow,
+        path: &RelPath,
+        stat: &Stat,
+        moved: bool,
+    ) -> Result<Option<LocalRow>, ScanError> {
+        let before = row.stat;
+        row.stat = *stat;
+        match row.kind {
+            Kind::Directory => row.tag = Some(self.context.keys.directory_tag()),
+            Kind::Symlink => match self.context.fs.read_link(path) {
+                Ok(target) => {
+                    row.tag = Some(self.context.keys.symlink_tag(&target));
+                    row.target = Some(target);
+                }
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => {
+                    self.unknown(path, &error)?;
+                    return Ok(None);
+                }
+            },
+            Kind::File => {
+                // A chmod changes the ctime alone, but so does a write that resets the mtime, which
+                // is why a changed ctime means hashing again. A rename always changes it.
+                let unchanged =
+                    before.same_content(stat) && (moved || before.ctime_ns == stat.ctime_ns);
+                if !unchanged {
+                    row.tag = None;
+                    row.racy = false;
+                }
+            }
+        }
+        Ok(Some(row))
+    }
+
+    /// A path that is ignored now: it is neither deleted nor synced any more (rule 8).
+    fn ignored(&mut self, position: &Position) -> Result<(), ScanError> {
+        if let Some(row) = self.context.state.local_row_at(position)? {
+            drop_ignored(self.context, &row.entry)?;
+        }
+        Ok(())
+    }
+
+    fn is_residue(&self, path: &RelPath) -> Result<bool, ScanError> {
+        let state = &self.context.state;
+        let text = path.to_string();
+        if !state.is_residue(&text)? {
+            return Ok(false);
+        }
+        if holds_only_ignored(self.context, self.ignore, path) {
+            return Ok(true);
+        }
+        state.remove_residue(&text)?;
+        Ok(false)
+    }
+
+    fn unknown(&mut self, path: &RelPath, error: &FsError) -> Result<(), ScanError> {
+        if error.is_retryable() {
+            self.report.again.insert(Target::Subtree(path.clone()));
+        }
+        self.issue(&path.to_string(), &format!("cannot be read: {error}"))?;
+        Ok(())
+    }
+
+    fn issue(&self, path: &str, reason: &str) -> Result<Option<EntryId>, ScanError> {
+        self.context.state.put_issue(path, IssueSource::Scan, reason)?;
+        Ok(None)
+    }
+}
+
+fn entry_kind(stat: &Stat) -> Option<Kind> {
+    match stat.kind {
+        fs::Kind::File => Some(Kind::File),
+        fs::Kind::Directory => Some(Kind::Directory),
+        fs::Kind::Symlink => Some(Kind::Symlink),
+        fs::Kind::Other => None,
+    }
+}
+
+/// Checks that the root is the one that was set up: its marker is there and says so.
+///
+/// # Errors
+/// [`ScanError::RootLost`].
+pub fn check_root(context: &FolderContext) -> Result<(), ScanError> {
+    let reason = match context.fs.read_marker() {
+        Ok(Some(marker)) if marker == context.marker => return Ok(()),
+        Ok(Some(_)) => "its marker is that of another folder".to_owned(),
+        Ok(None) => "its marker file .driftless/root is missing".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(ScanError::RootLost { reason })
+}
+
+/// Removes a local row and everything below it: gone from disk.
+///
+/// # Errors
+/// [`StateError`].
+pub fn remove_subtree(context: &FolderContext, entry: &EntryId) -> Result<(), StateError> {
+    for child in context.state.local_rows_in(entry)? {
+        remove_subtree(context, &child.entry)?;
+    }
+    context.state.remove_local(entry)
+}
+
+fn drop_ignored(context: &FolderContext, entry: &EntryId) -> Result<(), StateError> {
+    for child in context.state.local_rows_in(entry)? {
+        drop_ignored(context, &child.entry)?;
+    }
+    context.state.remove_local(entry)?;
+    context.state.remove_synced(entry)
+}
+
+/// Whether a directory holds nothing but ignored things, as far down as it goes; `false` when that
+/// cannot be told.
+#[must_use]
+pub fn holds_only_ignored(
+    context: &FolderContext,
+    ignore: &IgnoreRules,
+    directory: &RelPath,
+) -> bool {
+    let Ok(listing) = context.fs.list(directory) else { return false };
+    listing.entries.iter().all(|listed| {
+        let Ok(name) = Name::from_bytes(&listed.name) else { return false };
+        let Ok(path) = directory.join(&name) else { return false };
+        let is_directory = listed.stat.kind == fs::Kind::Directory;
+        ignore.is_ignored(path.names().iter().map(Name::as_str), is_directory)
+            || (is_directory && holds_only_ignored(context, ignore, &path))
+    })
+}

@@ -1,0 +1,167 @@
+//! Reading files and cutting them into chunks, on the CPU pool.
+//!
+//! Owns S9: a version's bytes are what the file held at one moment. It looks at the open file and
+//! at the path before and after; a file that changed meanwhile is reported unsteady. It must not
+//! know the state database.
+
+use crate::fs::{Fs, FsError, ReadFile, RelPath, Stat};
+use common::chunk::Chunker;
+use common::ids::{ContentTag, EntryId, PlainHash};
+use common::keys::{ContentTagBuilder, FolderKeys};
+use common::limits::{CHUNK_BYTES_MAX, FILE_BYTES_MAX};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Plaintext that one load holds, at least one chunk and at most about this.
+const LOAD_BYTES: usize = 4 * 1024 * 1024;
+/// Files that one load ends, at most.
+const LOAD_FILES: usize = 256;
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// One chunk of plaintext.
+pub(super) struct Piece {
+    pub(super) entry: EntryId,
+    pub(super) plain: PlainHash,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// How reading a file ended.
+pub(super) enum End {
+    /// It stood still: its content and how it looked.
+    Read { tag: ContentTag, stat: Stat },
+    /// It changed while it was read.
+    Unsteady,
+    /// It could not be read.
+    Failed(FsError),
+}
+
+/// A run of pieces in order, and the files that end in it.
+#[derive(Default)]
+pub(super) struct Load {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) ended: Vec<(EntryId, End)>,
+}
+
+struct Open {
+    entry: EntryId,
+    path: RelPath,
+    file: Box<dyn ReadFile>,
+    before: Stat,
+    offset: u64,
+    buffer: Vec<u8>,
+    at: usize,
+    is_end: bool,
+    tag: ContentTagBuilder,
+}
+
+/// Cuts a list of files, load by load.
+pub(super) struct Cutter {
+    fs: Arc<dyn Fs>,
+    keys: Arc<FolderKeys>,
+    chunker: Chunker,
+    files: VecDeque<(EntryId, RelPath)>,
+    open: Option<Open>,
+}
+
+impl Cutter {
+    pub(super) fn new(
+        fs: Arc<dyn Fs>,
+        keys: Arc<FolderKeys>,
+        chunker: Chunker,
+        files: Vec<(EntryId, RelPath)>,
+    ) -> Self {
+        Self { fs, keys, chunker, files: files.into(), open: None }
+    }
+
+    /// The next load; `None` when all files have ended.
+    pub(super) fn next(&mut self) -> Option<Load> {
+        let mut load = Load::default();
+        let mut bytes = 0;
+        while bytes < LOAD_BYTES && load.ended.len() < LOAD_FILES {
+            let mut open = match self.open.take() {
+                Some(open) => open,
+                None => {
+                    let Some((entry, path)) = self.files.pop_front() else { break };
+                    match self.begin(entry, path) {
+                        Ok(open) => open,
+                        Err(error) => {
+                            load.ended.push((entry, End::Failed(error)));
+                            continue;
+                        }
+                    }
+                }
+            };
+            match self.piece(&mut open) {
+                Ok(Some(piece)) => {
+                    bytes += piece.bytes.len();
+                    load.pieces.push(piece);
+                    self.open = Some(open);
+                }
+                Ok(None) => load.ended.push((open.entry, self.end(open))),
+                Err(error) => load.ended.push((open.entry, End::Failed(error))),
+            }
+        }
+        (!load.pieces.is_empty() || !load.ended.is_empty()).then_some(load)
+    }
+
+    fn begin(&self, entry: EntryId, path: RelPath) -> Result<Open, FsError> {
+        let file = self.fs.open(&path)?;
+        let before = file.stat()?;
+        let tag = self.keys.content_tag();
+        let buffer = Vec::new();
+        Ok(Open { entry, path, file, before, offset: 0, buffer, at: 0, is_end: false, tag })
+    }
+
+    fn piece(&self, open: &mut Open) -> Result<Option<Piece>, FsError> {
+        fill(open)?;
+        let rest = open.buffer.get(open.at..).unwrap_or_default();
+        if rest.is_empty() || open.offset > FILE_BYTES_MAX {
+            return Ok(None);
+        }
+        let length = self.chunker.cut(rest);
+        let bytes = rest.get(..length).unwrap_or(rest).to_vec();
+        open.at += bytes.len();
+        let plain = self.keys.plain_hash(&bytes);
+        open.tag.chunk(&plain, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        Ok(Some(Piece { entry: open.entry, plain, bytes }))
+    }
+
+    fn end(&self, open: Open) -> End {
+        let after = match open.file.stat().and_then(|held| Ok((held, self.fs.stat(&open.path)?))) {
+            Ok((held, standing)) if held.same_inode(&standing) => held,
+            Ok(_) => return End::Unsteady,
+            Err(error) if error.is_stale_view() => return End::Unsteady,
+            Err(error) => return End::Failed(error),
+        };
+        let steady = open.before.same_content(&after)
+            && open.before.ctime_ns == after.ctime_ns
+            && after.size == open.offset;
+        if steady { End::Read { tag: open.tag.finish(), stat: after } } else { End::Unsteady }
+    }
+}
+
+/// Keeps at least one largest chunk in the buffer, or the rest of the file.
+fn fill(open: &mut Open) -> Result<(), FsError> {
+    let held = open.buffer.len() - open.at;
+    if open.is_end || held >= CHUNK_BYTES_MAX as usize {
+        return Ok(());
+    }
+    open.buffer.drain(..open.at);
+    open.at = 0;
+    let left = usize::try_from(open.before.size.saturating_sub(open.offset)).unwrap_or(usize::MAX);
+    // One byte more than is expected, so that the end is seen in the same read.
+    let wanted = READ_BYTES.min(left.saturating_add(1));
+    open.buffer.resize(held + wanted, 0);
+    let read = match open.buffer.get_mut(held..) {
+        Some(room) => open.file.read_at(open.offset, room)?,
+        None => 0,
+    };
+    open.buffer.truncate(held + read);
+    open.offset += read as u64;
+    open.is_end = read < wanted;
+    if !open.is_end && open.buffer.len() < CHUNK_BYTES_MAX as usize {
+        return fill(open);
+    }
+    Ok(())
+}

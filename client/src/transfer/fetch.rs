@@ -1,0 +1,440 @@
+//! Building files in `.driftless/staging`: from bytes that lie on this disk, and from the server.
+//!
+//! Owns the check that a staged file is the version that was asked for: every object verifies
+//! against its id and key, the lengths add up, and the content tag over all chunks is the one in the
+//! entry's sealed attributes. Bytes taken from local files are only believed once that tag agrees.
+
+use crate::context::{FolderContext, Stopping, compute};
+use crate::fs::{Area, FsError, ReadFile, RelPath, StagedFile, Stat};
+use crate::remote::RemoteError;
+use crate::state::StateError;
+use bytes::Bytes;
+use common::chunk::{OpenError, open_chunk, open_page};
+use common::ids::{ChunkId, ContentTag, EntryId, PlainHash};
+use common::limits::FILE_BYTES_MAX;
+use common::record::Root;
+use futures_util::stream::{self, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Plaintext bytes that one request for chunks asks for, about.
+const GET_BYTES: u64 = 4 * 1024 * 1024;
+/// Most chunks that one request asks for.
+const GET_CHUNKS: usize = 512;
+/// Requests for chunks under way at a time.
+const GETS_MAX: usize = 3;
+/// Downloads longer than this remember how far they have come, in bytes.
+const RESUME_BYTES: u64 = 8 * 1024 * 1024;
+
+/// A file that could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The server could not be asked or refused.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The server does not have an object that the version needs.
+    #[error("the server does not have chunk {0}")]
+    Absent(ChunkId),
+    /// An object is not what it has to be.
+    #[error("chunk {id} cannot be opened: {source}")]
+    Object {
+        /// Which object.
+        id: ChunkId,
+        /// What is wrong.
+        #[source]
+        source: OpenError,
+    },
+    /// The objects do not make up the version that its attributes describe.
+    #[error("the server's chunks do not make up this version: {0}")]
+    Mismatch(&'static str),
+    /// The staged file could not be written.
+    #[error(transparent)]
+    Disk(#[from] FsError),
+    /// The state could not be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The program stops.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+impl FetchError {
+    /// Whether the fault is in this one version, so that others may well be built.
+    #[must_use]
+    pub fn is_of_one_file(&self) -> bool {
+        match self {
+            Self::Absent(_) | Self::Object { .. } | Self::Mismatch(_) => true,
+            Self::Remote(error) => matches!(error, RemoteError::DamagedChunk(_)),
+            Self::Disk(error) => !matches!(
+                error,
+                FsError::NoSpace { .. }
+                    | FsError::RootGone { .. }
+                    | FsError::TooManyOpenFiles { .. }
+            ),
+            Self::State(_) | Self::Stopping(_) => false,
+        }
+    }
+}
+
+/// The chunks of a version in order, with their plaintext lengths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// Ids and lengths.
+    pub chunks: Vec<(ChunkId, u32)>,
+}
+
+/// A version that is wanted as a file.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// Of which entry.
+    pub entry: EntryId,
+    /// Top of its bytes; `None` for an empty file.
+    pub root: Option<Root>,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its content tag.
+    pub tag: ContentTag,
+    /// Permission bits for the file.
+    pub mode: u16,
+    /// Modification time for the file.
+    pub mtime_ns: i64,
+}
+
+/// A file in staging that is complete and verified, not synced yet.
+pub struct Built {
+    /// Of which entry.
+    pub entry: EntryId,
+    /// Where it is.
+    pub path: RelPath,
+    /// How it looks.
+    pub stat: Stat,
+    /// Its chunks in order.
+    pub chunks: Vec<(ChunkId, u32)>,
+}
+
+struct Build {
+    want: Want,
+    staged: Box<dyn StagedFile>,
+    chunks: Vec<(ChunkId, u32)>,
+    hashes: Vec<Option<PlainHash>>,
+    from_disk: bool,
+}
+
+/// Builds files of one folder.
+pub struct Fetch<'a> {
+    context: &'a FolderContext,
+}
+
+impl<'a> Fetch<'a> {
+    /// For this folder.
+    #[must_use]
+    pub fn new(context: &'a FolderContext) -> Self {
+        Self { context }
+    }
+
+    /// Reads the chunk list of a version.
+    ///
+    /// # Errors
+    /// [`FetchError`]; a list that is longer than `size` allows is not read to its end.
+    pub async fn manifest(&self, root: Option<&Root>, size: u64) -> Result<Manifest, FetchError> {
+        let Some(root) = root else {
+            return if size == 0 {
+                Ok(Manifest::default())
+            } else {
+                Err(FetchError::Mismatch("a file with bytes has no root"))
+            };
+        };
+        if size > FILE_BYTES_MAX {
+            return Err(FetchError::Mismatch("the file is larger than any may be"));
+        }
+        let mut level = root.level;
+        let mut nodes = vec![(root.id, size)];
+        while level > 0 {
+            let mut below = Vec::new();
+            for part in nodes.chunks(64) {
+                let ids: Vec<ChunkId> = part.iter().map(|(id, _)| *id).collect();
+                let pages = self.context.remote.get(self.context.folder, ids).await?;
+                for ((id, bytes), page) in part.iter().zip(pages) {
+                    let stored = page.ok_or(FetchError::Absent(*id))?;
+                    let (keys, folder) = (&self.context.keys, &self.context.folder);
+                    let page = open_page(keys, folder, id, level, &stored)
+                        .map_err(|source| FetchError::Object { id: *id, source })?;
+                    if page.plain_bytes() != *bytes {
+                        return Err(FetchError::Mismatch("a page's lengths do not add up"));
+                    }
+                    below.extend(page.children.iter().map(|c| (c.id, c.plain_bytes)));
+                }
+            }
+            nodes = below;
+            level -= 1;
+        }
+        let chunks = nodes.into_iter().map(|(id, bytes)| {
+            let length = u32::try_from(bytes).ok();
+            let length = length.filter(|length| *length <= common::limits::CHUNK_BYTES_MAX);
+            Ok((id, length.ok_or(FetchError::Mismatch("a chunk is too long"))?))
+        });
+        Ok(Manifest { chunks: chunks.collect::<Result<_, FetchError>>()? })
+    }
+
+    /// Builds a batch of files. A failure of one file is its own; the outer error ends the batch.
+    ///
+    /// # Errors
+    /// [`FetchError`] that does not belong to one file alone.
+    pub async fn build(
+        &self,
+        wants: Vec<Want>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Vec<(EntryId, Result<Built, FetchError>)>, FetchError> {
+        let mut done = Vec::with_capacity(wants.len());
+        let mut builds = Vec::new();
+        for want in wants {
+            let entry = want.entry;
+            match self.begin(want).await {
+                Ok(build) => builds.push(build),
+                Err(error) if error.is_of_one_file() => done.push((entry, Err(error))),
+                Err(error) => return Err(error),
+            }
+        }
+        let failed = self.download(&mut builds, &mut progress).await?;
+        for (index, build) in builds.into_iter().enumerate() {
+            let entry = build.want.entry;
+            let result = match failed.get(&index) {
+                Some(_) => Err(None),
+                None => self.finish(build).map_err(Some),
+            };
+            match result {
+                Ok(built) => {
+                    self.context.state.remove_partial(&entry)?;
+                    done.push((entry, Ok(built)));
+                }
+                Err(Some(error)) if error.is_of_one_file() => done.push((entry, Err(error))),
+                Err(Some(error)) => return Err(error),
+                Err(None) => {}
+            }
+        }
+        done.extend(failed.into_values());
+        Ok(done)
+    }
+
+    async fn begin(&self, want: Want) -> Result<Build, FetchError> {
+        let Manifest { chunks } = self.manifest(want.root.as_ref(), want.size).await?;
+        let staged = self.context.fs.stage(&self.context.fresh_name())?;
+        let hashes = vec![None; chunks.len()];
+        let mut build = Build { want, staged, chunks, hashes, from_disk: false };
+        self.take_local(&mut build)?;
+        Ok(build)
+    }
+
+    /// Copies what lies on this disk already: a cut download of the same version, and chunks of
+    /// other files.
+    fn take_local(&self, build: &mut Build) -> Result<(), FetchError> {
+        let partial = self.context.state.partial(&build.want.entry, &build.want.tag)?;
+        let partial = partial.and_then(|(name, present)| {
+            let path = RelPath::inside(Area::Staging, name);
+            self.context.fs.open(&path).ok().map(|file| (file, present))
+        });
+        let mut open: BTreeMap<EntryId, Option<Box<dyn ReadFile>>> = BTreeMap::new();
+        let mut offset = 0_u64;
+        for index in 0..build.chunks.len() {
+            let Some((id, length)) = build.chunks.get(index).copied() else { break };
+            let mut bytes = None;
+            if let Some((file, present)) = &partial
+                && bit(present, index)
+            {
+                bytes = read_exactly(file.as_ref(), offset, length);
+            }
+            if bytes.is_none() {
+                bytes = self.from_other_files(&mut open, &id, length)?;
+            }
+            if let Some(bytes) = bytes {
+                build.staged.write_at(offset, &bytes)?;
+                build.from_disk = true;
+                if let Some(hash) = build.hashes.get_mut(index) {
+                    *hash = Some(self.context.keys.plain_hash(&bytes));
+                }
+            }
+            offset += u64::from(length);
+        }
+        Ok(())
+    }
+
+    fn from_other_files(
+        &self,
+        open: &mut BTreeMap<EntryId, Option<Box<dyn ReadFile>>>,
+        id: &ChunkId,
+        length: u32,
+    ) -> Result<Option<Vec<u8>>, FetchError> {
+        for source in self.context.state.sources(id)? {
+            if source.length != length {
+                continue;
+            }
+            if open.len() > 64 && !open.contains_key(&source.entry) {
+                open.clear();
+            }
+            if let std::collections::btree_map::Entry::Vacant(slot) = open.entry(source.entry) {
+                let names = self.context.state.local_path(&source.entry)?;
+                let path = names.and_then(|names| RelPath::new(names).ok());
+                slot.insert(path.and_then(|path| self.context.fs.open(&path).ok()));
+            }
+            if let Some(Some(file)) = open.get(&source.entry)
+                && let Some(bytes) = read_exactly(file.as_ref(), source.start, length)
+            {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Downloads what the builds still lack; returns those that cannot be completed.
+    async fn download(
+        &self,
+        builds: &mut [Build],
+        progress: &mut impl FnMut(u64),
+    ) -> Result<BTreeMap<usize, (EntryId, Result<Built, FetchError>)>, FetchError> {
+        let mut failed = BTreeMap::new();
+        let requests = plan_requests(builds);
+        let requests = requests.into_iter().map(|request| self.request(request));
+        let mut replies = stream::iter(requests).buffered(GETS_MAX);
+        let mut since_saved = 0_u64;
+        while let Some(reply) = replies.next().await {
+            let reply = match reply {
+                Ok(reply) => reply,
+                Err(error) => {
+                    self.save_partials(builds)?;
+                    return Err(error);
+                }
+            };
+            for (piece, opened) in reply {
+                let Some(build) = builds.get_mut(piece.build) else { continue };
+                let result = opened.and_then(|(hash, bytes)| {
+                    if bytes.len() != piece.length as usize {
+                        return Err(FetchError::Mismatch("a chunk has another length"));
+                    }
+                    build.staged.write_at(piece.offset, &bytes)?;
+                    Ok(hash)
+                });
+                match result {
+                    Ok(hash) => {
+                        if let Some(slot) = build.hashes.get_mut(piece.index) {
+                            *slot = Some(hash);
+                        }
+                        since_saved += u64::from(piece.length);
+                        progress(u64::from(piece.length));
+                    }
+                    Err(error) if error.is_of_one_file() => {
+                        failed.entry(piece.build).or_insert((build.want.entry, Err(error)));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if since_saved >= RESUME_BYTES {
+                since_saved = 0;
+                self.save_partials(builds)?;
+            }
+        }
+        Ok(failed)
+    }
+
+    async fn request(
+        &self,
+        pieces: Vec<Piece>,
+    ) -> Result<Vec<(Piece, Result<(PlainHash, Vec<u8>), FetchError>)>, FetchError> {
+        let ids = pieces.iter().map(|piece| piece.id).collect();
+        let stored = self.context.remote.get(self.context.folder, ids).await?;
+        let (keys, folder) = (Arc::clone(&self.context.keys), self.context.folder);
+        let opened = compute(self.context.environment.as_ref(), move || {
+            let open = |(piece, stored): (Piece, Option<Bytes>)| {
+                let opened = match stored {
+                    None => Err(FetchError::Absent(piece.id)),
+                    Some(stored) => open_chunk(&keys, &folder, &piece.id, &stored)
+                        .map(|bytes| (keys.plain_hash(&bytes), bytes))
+                        .map_err(|source| FetchError::Object { id: piece.id, source }),
+                };
+                (piece, opened)
+            };
+            pieces.into_iter().zip(stored).map(open).collect()
+        });
+        Ok(opened.await?)
+    }
+
+    fn save_partials(&self, builds: &[Build]) -> Result<(), FetchError> {
+        for build in builds.iter().filter(|build| build.want.size > RESUME_BYTES) {
+            let mut present = vec![0_u8; build.chunks.len().div_ceil(8)];
+            for (index, hash) in build.hashes.iter().enumerate() {
+                if let (Some(byte), true) = (present.get_mut(index / 8), hash.is_some()) {
+                    *byte |= 1 << (index % 8);
+                }
+            }
+            let Some(name) = build.staged.path().name() else { continue };
+            let (entry, tag) = (&build.want.entry, &build.want.tag);
+            self.context.state.put_partial(entry, tag, name, &present)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, build: Build) -> Result<Built, FetchError> {
+        let mut tag = self.context.keys.content_tag();
+        for ((_, length), hash) in build.chunks.iter().zip(&build.hashes) {
+            let hash = hash.as_ref().ok_or(FetchError::Mismatch("a chunk is missing"))?;
+            tag.chunk(hash, *length);
+        }
+        if tag.finish() != build.want.tag {
+            // What was taken from local files had changed: without the index all is downloaded.
+            if build.from_disk {
+                self.context.state.remove_partial(&build.want.entry)?;
+                self.context.state.forget_sources(build.chunks.iter().map(|(id, _)| id))?;
+            }
+            return Err(FetchError::Mismatch("the content tag is another"));
+        }
+        build.staged.set_attributes(build.want.mode, build.want.mtime_ns)?;
+        let stat = build.staged.stat()?;
+        if stat.size != build.want.size {
+            return Err(FetchError::Mismatch("the size is another"));
+        }
+        let path = build.staged.path().clone();
+        Ok(Built { entry: build.want.entry, path, stat, chunks: build.chunks })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Piece {
+    build: usize,
+    index: usize,
+    offset: u64,
+    length: u32,
+    id: ChunkId,
+}
+
+fn plan_requests(builds: &[Build]) -> Vec<Vec<Piece>> {
+    let mut requests = Vec::new();
+    let (mut request, mut bytes) = (Vec::new(), 0_u64);
+    for (number, build) in builds.iter().enumerate() {
+        let mut offset = 0;
+        for (index, ((id, length), hash)) in build.chunks.iter().zip(&build.hashes).enumerate() {
+            if hash.is_none() {
+                let (id, length) = (*id, *length);
+                request.push(Piece { build: number, index, offset, length, id });
+                bytes += u64::from(length);
+            }
+            offset += u64::from(*length);
+            if bytes >= GET_BYTES || request.len() >= GET_CHUNKS {
+                requests.push(std::mem::take(&mut request));
+                bytes = 0;
+            }
+        }
+    }
+    if !request.is_empty() {
+        requests.push(request);
+    }
+    requests
+}
+
+fn bit(bits: &[u8], index: usize) -> bool {
+    bits.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+}
+
+fn read_exactly(file: &dyn ReadFile, offset: u64, length: u32) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length as usize];
+    // A source that cannot be read is no source; the chunk is then downloaded.
+    (file.read_at(offset, &mut bytes).ok()? == bytes.len()).then_some(bytes)
+}
