@@ -1,2 +1,7 @@
-//! Device program.
-fn main() {}
+//! The device program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    client::cli::run(std::env::args_os())
+}

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn bad_lines_are_reported_and_skipped() {
         let long = "x".repeat(IGNORE_LINE_BYTES_MAX + 1);
-        let text = [b"a[\n\xff\xfe\n", long.as_bytes(), b"\n*.tmp\n"].concat();
+        let text = [b"a{b\n\xff\xfe\n", long.as_bytes(), b"\n*.tmp\n"].concat();
         let (rules, problems) = IgnoreRules::parse(&text);
         assert!(matches!(problems[0], IgnoreProblem::NotAPattern { line: 1, .. }), "{problems:?}");
         assert_eq!(problems[1], IgnoreProblem::NotUtf8 { line: 2 });

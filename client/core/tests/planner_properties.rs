@@ -171,7 +171,9 @@ impl Model {
     fn chmod(&mut self, op: Op) {
         let Some(entry) = self.pick(op.which) else { return };
         let item = self.items.get_mut(&entry).unwrap();
-        item.content.mode = if op.name.is_multiple_of(2) { 0o755 } else { 0o600 };
+        if item.kind != Kind::Symlink {
+            item.content.mode = if op.name.is_multiple_of(2) { 0o755 } else { 0o600 };
+        }
         item.content.mtime_ns =
             if item.kind == Kind::Directory { 0 } else { i64::from(op.whither) };
     }
@@ -491,7 +493,7 @@ fn s4_failed_steps_and_changes_in_between_only_delay() {
         let mut server = view.server().clone();
         let mut kept = treasures(&view);
         let mut dice = Dice(seed);
-        let mut late = late.into_iter();
+        let mut late = (0..).zip(late);
         let mut history = History::of(&view);
         for _ in 0..8 {
             let planned = plan_all(&view, &policy(1));
@@ -500,16 +502,17 @@ fn s4_failed_steps_and_changes_in_between_only_delay() {
                     if dice.below(4) == 0 {
                         continue;
                     }
-                    history.check(&view, &step);
+                    let before = view.clone();
                     if carry_out(&mut view, Some(&mut server), &step).is_ok() {
+                        history.check(&before, &step);
                         history.learn(&step);
                     }
                     check_tree(&view);
                 }
                 if dice.below(2) == 0
-                    && let Some(op) = late.next()
+                    && let Some((number, op)) = late.next()
                 {
-                    someone_else(&mut server, op, &mut kept);
+                    someone_else(&mut server, number, op, &mut kept);
                     view.pull(&server);
                     history = merged_history(history, &view);
                 }
@@ -527,16 +530,13 @@ fn merged_history(mut history: History, view: &MemoryView) -> History {
 }
 
 /// Another device changes something at the server; what it supersedes or deletes it has seen.
-fn someone_else(server: &mut MemoryServer, op: Op, kept: &mut BTreeSet<ContentTag>) {
+fn someone_else(server: &mut MemoryServer, number: u8, op: Op, kept: &mut BTreeSet<ContentTag>) {
     let live = server.nodes().filter(|node| !node.deleted);
     let items = live.map(|n| {
         (n.entry, Item { kind: n.kind, position: n.position.clone(), content: n.content })
     });
     let old = Model { items: items.collect(), author: 3, made: 0, written: 0 };
-    let made = u8::try_from(server.revision() % 90).unwrap();
-    let turn = Model { made, written: 500 + u16::from(made) * 4, ..old.clone() };
-    let mut new = Model { made: 0, ..turn };
-    new.author = 4;
+    let new = Model { author: 4, made: number, written: u16::from(number) * 10, ..old.clone() };
     let new = new.perform(&[op]);
     let revision = server.revision() + 1;
     for (entry, item) in &old.items {

@@ -28,7 +28,7 @@ pub(super) fn keep_what_was_moved(round: &mut Round<'_>) {
 fn moved_here(round: &Round<'_>, entry: &EntryId) -> bool {
     for up in round.trees.local_ancestors(entry) {
         let trio = round.trees.get(&up);
-        if trio.tombstone().is_none() || round.renumbered.contains(&up) {
+        if trio.tombstone().is_none() {
             return false;
         }
         if trio.is_moved_locally() {

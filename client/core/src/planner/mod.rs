@@ -3,11 +3,11 @@
 //! Owns every decision of a sync round. It must not know how a step is carried out, and keeps no
 //! state: observations are stored and each round is planned anew.
 //!
-//! A round goes through passes. Each entry's own three nodes give it a fate (`merge`). Local nodes
-//! that the server has under another id are found (`names`), cycles of moves of both sides broken
-//! (`moves`), directories that something lives in kept (`directories`), too many deletions held
-//! back (`guard`). What is left is written as steps (`units`), those that belong together joined
-//! (`groups`), and all put in an order in which each is possible (`schedule`).
+//! A round goes through passes. Each entry's own three nodes give it a fate (`merge`). Cycles of
+//! moves of both sides are broken (`moves`), directories that something lives in kept
+//! (`directories`), local nodes that the server has under another id found (`names`), too many
+//! deletions held back (`guard`). What is left is written as steps (`units`), those that belong
+//! together joined (`groups`), and all put in an order in which each is possible (`schedule`).
 //!
 //! After S. Mutschler et al., "Rewriting the heart of our sync engine" (Dropbox), and Mutagen's
 //! reconciler; differing from both in that entries have ids on all three sides.
@@ -50,11 +50,11 @@ use std::collections::BTreeSet;
 #[must_use]
 pub fn plan(view: &dyn View, dirty: &BTreeSet<EntryId>, policy: &Policy) -> Plan {
     let mut round = Round::new(Trees::new(view), dirty, policy);
-    let adoptions = names::adopt(&mut round);
-    detach(&mut round);
     moves::break_cycles(&mut round);
     directories::keep_what_was_moved(&mut round);
     directories::keep_what_is_needed(&mut round);
+    let adoptions = names::adopt(&mut round);
+    detach(&mut round);
     let halt = guard::hold_back(&mut round);
     let wishes = units::wishes(&mut round, &adoptions);
     let mut plan = arrange(&mut round, wishes);

@@ -82,8 +82,8 @@ fn remote_twin(
     let remote = twin_trio.live()?;
     let same = remote.kind == local.kind
         && (local.kind == Kind::Directory || remote.content.tag == content.tag);
-    let unclaimed = matches!(round.fate(&twin), Fate::Download | Fate::DeleteRemote);
-    (same && unclaimed).then_some((twin, depth))
+    // What was deleted here is not the new thing at its name: its deletion is pushed.
+    (same && round.fate(&twin) == Fate::Download).then_some((twin, depth))
 }
 
 /// What an entry gets that claims `position` at the server.

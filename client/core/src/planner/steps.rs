@@ -99,7 +99,8 @@ pub enum Step {
         /// The local content that may be replaced.
         seen: ContentState,
     },
-    /// Give a local entry the remote mode and mtime; its bytes are the same already.
+    /// Give a local entry the remote mode and mtime; its bytes are the same already, and no longer
+    /// asked for if the server has got others since the step was planned.
     SetAttributes {
         /// Which entry.
         entry: EntryId,
@@ -159,8 +160,9 @@ pub enum Change {
     /// that clashes with the name of another entry) is created at the server as `copy` at position
     /// `at`, a sibling with a conflict name, together with an open conflict record. Once accepted,
     /// the local node has the id `copy`, its synced position is where it stands locally, and the
-    /// synced nodes of `local` and of `entry` are gone, so that the next plan moves the copy to its
-    /// conflict name and makes the original.
+    /// synced node of `local` (often `entry` itself) is gone, so that the next plan moves the copy
+    /// to its conflict name and makes the original. If `entry` is another one, its synced node
+    /// stays: it still tells what was moved or deleted here.
     ConflictCopy {
         /// The local node that loses its name.
         local: EntryId,

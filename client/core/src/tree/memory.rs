@@ -199,6 +199,8 @@ impl MemoryView {
                     && local.content == Some(remote.content)
                     && *synced == synced_of(remote)
             }
+            // A tombstone that nothing needs.
+            (None, Some(remote), None) => remote.deleted,
             _ => false,
         }
     }

@@ -20,7 +20,7 @@ pub(crate) fn id(number: u8) -> EntryId {
         return EntryId::ROOT;
     }
     let mut bytes = [0; 16];
-    bytes[15] = number;
+    bytes[0] = number;
     EntryId::from_bytes(bytes)
 }
 

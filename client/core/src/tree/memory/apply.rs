@@ -52,8 +52,15 @@ impl MemoryView {
             Step::Adopt { local, remote } => self.adopt(local, remote),
             Step::Detach { entry, fresh } => self.renumber(entry, fresh),
             Step::Create { entry, at, .. } => self.create(entry, at),
-            Step::Replace { entry, seen } | Step::SetAttributes { entry, seen } => {
-                self.take_content(entry, seen)
+            Step::Replace { entry, seen } => self.take_content(entry, seen),
+            Step::SetAttributes { entry, seen } => {
+                // The server may have got other bytes since: those are not attributes.
+                match self.server.node(entry) {
+                    Some(remote) if remote.content.tag == seen.tag => {
+                        self.take_content(entry, seen)
+                    }
+                    _ => Err(StepRefusal::Changed(*entry)),
+                }
             }
             Step::Move { entry, from, to } => self.move_local(entry, from, to),
             Step::Delete { entry, at, seen } => self.delete(entry, at, *seen),
@@ -93,9 +100,7 @@ impl MemoryView {
                     self.sync_place(entry, at, revision);
                 }
                 Change::Delete { entry, .. } => self.forget(entry),
-                Change::ConflictCopy { local, copy, entry, .. } => {
-                    self.become_copy(local, copy, entry);
-                }
+                Change::ConflictCopy { local, copy, .. } => self.become_copy(local, copy),
             }
         }
     }
@@ -116,9 +121,7 @@ impl MemoryView {
 
     /// The local node becomes the copy: its base stands where it stands itself, so that the copy's
     /// place at the server is a move to follow.
-    fn become_copy(&mut self, local: &EntryId, copy: &EntryId, entry: &EntryId) {
-        self.synced.remove(local);
-        self.synced.remove(entry);
+    fn become_copy(&mut self, local: &EntryId, copy: &EntryId) {
         let at = self.local.get(local).map(|node| node.position.clone());
         if let (Some(at), Some(remote)) = (at, self.server.node(copy)) {
             let synced = SyncedNode { position: at, ..synced_of(remote) };
@@ -127,8 +130,7 @@ impl MemoryView {
         if let Some(node) = self.local.remove(local) {
             self.local.insert(LocalNode { entry: *copy, ..node });
         }
-        let unneeded = |tombstone: &EntryId| tombstone == local || tombstone == entry;
-        self.server.forget_tombstones(unneeded);
+        self.forget(local);
     }
 
     fn settle(&mut self, entry: &EntryId) -> Result<(), StepRefusal> {

@@ -1,0 +1,61 @@
+//! Asking the running daemon.
+//!
+//! Owns what it means for a person that none runs, and the working directory that path arguments
+//! are relative to.
+
+use super::Context;
+use crate::daemon::control::{self, Answer, AskFailure, Failure, PathArgument, Request};
+use crate::home::Home;
+use std::path::{Path, PathBuf};
+
+/// Asks and waits.
+pub(super) fn ask(context: &Context, request: &Request) -> Result<Answer, Failure> {
+    control::ask(&context.home, request, |_| ()).map_err(|error| explain(error, &context.home))
+}
+
+/// Why the daemon did not answer.
+pub(super) fn explain(error: AskFailure, home: &Home) -> Failure {
+    let message = error.to_string();
+    let (kind, hint) = match error {
+        AskFailure::Refused(failure) => return failure,
+        AskFailure::NotRunning if !home.is_enrolled() => {
+            return crate::home::HomeError::NotEnrolled { home: home.path().to_owned() }.into();
+        }
+        AskFailure::NotRunning => ("not_running", "start it with `driftless run`".to_owned()),
+        AskFailure::Io(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            ("control", "run this as the user who runs driftless".to_owned())
+        }
+        AskFailure::Io(_) | AskFailure::Stopped => {
+            ("control", "look at the output of the running driftless".to_owned())
+        }
+        AskFailure::NotUnderstood => {
+            ("control", "use the version of driftless that is running".to_owned())
+        }
+    };
+    Failure::new(kind, message, hint)
+}
+
+/// An answer of another kind than asked for.
+pub(super) fn unexpected(home: &Home) -> Failure {
+    explain(AskFailure::NotUnderstood, home)
+}
+
+/// A path argument with the directory that it is relative to.
+pub(super) fn path_argument(text: String) -> Result<PathArgument, Failure> {
+    Ok(PathArgument { text, directory: working_directory()? })
+}
+
+/// A directory or file outside the folders, made absolute.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(working_directory()?.join(path))
+}
+
+fn working_directory() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| {
+        Failure::new(
+            "directory",
+            format!("the working directory: {error}"),
+            "change to another one",
+        )
+    })
+}

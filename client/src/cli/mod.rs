@@ -1,0 +1,257 @@
+//! The command line of `driftless`: a file a command.
+//!
+//! Owns parsing, what is printed, progress and exit codes (0 done, 1 failed, 2 usage, 3 timed out or
+//! not in sync, 4 needs the user). It must not know how anything is done: `up`, `join` and `run`
+//! start the daemon, the other commands ask a running one over its control socket.
+
+mod asking;
+mod cat;
+mod completions;
+mod confirm;
+mod conflicts;
+mod device;
+mod devices;
+mod doctor;
+mod duration;
+mod folder;
+mod foreground;
+mod invite;
+mod join;
+mod list;
+mod log;
+mod output;
+mod pause;
+mod progress;
+mod qr;
+mod resolve;
+mod restore;
+mod resume;
+mod run;
+mod status;
+mod sync;
+mod table;
+mod up;
+
+use crate::daemon::control::Failure;
+use crate::home::Home;
+use clap::{Parser, Subcommand};
+use output::Output;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Parsed flags.
+#[derive(Debug, Parser)]
+#[command(name = "driftless", version, about = "Folders that never drift apart")]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Flags {
+    /// Directory of this device's configuration, keys and state
+    #[arg(long, global = true, value_name = "DIR", env = "DRIFTLESS_HOME")]
+    home: Option<PathBuf>,
+    /// Print JSON: one object (up, join and run: one object a line)
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start all on this machine: a server, this device, this folder
+    Up(up::UpFlags),
+    /// Enrol this device with a join code and sync a folder into a directory
+    Join(join::JoinFlags),
+    /// Keep the folders of this device in sync
+    Run(run::RunFlags),
+    /// Add, list, link and remove folders
+    #[command(subcommand)]
+    Folder(folder::FolderCommand),
+    /// Print a join code for another device
+    Invite(invite::InviteFlags),
+    /// Tell the state of the device and its folders
+    Status,
+    /// Rescan, push and pull until device and server hold the same
+    Sync(sync::SyncFlags),
+    /// List what a folder holds
+    Ls(list::ListFlags),
+    /// List the versions of a path
+    Log(log::LogFlags),
+    /// Print a version of a file
+    Cat(cat::CatFlags),
+    /// Bring a version of a file back
+    Restore(restore::RestoreFlags),
+    /// List open conflicts
+    Conflicts,
+    /// Settle a conflict
+    Resolve(resolve::ResolveFlags),
+    /// List the devices of this user
+    Devices,
+    /// Change the devices of this user
+    #[command(subcommand)]
+    Device(device::DeviceCommand),
+    /// Stop syncing until `resume`
+    Pause(pause::PauseFlags),
+    /// Go on syncing
+    Resume(resume::ResumeFlags),
+    /// Agree to what a halted folder waits for
+    Confirm(confirm::ConfirmFlags),
+    /// Look for what is wrong with this device
+    Doctor,
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsFlags),
+}
+
+/// Where a command works and how it prints.
+#[derive(Debug)]
+struct Context {
+    home: Home,
+    output: Output,
+}
+
+/// How a command that did not fail ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// All was done.
+    Done,
+    /// Something was found that failed.
+    Failed,
+    /// It timed out, or is not in sync.
+    NotInSync,
+    /// A person has to look.
+    NeedsUser,
+}
+
+impl Outcome {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::NotInSync => 3,
+            Self::NeedsUser => 4,
+        }
+    }
+}
+
+/// Runs one command line and says how the process ends.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let flags = match Flags::try_parse_from(&arguments) {
+        Ok(flags) => flags,
+        Err(error) => return usage(&error, arguments.iter().any(|argument| argument == "--json")),
+    };
+    let output = Output::new(flags.json);
+    let outcome = Home::locate(flags.home)
+        .map_err(Failure::from)
+        .and_then(|home| dispatch(flags.command, &Context { home, output }));
+    match outcome {
+        Ok(outcome) => ExitCode::from(outcome.code()),
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(exit_code(&failure))
+        }
+    }
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
+    match command {
+        Command::Up(flags) => up::run(flags, context),
+        Command::Join(flags) => join::run(flags, context),
+        Command::Run(flags) => run::run(&flags, context),
+        Command::Folder(command) => folder::run(command, context),
+        Command::Invite(flags) => invite::run(flags, context),
+        Command::Status => status::run(context),
+        Command::Sync(flags) => sync::run(&flags, context),
+        Command::Ls(flags) => list::run(flags, context),
+        Command::Log(flags) => log::run(flags, context),
+        Command::Cat(flags) => cat::run(flags, context),
+        Command::Restore(flags) => restore::run(flags, context),
+        Command::Conflicts => conflicts::run(context),
+        Command::Resolve(flags) => resolve::run(flags, context),
+        Command::Devices => devices::run(context),
+        Command::Device(command) => device::run(command, context),
+        Command::Pause(flags) => pause::run(flags, context),
+        Command::Resume(flags) => resume::run(flags, context),
+        Command::Confirm(flags) => confirm::run(flags, context),
+        Command::Doctor => doctor::run(context),
+        Command::Completions(flags) => completions::run::<Flags>(&flags, context),
+    }
+}
+
+/// Kinds that end otherwise than with 1.
+fn exit_code(failure: &Failure) -> u8 {
+    match failure.kind.as_str() {
+        "usage" => 2,
+        _ => 1,
+    }
+}
+
+/// Prints what clap has to say: help and versions are answers, the rest is a usage error.
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    if error.use_stderr() && json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let failure = Failure::new("usage", message, "see `driftless --help`");
+        Output::new(true).failure(&failure);
+    } else if error.print().is_err() {
+        // Nobody reads the output: the exit code still tells.
+        return ExitCode::from(1);
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_parse_as_designed() {
+        for line in [
+            "driftless up DIR --listen 127.0.0.1:0 --no-web --name a",
+            "driftless --home H --json up DIR",
+            "driftless join CODE DIR --no-run",
+            "driftless join - DIR",
+            "driftless run --json",
+            "driftless folder add DIR --name n",
+            "driftless folder ls",
+            "driftless folder link n DIR",
+            "driftless folder rm n",
+            "driftless invite --folder n --expires 24h",
+            "driftless status --json",
+            "driftless sync --timeout 30",
+            "driftless ls",
+            "driftless ls n:a/b",
+            "driftless log a",
+            "driftless cat a --rev 3",
+            "driftless restore a --rev 3 --to b",
+            "driftless conflicts",
+            "driftless resolve a --keep mine",
+            "driftless devices",
+            "driftless device revoke n",
+            "driftless pause",
+            "driftless resume",
+            "driftless confirm",
+            "driftless doctor",
+            "driftless completions bash",
+        ] {
+            assert!(Flags::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in [
+            "driftless up",
+            "driftless join CODE",
+            "driftless resolve a",
+            "driftless resolve a --keep ours",
+            "driftless cat a",
+            "driftless sync --timeout soon",
+            "driftless fly",
+        ] {
+            assert!(Flags::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

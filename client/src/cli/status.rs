@@ -1,0 +1,105 @@
+//! `driftless status`: the state of the device and its folders.
+
+use super::asking::{ask, unexpected};
+use super::progress::state_text;
+use super::table::{count, printable, size, table};
+use super::{Context, Outcome};
+use crate::daemon::control::{Answer, Failure, FolderStatusAnswer, Request, StatusAnswer};
+
+pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
+    match ask(context, &Request::Status)? {
+        Answer::Status(status) => context.output.answer(&status, || text(&status)),
+        _ => Err(unexpected(&context.home)),
+    }
+}
+
+fn text(status: &StatusAnswer) -> String {
+    let connected = if status.server.connected { "connected" } else { "not connected" };
+    let mut text = table(&[
+        vec!["device".into(), status.device.clone()],
+        vec!["server".into(), format!("{} ({connected})", status.server.address)],
+    ]);
+    for folder in &status.folders {
+        text.push('\n');
+        text.push_str(&folder_text(folder));
+    }
+    if status.folders.is_empty() {
+        text.push_str("no folders; add one with `driftless folder add DIR`\n");
+    }
+    text
+}
+
+/// A folder in a few lines.
+pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
+    let mut rows = vec![
+        vec![
+            format!("folder {}", folder.name),
+            format!("{} ({})", state_text(folder.state), folder.path.display()),
+        ],
+        vec![
+            "  holds".into(),
+            format!("{}, {}", count(folder.entries, "entry", "entries"), size(folder.bytes)),
+        ],
+    ];
+    if folder.pending_up > 0 || folder.pending_down > 0 {
+        let waiting = format!("{} up, {} down", folder.pending_up, folder.pending_down);
+        rows.push(vec!["  waiting".into(), waiting]);
+    }
+    if folder.conflicts > 0 {
+        let conflicts = count(folder.conflicts, "conflict", "conflicts");
+        rows.push(vec!["  open".into(), format!("{conflicts}: see `driftless conflicts`")]);
+    }
+    if let Some(halt) = &folder.halt {
+        rows.push(vec!["  halted".into(), halt.message.clone()]);
+        rows.push(vec!["  to do".into(), halt.hint.clone()]);
+    }
+    if let Some(trouble) = &folder.trouble {
+        rows.push(vec!["  trouble".into(), trouble.clone()]);
+    }
+    if folder.watch.contains(' ') {
+        rows.push(vec!["  watch".into(), folder.watch.clone()]);
+    }
+    let mut text = table(&rows);
+    for issue in &folder.issues {
+        let (path, reason) = (printable(&issue.path), printable(&issue.reason));
+        text.push_str(&format!("  not synced: {path}: {reason}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::control::{IssueAnswer, ServerAnswer, State};
+
+    #[test]
+    fn a_status_is_read_by_people() {
+        let folder = FolderStatusAnswer {
+            name: "notes".into(),
+            path: "/n".into(),
+            state: State::Idle,
+            entries: 1,
+            bytes: 2048,
+            pending_up: 0,
+            pending_down: 0,
+            conflicts: 2,
+            issues: vec![IssueAnswer { path: "a".into(), reason: "r".into() }],
+            cursor: None,
+            halt: None,
+            trouble: None,
+            watch: "complete".into(),
+        };
+        let server = ServerAnswer { address: "h:1".into(), connected: false };
+        let status = StatusAnswer { device: "d".into(), server, folders: vec![folder] };
+        let expected = "\
+device  d
+server  h:1 (not connected)
+
+folder notes  up to date (/n)
+  holds       1 entry, 2.0 KiB
+  open        2 conflicts: see `driftless conflicts`
+  not synced: a: r
+";
+        assert_eq!(text(&status), expected);
+    }
+}

@@ -1,0 +1,339 @@
+//! What the daemon does for each command.
+//!
+//! Owns the way from a request to engines and account, and back to an answer. It must not know
+//! sockets or terminals.
+
+use super::account::{self, Invite};
+use super::control::{
+    Answer, Commands, ConflictsAnswer, DeviceAnswer, DevicesAnswer, DoneAnswer, ExportedAnswer,
+    Failure, InviteAnswer, Keep, ListAnswer, LogAnswer, PathArgument, ProgressSender, Request,
+    ServerAnswer, StatusAnswer, SyncAnswer,
+};
+use super::paths::{self, InFolder};
+use super::shared::Shared;
+use super::{summaries, times};
+use crate::engine::handle::Answer as Reply;
+use crate::engine::{self, Ask, AskError, FolderHandle};
+use crate::home::FolderConfig;
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Versions that `log` shows.
+const VERSIONS_MAX: u32 = 1000;
+/// How often progress is reported.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// How long an invitation waits for a folder's checkpoint: the engine answers between two steps.
+const CHECKPOINT_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// The daemon as the control socket asks it.
+pub(super) struct Control(pub(super) Arc<Shared>);
+
+#[async_trait]
+impl Commands for Control {
+    async fn carry_out(
+        &self,
+        request: Request,
+        progress: ProgressSender,
+    ) -> Result<Answer, Failure> {
+        let shared = &self.0;
+        match request {
+            Request::Status => Ok(Answer::Status(shared.status())),
+            Request::Sync { timeout_ms } => sync(shared, timeout_ms, progress).await,
+            Request::List { path } => list(shared, path).await,
+            Request::Log { path } => log(shared, &path).await,
+            Request::Export { path, revision, to } => {
+                let (at, handle) = find(shared, &path)?;
+                let exported_bytes =
+                    handle.ask(|answer| Ask::Export(at.path, revision, to, answer)).await?;
+                Ok(Answer::Exported(ExportedAnswer { exported_bytes }))
+            }
+            Request::Restore { path, revision } => {
+                let (at, handle) = find(shared, &path)?;
+                let on = at.path.clone();
+                handle.ask(|answer| Ask::Restore(at.path, revision, answer)).await?;
+                Ok(done([on]))
+            }
+            Request::Conflicts => conflicts(shared).await,
+            Request::Resolve { path, keep } => {
+                let (at, handle) = find(shared, &path)?;
+                let keep = match keep {
+                    Keep::Mine => engine::Keep::Mine,
+                    Keep::Theirs => engine::Keep::Theirs,
+                    Keep::Both => engine::Keep::Both,
+                };
+                let on = at.path.clone();
+                handle.ask(|answer| Ask::Resolve(at.path, keep, answer)).await?;
+                Ok(done([on]))
+            }
+            Request::Devices => devices(shared).await,
+            Request::DeviceRevoke { name } => revoke(shared, &name).await,
+            Request::Pause { folder } => set_paused(shared, folder.as_deref(), true).await,
+            Request::Resume { folder } => set_paused(shared, folder.as_deref(), false).await,
+            Request::Confirm { folder } => confirm(shared, folder.as_deref()).await,
+            Request::Invite { folder, life_ms } => {
+                invite(shared, folder.as_deref(), life_ms).await.map(Answer::Invite)
+            }
+            Request::FolderAdd { directory, name } => shared.add_folder(directory, name).await,
+            Request::FolderList => shared.list_folders().await,
+            Request::FolderLink { name, directory } => shared.link_folder(&name, directory).await,
+            Request::FolderRemove { name } => shared.remove_folder(&name).await,
+        }
+    }
+}
+
+pub(super) fn done(on: impl IntoIterator<Item = String>) -> Answer {
+    Answer::Done(DoneAnswer { done: true, on: on.into_iter().collect() })
+}
+
+pub(super) fn no_such_folder(name: &str) -> Failure {
+    Failure::new(
+        "no_such_folder",
+        format!("no folder named {name} is synced here"),
+        "`driftless folder ls` lists the folders",
+    )
+}
+
+impl Shared {
+    pub(super) fn status(&self) -> StatusAnswer {
+        let config = self.config();
+        StatusAnswer {
+            device: config.device,
+            server: ServerAnswer {
+                address: self.advertised.addresses.first().cloned().unwrap_or_default(),
+                connected: self.remote.is_connected(),
+            },
+            folders: self.folder_statuses(),
+        }
+    }
+
+    fn folder_statuses(&self) -> Vec<super::control::FolderStatusAnswer> {
+        let folders = self.folders();
+        let config = self.config();
+        let status = |folder: &FolderConfig| {
+            let running = folders.get(&folder.id)?;
+            Some(summaries::folder(folder, running.handle.summary(), running.watch_state()))
+        };
+        config.folders.iter().filter_map(status).collect()
+    }
+
+    /// The folders that a person means: the named one, or all.
+    fn meant(&self, name: Option<&str>) -> Result<Vec<(FolderConfig, FolderHandle)>, Failure> {
+        let handles = self.handles();
+        let Some(name) = name else { return Ok(handles) };
+        let config = self.config();
+        let wanted = config.folder_named(name).ok_or_else(|| no_such_folder(name))?;
+        Ok(handles.into_iter().filter(|(folder, _)| folder.id == wanted.id).collect())
+    }
+}
+
+fn find(shared: &Shared, argument: &PathArgument) -> Result<(InFolder, FolderHandle), Failure> {
+    let at = paths::resolve(&shared.config(), argument)?;
+    let handle = shared.handle(&at.folder.id).ok_or_else(|| no_such_folder(&at.folder.name))?;
+    Ok((at, handle))
+}
+
+/// The folder that is meant when none is named: the only one.
+fn only_folder(shared: &Shared) -> Result<FolderConfig, Failure> {
+    let mut folders = shared.config().folders;
+    match folders.len() {
+        1 => Ok(folders.remove(0)),
+        0 => Err(Failure::new(
+            "no_such_folder",
+            "no folder is synced here",
+            "add one with `driftless folder add DIR`",
+        )),
+        _ => Err(Failure::new(
+            "usage",
+            "several folders are synced here",
+            "say which: `driftless folder ls` lists them",
+        )),
+    }
+}
+
+async fn sync(
+    shared: &Shared,
+    timeout_ms: Option<u64>,
+    progress: ProgressSender,
+) -> Result<Answer, Failure> {
+    let handles = shared.handles();
+    let asked = handles.iter().map(|(_, handle)| handle.ask(Ask::Sync));
+    let waiting = join_all(asked);
+    tokio::pin!(waiting);
+    let timeout = async {
+        match timeout_ms {
+            Some(timeout_ms) => tokio::time::sleep(Duration::from_millis(timeout_ms)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(timeout);
+    let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+    let reached = loop {
+        tokio::select! {
+            reached = &mut waiting => break Some(reached),
+            () = &mut timeout => break None,
+            _ = ticks.tick() => {
+                let report = handles
+                    .iter()
+                    .map(|(folder, handle)| summaries::progress(folder, &handle.summary()));
+                // A reader that is slow misses a report, no more.
+                if progress.try_send(report.collect()).is_err() {
+                    continue;
+                }
+            }
+        }
+    };
+    // An engine that has ended is not in sync; its folder says why.
+    let in_sync =
+        reached.is_some_and(|reached| reached.iter().all(|reached| matches!(reached, Ok(true))));
+    Ok(Answer::Sync(SyncAnswer { in_sync, folders: shared.folder_statuses() }))
+}
+
+async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Failure> {
+    let (path, handle) = match path {
+        Some(argument) => {
+            let (at, handle) = find(shared, &argument)?;
+            (at.path, handle)
+        }
+        None => {
+            let folder = only_folder(shared)?;
+            let handle = shared.handle(&folder.id).ok_or_else(|| no_such_folder(&folder.name))?;
+            (String::new(), handle)
+        }
+    };
+    let listed = handle.ask(|answer| Ask::List(path, answer)).await?;
+    Ok(Answer::List(ListAnswer { entries: listed.into_iter().map(summaries::entry).collect() }))
+}
+
+async fn log(shared: &Shared, argument: &PathArgument) -> Result<Answer, Failure> {
+    let (at, handle) = find(shared, argument)?;
+    let path = at.path.clone();
+    let versions = handle.ask(|answer| Ask::Log(path, VERSIONS_MAX, answer)).await?;
+    let account = shared.account.lock().await;
+    let versions = versions.into_iter().map(|version| summaries::version(&account, version));
+    Ok(Answer::Log(LogAnswer { path: at.path, versions: versions.collect() }))
+}
+
+async fn conflicts(shared: &Shared) -> Result<Answer, Failure> {
+    let mut found = Vec::new();
+    for (folder, handle) in shared.handles() {
+        found.push((folder.name, handle.ask(Ask::Conflicts).await?));
+    }
+    let account = shared.account.lock().await;
+    let conflicts = found.into_iter().flat_map(|(folder, conflicts)| {
+        let account = &account;
+        let shown = move |info| summaries::conflict(account, &folder, info);
+        conflicts.into_iter().map(shown)
+    });
+    Ok(Answer::Conflicts(ConflictsAnswer { conflicts: conflicts.collect() }))
+}
+
+async fn devices(shared: &Shared) -> Result<Answer, Failure> {
+    // Offline, the device log still names the devices.
+    let refreshed = shared.refresh().await;
+    let account = shared.account.lock().await.clone();
+    let (remote, environment) = (shared.remote.as_ref(), shared.environment.as_ref());
+    let list = match refreshed {
+        Ok(()) => account::devices(&account, remote, environment).await?,
+        Err(error) if error.is_retryable() => account::known_devices(&account),
+        Err(error) => return Err(error.into()),
+    };
+    let devices = list.into_iter().map(|device| DeviceAnswer {
+        name: device.name,
+        id: device.id.to_string(),
+        is_self: device.is_self,
+        online: device.online,
+        last_seen: device.last_seen_ms.map(times::from_ms),
+        revoked: device.revoked,
+    });
+    Ok(Answer::Devices(DevicesAnswer { devices: devices.collect() }))
+}
+
+async fn revoke(shared: &Shared, name: &str) -> Result<Answer, Failure> {
+    let mut account = shared.account.lock().await;
+    let (remote, environment) = (shared.remote.as_ref(), shared.environment.as_ref());
+    let revoked = account::revoke_device(&mut account, remote, environment, name).await;
+    // Also after an error: a record may have been appended before it.
+    shared.keep_account(&account).await?;
+    Ok(done([account.device_name(&revoked?)]))
+}
+
+async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result<Answer, Failure> {
+    let meant = shared.meant(name)?;
+    let ids: Vec<_> = meant.iter().map(|(folder, _)| folder.id).collect();
+    shared
+        .change_config(|config| {
+            for folder in config.folders.iter_mut().filter(|folder| ids.contains(&folder.id)) {
+                folder.paused = paused;
+            }
+        })
+        .await?;
+    let ask: fn(Reply<()>) -> Ask = if paused { Ask::Pause } else { Ask::Resume };
+    for (_, handle) in &meant {
+        handle.ask(ask).await?;
+    }
+    Ok(done(meant.into_iter().map(|(folder, _)| folder.name)))
+}
+
+async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure> {
+    let mut confirmed = Vec::new();
+    for (folder, handle) in shared.meant(name)? {
+        match handle.ask(Ask::Confirm).await {
+            Ok(()) => confirmed.push(folder.name),
+            Err(AskError::NothingToConfirm) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if confirmed.is_empty() {
+        return Err(AskError::NothingToConfirm.into());
+    }
+    Ok(done(confirmed))
+}
+
+pub(super) async fn invite(
+    shared: &Shared,
+    name: Option<&str>,
+    life_ms: u64,
+) -> Result<InviteAnswer, Failure> {
+    let folder = match name {
+        Some(name) => {
+            shared.config().folder_named(name).cloned().ok_or_else(|| no_such_folder(name))?
+        }
+        None => only_folder(shared)?,
+    };
+    let checkpoints = checkpoints(shared).await;
+    let invite =
+        Invite { server: shared.advertised.clone(), folder: Some(folder.id), checkpoints, life_ms };
+    let mut account = shared.account.lock().await;
+    let (remote, environment) = (shared.remote.as_ref(), shared.environment.as_ref());
+    let made = account::open_invitation(&mut account, remote, environment, &invite).await;
+    // Also after an error: records may have been read or appended before it.
+    shared.keep_account(&account).await?;
+    let made = made?;
+    Ok(InviteAnswer {
+        code: made.code.to_string(),
+        folder: Some(folder.name),
+        expires: times::from_ms(made.expires_ms),
+    })
+}
+
+/// Signed checkpoints of the folders that can give one now.
+async fn checkpoints(shared: &Shared) -> BTreeMap<common::ids::FolderId, Vec<u8>> {
+    let asked = shared.handles().into_iter().map(|(folder, handle)| async move {
+        let asked = handle.ask(Ask::Checkpoint);
+        match tokio::time::timeout(CHECKPOINT_TIME_MAX, asked).await {
+            Ok(Ok(checkpoint)) => checkpoint.map(|checkpoint| (folder.id, checkpoint)),
+            Ok(Err(error)) => {
+                tracing::warn!(folder = folder.name, %error, "a folder gives no checkpoint");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(folder = folder.name, "a folder gives no checkpoint in time");
+                None
+            }
+        }
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}

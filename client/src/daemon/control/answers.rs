@@ -1,0 +1,349 @@
+//! The shapes of answers as DESIGN section 8 words them: what `--json` prints is the answer as it
+//! came. Fields are only ever added.
+//!
+//! Owns their names. It must not know where the values come from.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a command answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To `sync`.
+    Sync(SyncAnswer),
+    /// To `status`.
+    Status(StatusAnswer),
+    /// To `ls`.
+    List(ListAnswer),
+    /// To `log`.
+    Log(LogAnswer),
+    /// To `conflicts`.
+    Conflicts(ConflictsAnswer),
+    /// To `devices`.
+    Devices(DevicesAnswer),
+    /// To `invite`.
+    Invite(InviteAnswer),
+    /// To `folder add` and `folder link`.
+    Folder(FolderAnswer),
+    /// To `folder ls`.
+    Folders(FoldersAnswer),
+    /// To `cat`, before the bytes.
+    Exported(ExportedAnswer),
+    /// To everything else: on what it was done.
+    Done(DoneAnswer),
+}
+
+/// What a folder is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Looking at the whole disk.
+    Scanning,
+    /// Hashing, pushing or applying.
+    Syncing,
+    /// Nothing to do.
+    Idle,
+    /// No connection to the server.
+    Offline,
+    /// Paused by a person.
+    Paused,
+    /// Waits for a person.
+    Halted,
+}
+
+/// The state of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// The device's name.
+    pub device: String,
+    /// Its server.
+    pub server: ServerAnswer,
+    /// Its folders.
+    pub folders: Vec<FolderStatusAnswer>,
+}
+
+/// The server as a device sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAnswer {
+    /// Where it is.
+    pub address: String,
+    /// Whether there is a connection.
+    pub connected: bool,
+}
+
+/// The state of a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderStatusAnswer {
+    /// Its name.
+    pub name: String,
+    /// Its root.
+    pub path: PathBuf,
+    /// What it is doing.
+    pub state: State,
+    /// Live entries on this device.
+    pub entries: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Entries that go up.
+    pub pending_up: u64,
+    /// Entries that come down.
+    pub pending_down: u64,
+    /// Open conflicts.
+    pub conflicts: u64,
+    /// Paths that are not synced.
+    pub issues: Vec<IssueAnswer>,
+    /// Position in the journal.
+    pub cursor: Option<CursorAnswer>,
+    /// Why it waits for a person.
+    pub halt: Option<HaltAnswer>,
+    /// The last error that made it wait.
+    pub trouble: Option<String>,
+    /// How far the file system's notifications can be relied on.
+    pub watch: String,
+}
+
+/// A path that is not synced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssueAnswer {
+    /// Relative to the folder.
+    pub path: String,
+    /// Why, and what helps.
+    pub reason: String,
+}
+
+/// A position in a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorAnswer {
+    /// Life of the journal.
+    pub epoch: u64,
+    /// Last revision taken.
+    pub revision: u64,
+}
+
+/// Why a folder waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaltAnswer {
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Whether `confirm` ends it.
+    pub can_confirm: bool,
+}
+
+/// How a sync ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncAnswer {
+    /// Whether this device holds all that the server had, and the server all that it had.
+    pub in_sync: bool,
+    /// The folders as they are now.
+    pub folders: Vec<FolderStatusAnswer>,
+}
+
+/// What a folder holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListAnswer {
+    /// Entries, by path.
+    pub entries: Vec<EntryAnswer>,
+}
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryAnswer {
+    /// Relative to the folder.
+    pub path: String,
+    /// `file`, `directory` or `symlink`.
+    pub kind: String,
+    /// Bytes.
+    pub size: u64,
+    /// RFC 3339; none for directories.
+    pub mtime: Option<String>,
+    /// The newest revision of a register of it.
+    pub revision: u64,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+/// Versions of a path, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogAnswer {
+    /// Relative to the folder.
+    pub path: String,
+    /// Newest first.
+    pub versions: Vec<VersionAnswer>,
+}
+
+/// A version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionAnswer {
+    /// Which revision.
+    pub revision: u64,
+    /// RFC 3339.
+    pub time: String,
+    /// The name of the device that wrote it.
+    pub device: String,
+    /// Bytes.
+    pub size: u64,
+    /// `created`, `edited`, `moved`, `deleted` or `restored`.
+    pub change: String,
+    /// The name that it had from then on.
+    pub name: String,
+}
+
+/// Open conflicts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictsAnswer {
+    /// Those open.
+    pub conflicts: Vec<ConflictAnswer>,
+}
+
+/// A conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictAnswer {
+    /// The folder's name.
+    pub folder: String,
+    /// Of the file that kept the name.
+    pub path: String,
+    /// Of the file with the other content.
+    pub copy: String,
+    /// RFC 3339.
+    pub opened: String,
+    /// What both sides started from.
+    pub base: Option<BaseAnswer>,
+    /// First the one that kept the name.
+    pub sides: Vec<SideAnswer>,
+}
+
+/// What both sides of a conflict started from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseAnswer {
+    /// Which revision.
+    pub revision: u64,
+}
+
+/// A side of a conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideAnswer {
+    /// The name of the device that wrote it.
+    pub device: String,
+    /// Which revision.
+    pub revision: u64,
+    /// RFC 3339.
+    pub time: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The user's devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicesAnswer {
+    /// Those enrolled first.
+    pub devices: Vec<DeviceAnswer>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceAnswer {
+    /// Its name.
+    pub name: String,
+    /// Its key, in hex.
+    pub id: String,
+    /// Whether it is this one.
+    #[serde(rename = "self")]
+    pub is_self: bool,
+    /// Whether it is connected; none when the server could not be asked.
+    pub online: Option<bool>,
+    /// RFC 3339.
+    pub last_seen: Option<String>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+/// An open invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteAnswer {
+    /// The join code: a secret.
+    pub code: String,
+    /// The folder's name.
+    pub folder: Option<String>,
+    /// RFC 3339.
+    pub expires: String,
+}
+
+/// A folder that is synced here now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderAnswer {
+    /// Its name.
+    pub name: String,
+    /// Its id, in hex.
+    pub id: String,
+    /// Its root here; none when it is not synced here.
+    pub path: Option<PathBuf>,
+}
+
+/// The user's folders.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldersAnswer {
+    /// By name.
+    #[serde(rename = "folders")]
+    pub list: Vec<FolderAnswer>,
+}
+
+/// A version was written to a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedAnswer {
+    /// Bytes of it.
+    pub exported_bytes: u64,
+}
+
+/// Something was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoneAnswer {
+    /// Always true.
+    pub done: bool,
+    /// To what: paths, names of folders or devices.
+    pub on: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart() {
+        let answers = [
+            Answer::Sync(SyncAnswer { in_sync: true, folders: vec![] }),
+            Answer::List(ListAnswer { entries: vec![] }),
+            Answer::Folders(FoldersAnswer { list: vec![] }),
+            Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
+            Answer::Done(DoneAnswer { done: true, on: vec![] }),
+            Answer::Conflicts(ConflictsAnswer { conflicts: vec![] }),
+            Answer::Folder(FolderAnswer { name: "n".into(), id: "i".into(), path: None }),
+            Answer::Invite(InviteAnswer {
+                code: "c".into(),
+                folder: Some("f".into()),
+                expires: "e".into(),
+            }),
+        ];
+        for answer in answers {
+            let line = serde_json::to_string(&answer).unwrap();
+            assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), answer, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_printed_as_designed() {
+        let device = DeviceAnswer {
+            name: "a".into(),
+            id: "ff".into(),
+            is_self: true,
+            online: Some(true),
+            last_seen: None,
+            revoked: false,
+        };
+        let expected =
+            r#"{"name":"a","id":"ff","self":true,"online":true,"last_seen":null,"revoked":false}"#;
+        assert_eq!(serde_json::to_string(&device).unwrap(), expected);
+    }
+}

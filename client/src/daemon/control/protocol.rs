@@ -1,0 +1,192 @@
+//! What goes over the control socket: one JSON object a line. Fields are only ever added.
+//!
+//! Owns requests, progress and the failure that every command can print. It must not know a socket.
+
+use super::answers::{Answer, State};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a command asks of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// The state of the device and its folders.
+    Status,
+    /// Rescan, push and pull; answered when both sides hold the same, or in time.
+    Sync {
+        /// How long to wait, in milliseconds; for ever when it is not said.
+        timeout_ms: Option<u64>,
+    },
+    /// What a folder, or a directory of it, holds.
+    List {
+        /// Where; the only folder when it is not said.
+        path: Option<PathArgument>,
+    },
+    /// Versions of a path.
+    Log {
+        /// Of what.
+        path: PathArgument,
+    },
+    /// A version's bytes, into a file that must not exist.
+    Export {
+        /// Of what.
+        path: PathArgument,
+        /// Which revision.
+        revision: u64,
+        /// Where to; absolute.
+        to: PathBuf,
+    },
+    /// Brings a version back in its place.
+    Restore {
+        /// Of what.
+        path: PathArgument,
+        /// Which revision.
+        revision: u64,
+    },
+    /// Open conflicts.
+    Conflicts,
+    /// Settles a conflict.
+    Resolve {
+        /// Either path of it.
+        path: PathArgument,
+        /// How.
+        keep: Keep,
+    },
+    /// The user's devices.
+    Devices,
+    /// Revokes a device.
+    DeviceRevoke {
+        /// Its name, or the first digits of its id.
+        name: String,
+    },
+    /// Stops pushing and applying.
+    Pause {
+        /// Which folder; all when it is not said.
+        folder: Option<String>,
+    },
+    /// Goes on.
+    Resume {
+        /// Which folder; all when it is not said.
+        folder: Option<String>,
+    },
+    /// Agrees to what halted folders wait for.
+    Confirm {
+        /// Which folder; all halted ones when it is not said.
+        folder: Option<String>,
+    },
+    /// A join code.
+    Invite {
+        /// The folder that it invites to; the only one when it is not said.
+        folder: Option<String>,
+        /// How long it works, in milliseconds.
+        life_ms: u64,
+    },
+    /// Makes a folder of a directory.
+    FolderAdd {
+        /// The directory; absolute.
+        directory: PathBuf,
+        /// The folder's name; the directory's when it is not said.
+        name: Option<String>,
+    },
+    /// The user's folders.
+    FolderList,
+    /// Syncs a folder of the user into a directory.
+    FolderLink {
+        /// Which.
+        name: String,
+        /// The directory; absolute.
+        directory: PathBuf,
+    },
+    /// Stops syncing a folder here; its files stay.
+    FolderRemove {
+        /// Which.
+        name: String,
+    },
+}
+
+/// A path as it was typed, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathArgument {
+    /// A real path, or `FOLDER:relative/path`.
+    pub text: String,
+    /// The working directory of who typed it.
+    pub directory: PathBuf,
+}
+
+/// Which side of a conflict stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The side that this device wrote
+    Mine,
+    /// The other side
+    Theirs,
+    /// Both, each under its name
+    Both,
+}
+
+/// A line from the daemon: any number of `progress`, then one of the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// How far long work is.
+    Progress(Vec<FolderProgress>),
+    /// It was done.
+    Done(Answer),
+    /// It was not done.
+    Error(Failure),
+}
+
+/// How far a folder is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderProgress {
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: State,
+    /// Entries looked at by the running scan.
+    pub scanned: u64,
+    /// Entries that go up.
+    pub pending_up: u64,
+    /// Entries that come down.
+    pub pending_down: u64,
+    /// Bytes read for uploading since the daemon started.
+    pub bytes_up: u64,
+    /// Bytes downloaded since the daemon started.
+    pub bytes_down: u64,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What scripts branch on; stable.
+    pub kind: String,
+    /// What failed and why.
+    pub message: String,
+    /// What to do next; empty when there is nothing to say.
+    pub hint: String,
+}
+
+impl Failure {
+    /// A failure with what to do next.
+    #[must_use]
+    pub fn new(kind: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind: kind.to_owned(), message: message.into(), hint: hint.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_keep_their_shape() {
+        let path = PathArgument { text: "a:b".into(), directory: "/c".into() };
+        let request = Request::Resolve { path, keep: Keep::Theirs };
+        let json = serde_json::to_string(&request).unwrap();
+        let expected =
+            r#"{"command":"resolve","path":{"text":"a:b","directory":"/c"},"keep":"theirs"}"#;
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request);
+    }
+}

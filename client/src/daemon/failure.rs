@@ -1,0 +1,207 @@
+//! Errors as a person and as a script reads them: kind, message, hint.
+//!
+//! Owns the kinds, which are stable, and what to do next about each error of the client.
+
+use super::account::AccountError;
+use super::control::Failure;
+use super::roots::RootError;
+use crate::engine::AskError;
+use crate::home::HomeError;
+use crate::remote::RemoteError;
+use common::trust::{JoinCodeError, JoinKind, TrustError};
+use common::wire::meta::RefusalCode;
+
+const RETRY: &str = "try again in a moment";
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        let message = error.to_string();
+        let (kind, hint) = match error {
+            HomeError::Unknown => ("no_home", "say where with --home or DRIFTLESS_HOME".to_owned()),
+            HomeError::NotEnrolled { .. } => (
+                "not_enrolled",
+                "start with `driftless up DIR`, or join with `driftless join CODE DIR`".to_owned(),
+            ),
+            HomeError::InUse { .. } => (
+                "already_running",
+                "talk to it with `driftless status`, or give this one another --home".to_owned(),
+            ),
+            HomeError::Missing { .. } | HomeError::Malformed { .. } => (
+                "home_damaged",
+                "put the file back from a backup; or revoke this device on another one, and join \
+                 again with a new --home"
+                    .to_owned(),
+            ),
+            HomeError::Exposed { path, .. } => {
+                ("home_exposed", format!("chmod 600 {}", path.display()))
+            }
+            HomeError::Io { .. } => {
+                ("home", "look at the directory's owner, its permissions and its disk".to_owned())
+            }
+        };
+        Self::new(kind, message, hint)
+    }
+}
+
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        let message = error.to_string();
+        let (kind, hint) = match &error {
+            RemoteError::Unreachable { .. } | RemoteError::Closed(_) | RemoteError::Timeout(_) => (
+                "offline",
+                "see that the server runs and that its UDP port can be reached from here",
+            ),
+            RemoteError::WrongServerKey { .. } => (
+                "wrong_server",
+                "another server answers at this address; do not trust it before you know why",
+            ),
+            RemoteError::Refused(refusal) => refusal_kind(refusal.code()),
+            RemoteError::Protocol(_) | RemoteError::TooLarge(_) => {
+                ("protocol", "see that device and server have versions that fit")
+            }
+            RemoteError::DamagedChunk(_) => ("damaged", "look at the server's disk"),
+        };
+        Self::new(kind, message, hint)
+    }
+}
+
+fn refusal_kind(code: RefusalCode) -> (&'static str, &'static str) {
+    match code {
+        RefusalCode::InvitationInvalid => (
+            "invitation_invalid",
+            "a code works once and only for a while: get a new one with `driftless invite`",
+        ),
+        RefusalCode::NotEnrolled => {
+            ("not_enrolled", "this device was revoked, or the server has forgotten it")
+        }
+        RefusalCode::Quota => ("quota", "make room, or ask the server's owner for more"),
+        RefusalCode::DiskFull => ("server_full", "make room on the server's disk"),
+        RefusalCode::Stopped => {
+            ("server_stopped", "the server stopped after a failed write: look at its log")
+        }
+        RefusalCode::Busy | RefusalCode::Conflict => ("busy", RETRY),
+        _ => ("refused", ""),
+    }
+}
+
+impl From<AccountError> for Failure {
+    fn from(error: AccountError) -> Self {
+        let message = error.to_string();
+        let (kind, hint) = match error {
+            AccountError::Remote(error) => return error.into(),
+            AccountError::Home(error) => return error.into(),
+            AccountError::Trust(error) => return trust_failure(&error),
+            AccountError::Keyring(_) | AccountError::Answer(_) => {
+                ("untrusted", "do not go on with this server before you know why")
+            }
+            AccountError::ForeignLog(_) | AccountError::KeyringRolledBack { .. } => {
+                ("untrusted", "the server shows another history than your devices have seen")
+            }
+            AccountError::CodeKind(JoinKind::Node) => ("code_kind", "run `driftless-server`"),
+            AccountError::CodeKind(_) => {
+                ("code_kind", "get a code for a device with `driftless invite`")
+            }
+            AccountError::Revoked => {
+                ("revoked", "join again with a new --home and a code from another device")
+            }
+            AccountError::NoFolderKeys(_) | AccountError::NoSuchFolder(_) => {
+                ("no_such_folder", "`driftless folder ls` lists the folders")
+            }
+            AccountError::FolderNameTaken(_) => {
+                ("name_taken", "give another --name, or sync that one with `driftless folder link`")
+            }
+            AccountError::NoSuchDevice(_) => {
+                ("no_such_device", "`driftless devices` lists the devices")
+            }
+            AccountError::AmbiguousDevice(_) => {
+                ("ambiguous_device", "give the first digits of its id from `driftless devices`")
+            }
+            AccountError::RevokeSelf => ("revoke_self", "revoke it on another device"),
+            AccountError::Contended(_) => ("busy", RETRY),
+        };
+        Self::new(kind, message, hint)
+    }
+}
+
+fn trust_failure(error: &TrustError) -> Failure {
+    let message = error.to_string();
+    match error {
+        TrustError::InvitationKnown(_)
+        | TrustError::InvitationUnknown(_)
+        | TrustError::InvitationUsed(_)
+        | TrustError::InvitationVoided(_)
+        | TrustError::InvitationExpired(_)
+        | TrustError::InvitationKind(_) => {
+            let (kind, hint) = refusal_kind(RefusalCode::InvitationInvalid);
+            Failure::new(kind, message, hint)
+        }
+        TrustError::Label(_) => Failure::new(
+            "bad_name",
+            message,
+            "give a name of 1 to 128 bytes without control characters",
+        ),
+        TrustError::TooLarge { .. } => Failure::new("too_many", message, ""),
+        TrustError::LastDevice => Failure::new("last_device", message, ""),
+        _ => {
+            Failure::new("untrusted", message, "do not go on with this server before you know why")
+        }
+    }
+}
+
+impl From<JoinCodeError> for Failure {
+    fn from(error: JoinCodeError) -> Self {
+        let hint = match error {
+            JoinCodeError::Version(_) | JoinCodeError::Kind(_) => "update driftless",
+            _ => "copy the whole line that `driftless invite` printed",
+        };
+        Self::new("bad_code", error.to_string(), hint)
+    }
+}
+
+impl From<RootError> for Failure {
+    fn from(error: RootError) -> Self {
+        let (kind, hint) = match &error {
+            RootError::Nested { .. } => (
+                "nested_folder",
+                "folders do not lie in each other: choose another directory".to_owned(),
+            ),
+            RootError::ForeignMarker { directory } => (
+                "foreign_marker",
+                format!(
+                    "choose another directory; if no device syncs it any more, remove {}",
+                    directory.join(common::name::PRIVATE_DIRECTORY).display()
+                ),
+            ),
+            RootError::Home { .. } => {
+                ("nested_folder", "choose another directory, or another --home".to_owned())
+            }
+            RootError::Io { .. } | RootError::Fs { .. } => {
+                ("directory", "look at the directory, its owner and its permissions".to_owned())
+            }
+        };
+        Self::new(kind, error.to_string(), hint)
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        let (kind, hint) = match &error {
+            AskError::NoSuchPath(_) => ("no_such_path", "`driftless ls` lists what is synced"),
+            AskError::NoSuchRevision { .. } => {
+                ("no_such_revision", "`driftless log PATH` lists the versions")
+            }
+            AskError::NotAFile(_) => ("not_a_file", ""),
+            AskError::NoConflict(_) => ("no_conflict", "`driftless conflicts` lists what is open"),
+            AskError::NotMine(_) => ("not_mine", "use --keep both, or resolve it on that device"),
+            AskError::Unsynced(_) => ("unsynced", "wait for `driftless sync`, then try again"),
+            AskError::Offline(_) => {
+                ("offline", "see that the server runs and that its UDP port can be reached")
+            }
+            AskError::Refused(_) => ("refused", ""),
+            AskError::Disk(_) => ("disk", "look at the disk and at the path"),
+            AskError::NothingToConfirm => ("nothing_to_confirm", ""),
+            AskError::Engine(_) => ("engine", "`driftless status` says more"),
+        };
+        Self::new(kind, error.to_string(), hint)
+    }
+}

@@ -1,0 +1,154 @@
+//! Path arguments: real paths inside a synced folder, or `FOLDER:relative/path`.
+//!
+//! Owns how a typed path is brought to a folder and a path in it. It follows symlinks above the
+//! last name, as the shell does, and never the last name itself, which may be a synced link.
+
+use super::control::{Failure, PathArgument};
+use crate::home::{Config, FolderConfig};
+use std::path::{Component, Path, PathBuf};
+
+/// A folder and a path in it, with `/` and without a leading or trailing one; `""` is the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InFolder {
+    pub(super) folder: FolderConfig,
+    pub(super) path: String,
+}
+
+/// Finds what an argument means.
+pub(super) fn resolve(config: &Config, argument: &PathArgument) -> Result<InFolder, Failure> {
+    let text = argument.text.as_str();
+    let is_plainly_real = text.starts_with(['/', '.']);
+    if !is_plainly_real
+        && let Some((name, rest)) = text.split_once(':')
+        && let Some(folder) = config.folder_named(name)
+    {
+        return Ok(InFolder { folder: folder.clone(), path: relative(rest)? });
+    }
+    let real = argument.directory.join(text);
+    in_folders(config, &normal(&real))
+        .or_else(|| in_folders(config, &resolved(&normal(&real))))
+        .ok_or_else(|| not_synced(text))?
+}
+
+fn not_synced(text: &str) -> Failure {
+    Failure::new(
+        "no_such_path",
+        format!("{text} is in no folder that is synced here"),
+        "give a path inside a synced folder, or FOLDER:relative/path; `driftless folder ls` lists \
+         the folders",
+    )
+}
+
+/// The folder that holds a path, and the path in it.
+fn in_folders(config: &Config, path: &Path) -> Option<Result<InFolder, Failure>> {
+    let folder = config.folders.iter().find(|folder| path.starts_with(&folder.path))?;
+    let rest = path.strip_prefix(&folder.path).ok()?;
+    let rest = rest.to_str().map(|rest| InFolder { folder: folder.clone(), path: rest.to_owned() });
+    Some(rest.ok_or_else(|| Failure::new("no_such_path", "the path is not valid UTF-8", "")))
+}
+
+/// A relative path with its `.` and empty parts taken out.
+fn relative(text: &str) -> Result<String, Failure> {
+    let mut parts = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                let message = format!("{text}: a path in a folder has no `..`");
+                return Err(Failure::new("usage", message, ""));
+            }
+            part => parts.push(part),
+        }
+    }
+    Ok(parts.join("/"))
+}
+
+/// Takes `.` and `..` out by their names alone.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// Follows symlinks in what exists above the last name.
+fn resolved(path: &Path) -> PathBuf {
+    let mut missing: Vec<&std::ffi::OsStr> = path.file_name().into_iter().collect();
+    let mut above = path.parent();
+    while let Some(at) = above {
+        if let Ok(real) = std::fs::canonicalize(at) {
+            return missing.iter().rev().fold(real, |real, name| real.join(name));
+        }
+        missing.extend(at.file_name());
+        above = at.parent();
+    }
+    path.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::ServerConfig;
+    use common::ids::{ClusterId, FolderId};
+
+    fn config(path: &Path) -> Config {
+        Config {
+            device: "d".into(),
+            server: ServerConfig {
+                addresses: vec!["a:1".into()],
+                cluster: ClusterId::from_bytes([0; 32]),
+                embedded: false,
+                listen: None,
+            },
+            folders: vec![FolderConfig {
+                id: FolderId::from_bytes([0xab; 32]),
+                name: "notes".into(),
+                path: path.to_owned(),
+                paused: false,
+            }],
+            invited: Vec::new(),
+        }
+    }
+
+    fn path_of(config: &Config, directory: &Path, text: &str) -> Result<String, String> {
+        let argument = PathArgument { text: text.into(), directory: directory.to_owned() };
+        resolve(config, &argument).map(|found| found.path).map_err(|failure| failure.kind)
+    }
+
+    #[test]
+    fn paths_are_found_however_they_are_typed() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(directory.path()).unwrap();
+        let root = base.join("root");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::os::unix::fs::symlink(&root, base.join("link")).unwrap();
+        std::os::unix::fs::symlink("/etc", root.join("a/etc")).unwrap();
+        let config = config(&root);
+        let real = root.to_str().unwrap().to_owned();
+        let linked = base.join("link/a/etc").to_str().unwrap().to_owned();
+        for (at, text, path) in [
+            (&base, "notes:a/./b//c", "a/b/c"),
+            (&base, "notes:", ""),
+            (&base, "abababab:x", "x"),
+            (&base, "root/a", "a"),
+            (&root, "a/b", "a/b"),
+            (&root.join("a"), "../gone/file", "gone/file"),
+            (&root, ".", ""),
+            (&base, real.as_str(), ""),
+            (&base, linked.as_str(), "a/etc"),
+            (&root, "./notes:x", "notes:x"),
+            (&root, "other:x", "other:x"),
+        ] {
+            assert_eq!(path_of(&config, at, text).as_deref(), Ok(path), "{text}");
+        }
+        assert_eq!(path_of(&config, &base, "elsewhere"), Err("no_such_path".into()));
+        assert_eq!(path_of(&config, &base, "notes:../x"), Err("usage".into()));
+    }
+}

@@ -1,0 +1,130 @@
+//! An engine's words in those of the control socket.
+//!
+//! Owns the mapping of states, entries, versions and conflicts to answers. It decides nothing.
+
+use super::account::Account;
+use super::control::{
+    BaseAnswer, ConflictAnswer, CursorAnswer, EntryAnswer, FolderProgress, FolderStatusAnswer,
+    HaltAnswer, IssueAnswer, SideAnswer, State, VersionAnswer,
+};
+use super::times;
+use crate::engine::{ConflictInfo, FolderStatus, FolderSummary, ListedEntry, VersionInfo};
+use crate::home::FolderConfig;
+use crate::watch::WatchState;
+use common::record::Kind;
+
+pub(super) fn state(status: FolderStatus) -> State {
+    match status {
+        FolderStatus::Scanning => State::Scanning,
+        FolderStatus::Syncing => State::Syncing,
+        FolderStatus::Idle => State::Idle,
+        FolderStatus::Offline => State::Offline,
+        FolderStatus::Paused => State::Paused,
+        FolderStatus::Halted => State::Halted,
+    }
+}
+
+pub(super) fn folder(
+    config: &FolderConfig,
+    summary: FolderSummary,
+    watch: WatchState,
+) -> FolderStatusAnswer {
+    let issues = summary.issues.into_iter();
+    FolderStatusAnswer {
+        name: config.name.clone(),
+        path: config.path.clone(),
+        state: state(summary.status),
+        entries: summary.entries,
+        bytes: summary.bytes,
+        pending_up: summary.pending_up,
+        pending_down: summary.pending_down,
+        conflicts: summary.conflicts,
+        issues: issues
+            .map(|issue| IssueAnswer { path: issue.path, reason: issue.reason })
+            .collect(),
+        cursor: summary
+            .cursor
+            .map(|cursor| CursorAnswer { epoch: cursor.epoch, revision: cursor.revision }),
+        halt: summary.halt.map(|halt| HaltAnswer {
+            message: halt.message,
+            hint: halt.hint,
+            can_confirm: halt.can_confirm,
+        }),
+        trouble: summary.trouble,
+        watch: watch_text(watch),
+    }
+}
+
+fn watch_text(watch: WatchState) -> String {
+    match watch {
+        WatchState::Starting => "starting".to_owned(),
+        WatchState::Complete { .. } => "complete".to_owned(),
+        WatchState::LimitReached { directories } => format!(
+            "the system allows watches of {directories} directories only; changes elsewhere are \
+             found by a rescan (raise fs.inotify.max_user_watches)"
+        ),
+        WatchState::Unavailable => "the system gives no watcher; changes are found by a rescan \
+             (raise fs.inotify.max_user_instances)"
+            .to_owned(),
+    }
+}
+
+pub(super) fn progress(config: &FolderConfig, summary: &FolderSummary) -> FolderProgress {
+    FolderProgress {
+        name: config.name.clone(),
+        state: state(summary.status),
+        scanned: summary.progress.scanned,
+        pending_up: summary.pending_up,
+        pending_down: summary.pending_down,
+        bytes_up: summary.progress.bytes_up,
+        bytes_down: summary.progress.bytes_down,
+    }
+}
+
+pub(super) fn entry(listed: ListedEntry) -> EntryAnswer {
+    let is_directory = listed.kind == Kind::Directory;
+    EntryAnswer {
+        path: listed.path,
+        kind: kind_text(listed.kind).to_owned(),
+        size: listed.size,
+        mtime: (!is_directory).then(|| times::from_ns(listed.mtime_ns)),
+        revision: listed.revision,
+        deleted: false,
+    }
+}
+
+fn kind_text(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Directory => "directory",
+        Kind::File => "file",
+        Kind::Symlink => "symlink",
+    }
+}
+
+pub(super) fn version(account: &Account, version: VersionInfo) -> VersionAnswer {
+    VersionAnswer {
+        revision: version.revision,
+        time: times::from_ms(version.time_ms),
+        device: account.device_name(&version.device),
+        size: version.size,
+        change: version.change.to_owned(),
+        name: version.name,
+    }
+}
+
+pub(super) fn conflict(account: &Account, folder: &str, conflict: ConflictInfo) -> ConflictAnswer {
+    let sides = conflict.sides.into_iter().map(|side| SideAnswer {
+        device: account.device_name(&side.device),
+        revision: side.revision,
+        time: times::from_ms(side.time_ms),
+        size: side.size,
+    });
+    ConflictAnswer {
+        folder: folder.to_owned(),
+        path: conflict.path,
+        copy: conflict.copy,
+        opened: times::from_ms(conflict.opened_ms),
+        base: conflict.base.map(|revision| BaseAnswer { revision }),
+        sides: sides.collect(),
+    }
+}
