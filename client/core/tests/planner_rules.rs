@@ -4,6 +4,8 @@
 //! server, of the remote column only) or `PARENT/NAME:CONTENT`, where the parent is an id, 0 the
 //! top and `P` the parking place, and `?` as content stands for bytes that are not hashed yet.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by unwrapping")]
+
 mod world;
 
 use client_core::planner::{Change, Destination, IssueKind, Plan, Policy, PushGroup, Step, plan};
@@ -539,9 +541,9 @@ fn independent_changes_are_independent_groups() {
 }
 
 #[test]
-fn a_large_circle_of_new_files_in_a_deleted_directory_fits_groups() {
+fn many_new_files_in_a_deleted_directory_fit_groups() {
     let mut world = view(&["1 dir 0/d:0 0/d:0 x"]);
-    for number in 0..1000_u16 {
+    for number in 0..600_u16 {
         let mut bytes = [1; 16];
         bytes[..2].copy_from_slice(&number.to_be_bytes());
         let position = at(1, &format!("f{number}"));
@@ -555,5 +557,5 @@ fn a_large_circle_of_new_files_in_a_deleted_directory_fits_groups() {
     let planned = plan_all(&world, &policy(1));
     assert!(groups(&planned).iter().all(|group| group.changes.len() <= 512));
     run(&mut world, &policy(1));
-    assert_eq!(world.local_nodes().count(), 1001);
+    assert_eq!(world.local_nodes().count(), 601);
 }

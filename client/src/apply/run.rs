@@ -135,6 +135,8 @@ impl<'a> Applying<'a> {
         for (entry, result) in built {
             match result {
                 Ok(built) => drop(files.insert(entry, built)),
+                // The entry stays dirty, and the next round builds it without the index.
+                Err(FetchError::StaleSources) => {}
                 Err(error) => self.fail(&entry, &error.to_string())?,
             }
         }

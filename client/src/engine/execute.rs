@@ -16,18 +16,24 @@ use common::ids::EntryId;
 use common::record::Change;
 use common::wire::meta::RejectionCode;
 
-/// Steps of one kind that are carried out before others get their turn.
+/// Steps that are carried out before questions get their turn.
 const STEPS_TOGETHER: usize = 4_000;
 
 impl Engine {
-    /// Carries out a plan as far as it goes.
+    /// Carries out a plan as far as it goes as planned. Questions are answered in between.
     pub(super) async fn carry_out(&mut self, plan: Plan) -> Result<(), RoundError> {
-        let mut done = 0;
         for batch in plan.batches {
             self.busy = true;
-            done += batch.len();
-            if !self.batch(batch).await? || done > STEPS_TOGETHER {
-                return Ok(());
+            let mut steps = batch.into_iter().peekable();
+            while steps.peek().is_some() {
+                let slice = steps.by_ref().take(STEPS_TOGETHER).collect();
+                if !self.batch(slice).await? {
+                    return Ok(());
+                }
+                if self.serve().await || self.paused {
+                    // What was asked may have changed what the plan was made from.
+                    return Ok(());
+                }
             }
         }
         Ok(())

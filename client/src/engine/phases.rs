@@ -3,7 +3,7 @@
 //! Owns the order of these and what each leaves for the next round.
 
 use super::online::RoundError;
-use super::run::{Engine, Halted, RACY_NS, SETTLE_MS, begin_incarnation};
+use super::run::{Engine, Halted, RACY_NS, SETTLE_MS};
 use crate::context::Alarm;
 use crate::fs::RelPath;
 use crate::pull::{PullError, SnapshotError};
@@ -22,46 +22,48 @@ use std::collections::BTreeSet;
 const INGEST_FILES: usize = 2_000;
 /// Bytes of files that one round hashes and uploads, one file at least.
 const INGEST_BYTES: u64 = 128 * 1024 * 1024;
-/// Entries that one plan looks at.
-const PLAN_ENTRIES: usize = 20_000;
+/// A file that changed while it was read is read again after twice this, then four times, …, in ns.
+const UNSTEADY_NS: i64 = 50_000_000;
 /// The guard's share, in percent, and its least number of entries (S14).
 const GUARD: (u32, u64) = (50, 20);
 
 impl Engine {
-    /// Does what can be done now.
-    pub(super) async fn round(&mut self) -> Result<(), RoundError> {
-        if self.context.state.incarnation()? == 0 {
-            begin_incarnation(&self.context)?;
-        }
+    /// Does what can be done now; returns whether all phases were gone through.
+    pub(super) async fn round(&mut self) -> Result<bool, RoundError> {
         // The disk first: what is local is known whether there is a server or not.
-        self.scan()?;
+        crate::scan::check_root(&self.context)?;
         if matches!(self.halted, Some(Halted::Root(_))) {
             self.halted = None;
         }
+        self.scan()?;
         if self.housekeeping_due() {
             self.keep_house()?;
         }
-        if self.paused {
-            return self.ingest_offline().await;
+        let waits = self.trouble.is_some() && self.context.environment.now_ns() < self.retry_at_ns;
+        if self.paused || waits || matches!(self.halted, Some(Halted::Alarm(_))) {
+            self.ingest_offline().await?;
+            return Ok(false);
         }
-        let online = match self.connect().await {
-            Ok(online) => online,
+        match self.connect().await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.ingest_offline().await?;
+                return Ok(false);
+            }
             Err(error) => {
                 self.ingest_offline().await?;
                 return Err(error);
             }
-        };
-        if !online {
-            return self.ingest_offline().await;
         }
-        if matches!(self.halted, Some(Halted::Rollback { .. } | Halted::Alarm(_))) {
-            return Ok(());
+        if matches!(self.halted, Some(Halted::Rollback { .. })) {
+            return Ok(false);
         }
         self.ask_for_syncs().await?;
         self.ingest().await?;
         let plan = self.plan()?;
         self.carry_out(plan).await?;
-        self.pin()
+        self.pin()?;
+        Ok(true)
     }
 
     /// What a failed round means: offline, halted, or in trouble and tried again.
@@ -138,6 +140,8 @@ impl Engine {
         for entry in &report.found {
             self.missing.remove(entry);
         }
+        let state = &self.context.state;
+        self.unsteady.retain(|entry, _| state.local_row(entry).is_ok_and(|row| row.is_some()));
         for entry in report.missing {
             self.missing.entry(entry).or_insert(now);
         }
@@ -259,10 +263,15 @@ impl Engine {
     }
 
     fn files_to_read(&mut self) -> Result<Vec<(EntryId, RelPath)>, RoundError> {
+        let now = self.context.environment.now_ns();
+        let skipped = self.unsteady.len() + self.failed.len() + self.missing.len();
         let mut files = Vec::new();
         let mut bytes = 0;
-        for row in self.context.state.local_unhashed(INGEST_FILES)? {
-            if self.missing.contains_key(&row.entry) || self.failed.contains_key(&row.entry) {
+        for row in self.context.state.local_unhashed(INGEST_FILES + skipped)? {
+            let early = self.unsteady.get(&row.entry).is_some_and(|(_, at)| now < *at);
+            let known_bad =
+                self.missing.contains_key(&row.entry) || self.failed.contains_key(&row.entry);
+            if early || known_bad {
                 continue;
             }
             let names = self.context.state.local_path(&row.entry)?;
@@ -310,7 +319,8 @@ impl Engine {
     fn take_readings(&mut self, readings: Vec<Ingested>) -> Result<bool, RoundError> {
         let now = self.context.environment.now_ns();
         let mut progress = false;
-        let (mut again, mut failed) = (Vec::new(), Vec::new());
+        let (mut again, mut failed, mut unsteady) = (Vec::new(), Vec::new(), Vec::new());
+        let mut read = Vec::new();
         self.context.state.atomically(|state| {
             for Ingested { entry, reading } in readings {
                 let Some(row) = state.local_row(&entry)? else { continue };
@@ -325,10 +335,17 @@ impl Engine {
                         if root.is_some() {
                             state.put_locations(&entry, chunks)?;
                         }
+                        read.push(entry);
                         progress = true;
                     }
-                    Reading::Unsteady => again.push(path),
-                    Reading::Failed(error) if error.is_stale_view() => again.push(path),
+                    Reading::Unsteady => {
+                        unsteady.push(entry);
+                        again.push(path);
+                    }
+                    Reading::Failed(error) if error.is_stale_view() => {
+                        unsteady.push(entry);
+                        again.push(path);
+                    }
                     Reading::Failed(error) => {
                         let reason = format!("cannot be read: {error}");
                         state.put_issue(&path.to_string(), IssueSource::Scan, &reason)?;
@@ -339,12 +356,21 @@ impl Engine {
             Ok::<_, StateError>(())
         })?;
         self.targets.extend(again.into_iter().map(Target::Path));
+        for entry in read {
+            self.unsteady.remove(&entry);
+        }
+        for entry in unsteady {
+            let (tries, at) = self.unsteady.entry(entry).or_default();
+            *tries = (*tries + 1).min(8);
+            *at = now + (UNSTEADY_NS << *tries);
+        }
         self.failed.extend(failed.into_iter().map(|entry| (entry, now)));
         Ok(progress)
     }
 
     fn plan(&mut self) -> Result<Plan, RoundError> {
-        let mut dirty = self.context.state.dirty(PLAN_ENTRIES)?;
+        // All of them at once: the guard has to see a mass deletion as a whole.
+        let mut dirty = self.context.state.dirty_and_read()?;
         dirty.retain(|entry| !self.missing.contains_key(entry) && !self.failed.contains_key(entry));
         if dirty.is_empty() {
             return Ok(Plan::default());

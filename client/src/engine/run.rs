@@ -27,6 +27,18 @@ const HOUSEKEEPING_MS: i64 = 60_000;
 /// Issues that a summary shows.
 const ISSUES_SHOWN: u32 = 100;
 
+/// How often the numbers of a summary are counted while the engine is at work, in ns.
+const COUNT_NS: i64 = 1_000_000_000;
+
+/// Numbers that cost a look at every row.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    entries: u64,
+    bytes: u64,
+    up: u64,
+    down: u64,
+}
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -73,6 +85,8 @@ pub struct Engine {
     pub(super) targets: BTreeSet<Target>,
     pub(super) missing: BTreeMap<EntryId, i64>,
     pub(super) failed: BTreeMap<EntryId, i64>,
+    /// Files that changed while they were read: how often, and when to try again.
+    pub(super) unsteady: BTreeMap<EntryId, (u32, i64)>,
     pub(super) journal: Option<Journal>,
     pub(super) outbox_known: bool,
     pub(super) proofs: Proofs,
@@ -85,9 +99,14 @@ pub struct Engine {
     pub(super) scanning: bool,
     pub(super) scanned_once: bool,
     pub(super) busy: bool,
+    /// The last round went through all its phases and left nothing to do.
+    settled: bool,
     pub(super) syncs: Vec<SyncWait>,
     pub(super) progress: Progress,
     pub(super) pinned: Option<Cursor>,
+    counts: Counts,
+    counted_ns: i64,
+    counted_quiet: bool,
 }
 
 /// What a handle shows before the engine has taken its first step.
@@ -139,6 +158,7 @@ impl Engine {
             targets,
             missing: BTreeMap::new(),
             failed: BTreeMap::new(),
+            unsteady: BTreeMap::new(),
             journal: None,
             outbox_known: false,
             proofs: Proofs::default(),
@@ -152,9 +172,13 @@ impl Engine {
             scanning: true,
             scanned_once: false,
             busy: false,
+            settled: false,
             syncs: Vec::new(),
             progress: Progress::default(),
             pinned,
+            counts: Counts::default(),
+            counted_ns: 0,
+            counted_quiet: false,
             context,
         })
     }
@@ -171,23 +195,38 @@ impl Engine {
 
     /// One round, and what it means for those who wait. Errors become the folder's trouble or halt.
     pub async fn step(&mut self) {
-        self.take_hints();
-        while let Ok(ask) = self.asks.try_recv() {
-            self.answer(ask).await;
-        }
+        self.settled = false;
+        self.serve().await;
         self.busy = false;
-        let result = self.round().await;
-        match result {
-            Ok(()) => {
-                if self.journal.is_some() {
+        match self.round().await {
+            Ok(completed) => {
+                self.settled = completed && !self.busy;
+                if completed {
                     self.backoff_ms = BACKOFF_MS.0;
                     self.trouble = None;
                 }
             }
-            Err(error) => self.failed_round(error),
+            Err(error) => {
+                self.busy = false;
+                self.failed_round(error);
+            }
         }
-        self.answer_syncs();
         self.publish();
+        self.answer_syncs();
+    }
+
+    /// Takes hints and answers questions, between two steps; returns whether there were any
+    /// questions.
+    pub(super) async fn serve(&mut self) -> bool {
+        let hints = self.hints.take();
+        self.take(hints);
+        let mut asked = false;
+        while let Ok(ask) = self.asks.try_recv() {
+            self.answer(ask).await;
+            asked = true;
+        }
+        self.publish();
+        asked
     }
 
     /// Waits for a hint, a question, the journal or a timer.
@@ -231,11 +270,6 @@ impl Engine {
         self.context.state
     }
 
-    fn take_hints(&mut self) {
-        let hints = self.hints.take();
-        self.take(hints);
-    }
-
     fn take(&mut self, hints: Vec<Hint>) {
         for hint in hints {
             match hint {
@@ -252,6 +286,9 @@ impl Engine {
         let mut until = self.housekeeping_ns;
         if self.journal.is_none() || self.trouble.is_some() {
             until = until.min(self.retry_at_ns);
+        }
+        if let Some(at) = self.unsteady.values().map(|(_, at)| at).min() {
+            until = until.min(*at);
         }
         if let Some(since) = self.missing.values().min() {
             until = until.min(since + SETTLE_MS * 1_000_000);
@@ -286,7 +323,17 @@ impl Engine {
         self.retry_at_ns = now + i64::try_from(pause).unwrap_or(0) * 1_000_000;
     }
 
+    /// Shows the folder as it is. Counting costs a look at every row, so while the engine is at
+    /// work the numbers are those of a moment ago.
     fn publish(&mut self) {
+        let now = self.context.environment.now_ns();
+        let quiet = !self.busy && self.is_quiet();
+        let settled = quiet && !self.counted_quiet;
+        if settled || (!quiet && now - self.counted_ns >= COUNT_NS) {
+            self.counted_ns = now;
+            self.counts = self.count();
+        }
+        self.counted_quiet = quiet;
         let summary = self.summary();
         self.summaries.send_if_modified(|shown| {
             let changed = *shown != summary;
@@ -297,14 +344,13 @@ impl Engine {
 
     fn summary(&self) -> FolderSummary {
         let state = &self.context.state;
-        let shown = |result: Result<u64, StateError>| result.unwrap_or(0);
-        let (up, down) = self.pending();
+        let counts = self.counts;
         FolderSummary {
             status: self.status(),
-            entries: shown(state.local_count()),
-            bytes: shown(state.local_bytes()),
-            pending_up: up,
-            pending_down: down,
+            entries: counts.entries,
+            bytes: counts.bytes,
+            pending_up: counts.up,
+            pending_down: counts.down,
             conflicts: state.conflicts().map_or(0, |conflicts| conflicts.len() as u64),
             issues: self.shown_issues(),
             cursor: state.cursor().ok().flatten(),
@@ -312,6 +358,13 @@ impl Engine {
             trouble: self.trouble.clone(),
             progress: self.progress,
         }
+    }
+
+    fn count(&self) -> Counts {
+        let state = &self.context.state;
+        let shown = |result: Result<u64, StateError>| result.unwrap_or(0);
+        let (up, down) = self.pending();
+        Counts { entries: shown(state.local_count()), bytes: shown(state.local_bytes()), up, down }
     }
 
     fn shown_issues(&self) -> Vec<PathIssue> {
@@ -363,32 +416,42 @@ impl Engine {
         }
     }
 
-    /// Whether nothing at all is left to do with what is known.
+    /// Whether nothing is left to do with what is known. What failed waits to be tried again and
+    /// is listed as an issue.
     pub(super) fn is_quiet(&self) -> bool {
         let state = &self.context.state;
-        let is_empty = |count: Result<u64, StateError>| count.is_ok_and(|count| count == 0);
-        self.targets.is_empty()
+        self.settled
+            && self.targets.is_empty()
             && self.missing.is_empty()
-            && self.failed.is_empty()
-            && is_empty(state.dirty_count())
+            && self.unsteady.is_empty()
             && state.outbox().is_ok_and(|rows| rows.is_empty())
-            && state.local_unhashed(1).is_ok_and(|rows| rows.is_empty())
+            && state.local_racy().is_ok_and(|rows| rows.is_empty())
+    }
+
+    /// Whether this disk and the server hold the same.
+    fn is_in_sync(&self) -> bool {
+        let dirty = self.context.state.dirty_count();
+        self.halted.is_none()
+            && !self.paused
+            && self.failed.is_empty()
+            && dirty.is_ok_and(|count| count == 0)
     }
 
     fn answer_syncs(&mut self) {
         if self.syncs.is_empty() {
             return;
         }
-        let halted =
-            self.paused || matches!(self.halted, Some(ref h) if !matches!(h, Halted::Root(_)));
+        // A root that is gone may come back before the asker's patience ends.
+        let waits_for_person =
+            self.paused || self.halted.as_ref().is_some_and(|h| !matches!(h, Halted::Root(_)));
         let cursor = self.context.state.cursor().ok().flatten();
-        let quiet = self.is_quiet() && self.journal.is_some();
-        let waiting = std::mem::take(&mut self.syncs);
-        for sync in waiting {
+        let quiet = self.journal.is_some() && self.is_quiet();
+        let in_sync = self.is_in_sync();
+        for sync in std::mem::take(&mut self.syncs) {
             let reached = sync.up_to.zip(cursor).is_some_and(|(to, at)| at.revision >= to);
-            if halted || (quiet && sync.scanned && reached) {
+            if waits_for_person || (quiet && sync.scanned && reached) {
                 // A receiver that is gone has timed out; nobody is there to tell.
-                drop(sync.answer.send(Ok(!halted)));
+                drop(sync.answer.send(Ok(in_sync)));
             } else {
                 self.syncs.push(sync);
             }

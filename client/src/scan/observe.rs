@@ -14,7 +14,7 @@ use client_core::tree::Position;
 use common::ids::EntryId;
 use common::name::Name;
 use common::record::Kind;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Times that a directory is listed anew because it changed meanwhile.
 const UNSTEADY_MAX: u32 = 3;
@@ -63,13 +63,16 @@ pub struct Scanner<'a> {
     ignore: &'a IgnoreRules,
     queue: VecDeque<Directory>,
     report: ScanReport,
+    /// Entries of directories that targets of this pass lie in.
+    parents: BTreeMap<RelPath, EntryId>,
 }
 
 impl<'a> Scanner<'a> {
     /// A pass under these ignore rules.
     #[must_use]
     pub fn new(context: &'a FolderContext, ignore: &'a IgnoreRules) -> Self {
-        Self { context, ignore, queue: VecDeque::new(), report: ScanReport::default() }
+        let (queue, report, parents) = Default::default();
+        Self { context, ignore, queue, report, parents }
     }
 
     /// Looks at all targets; calls `progress` with the number of entries looked at so far.
@@ -139,7 +142,10 @@ impl<'a> Scanner<'a> {
         self.queue.push_back(Directory { entry, path, deep, tries: 0 });
     }
 
-    fn entry_of(&self, path: &RelPath) -> Result<Option<EntryId>, StateError> {
+    fn entry_of(&mut self, path: &RelPath) -> Result<Option<EntryId>, StateError> {
+        if let Some(entry) = self.parents.get(path) {
+            return Ok(Some(*entry));
+        }
         let mut entry = EntryId::ROOT;
         for name in path.names() {
             let position = Position { parent: entry, name: name.clone() };
@@ -148,6 +154,7 @@ impl<'a> Scanner<'a> {
                 _ => return Ok(None),
             }
         }
+        self.parents.insert(path.clone(), entry);
         Ok(Some(entry))
     }
 

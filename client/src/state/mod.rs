@@ -306,6 +306,17 @@ impl FolderState {
         Ok(entries.into_iter().collect())
     }
 
+    /// All entries that are marked for planning but files that have not been read yet, in ascending
+    /// order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn dirty_and_read(&self) -> Result<std::collections::BTreeSet<EntryId>, StateError> {
+        let sql = "SELECT entry FROM dirty
+                   EXCEPT SELECT entry FROM local WHERE tag IS NULL ORDER BY entry";
+        Ok(self.all(sql, [], |row| row::entry(row, 0))?.into_iter().collect())
+    }
+
     /// How many entries are marked for planning.
     ///
     /// # Errors

@@ -47,6 +47,10 @@ pub enum FetchError {
     /// The objects do not make up the version that its attributes describe.
     #[error("the server's chunks do not make up this version: {0}")]
     Mismatch(&'static str),
+    /// Bytes taken from local files were not what the index said; without it all is downloaded, so
+    /// the same version can be built at once.
+    #[error("local files changed while they were copied from")]
+    StaleSources,
     /// The staged file could not be written.
     #[error(transparent)]
     Disk(#[from] FsError),
@@ -63,7 +67,7 @@ impl FetchError {
     #[must_use]
     pub fn is_of_one_file(&self) -> bool {
         match self {
-            Self::Absent(_) | Self::Object { .. } | Self::Mismatch(_) => true,
+            Self::Absent(_) | Self::Object { .. } | Self::Mismatch(_) | Self::StaleSources => true,
             Self::Remote(error) => matches!(error, RemoteError::DamagedChunk(_)),
             Self::Disk(error) => !matches!(
                 error,
@@ -112,12 +116,93 @@ pub struct Built {
     pub chunks: Vec<(ChunkId, u32)>,
 }
 
+/// A file being built. It is open only from its first bytes to its last: a batch may have more
+/// files than a process may hold open.
 struct Build {
     want: Want,
-    staged: Box<dyn StagedFile>,
+    staged: Option<Box<dyn StagedFile>>,
     chunks: Vec<(ChunkId, u32)>,
     hashes: Vec<Option<PlainHash>>,
+    left: usize,
     from_disk: bool,
+    end: Option<Result<Built, FetchError>>,
+}
+
+impl Build {
+    fn write(
+        &mut self,
+        context: &FolderContext,
+        index: usize,
+        offset: u64,
+        bytes: &[u8],
+        hash: PlainHash,
+    ) -> Result<(), FetchError> {
+        let staged = match &mut self.staged {
+            Some(staged) => staged,
+            slot => slot.insert(context.fs.stage(&context.fresh_name())?),
+        };
+        staged.write_at(offset, bytes)?;
+        if let Some(slot) = self.hashes.get_mut(index)
+            && slot.replace(hash).is_none()
+        {
+            self.left -= 1;
+        }
+        Ok(())
+    }
+
+    /// Ends the build when nothing is left to write, or with what went wrong.
+    fn settle(
+        &mut self,
+        context: &FolderContext,
+        result: Result<(), FetchError>,
+    ) -> Result<(), FetchError> {
+        if self.end.is_some() {
+            return Ok(());
+        }
+        let end = match result {
+            Ok(()) if self.left > 0 => return Ok(()),
+            Ok(()) => self.finish(context),
+            Err(error) => Err(error),
+        };
+        match end {
+            Err(error) if !error.is_of_one_file() => Err(error),
+            end => {
+                self.staged = None;
+                self.end = Some(end);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self, context: &FolderContext) -> Result<Built, FetchError> {
+        let mut tag = context.keys.content_tag();
+        for ((_, length), hash) in self.chunks.iter().zip(&self.hashes) {
+            let hash = hash.as_ref().ok_or(FetchError::Mismatch("a chunk is missing"))?;
+            tag.chunk(hash, *length);
+        }
+        if tag.finish() != self.want.tag {
+            // What was taken from local files had changed: without the index all is downloaded.
+            if self.from_disk {
+                context.state.remove_partial(&self.want.entry)?;
+                context.state.forget_sources(self.chunks.iter().map(|(id, _)| id))?;
+                return Err(FetchError::StaleSources);
+            }
+            return Err(FetchError::Mismatch("the content tag is another"));
+        }
+        let staged = match self.staged.take() {
+            Some(staged) => staged,
+            None => context.fs.stage(&context.fresh_name())?,
+        };
+        staged.set_attributes(self.want.mode, self.want.mtime_ns)?;
+        let stat = staged.stat()?;
+        if stat.size != self.want.size {
+            return Err(FetchError::Mismatch("the size is another"));
+        }
+        context.state.remove_partial(&self.want.entry)?;
+        let path = staged.path().clone();
+        let chunks = std::mem::take(&mut self.chunks);
+        Ok(Built { entry: self.want.entry, path, stat, chunks })
+    }
 }
 
 /// Builds files of one folder.
@@ -195,33 +280,21 @@ impl<'a> Fetch<'a> {
                 Err(error) => return Err(error),
             }
         }
-        let failed = self.download(&mut builds, &mut progress).await?;
-        for (index, build) in builds.into_iter().enumerate() {
+        self.download(&mut builds, &mut progress).await?;
+        done.extend(builds.into_iter().filter_map(|build| {
             let entry = build.want.entry;
-            let result = match failed.get(&index) {
-                Some(_) => Err(None),
-                None => self.finish(build).map_err(Some),
-            };
-            match result {
-                Ok(built) => {
-                    self.context.state.remove_partial(&entry)?;
-                    done.push((entry, Ok(built)));
-                }
-                Err(Some(error)) if error.is_of_one_file() => done.push((entry, Err(error))),
-                Err(Some(error)) => return Err(error),
-                Err(None) => {}
-            }
-        }
-        done.extend(failed.into_values());
+            build.end.map(|end| (entry, end))
+        }));
         Ok(done)
     }
 
     async fn begin(&self, want: Want) -> Result<Build, FetchError> {
         let Manifest { chunks } = self.manifest(want.root.as_ref(), want.size).await?;
-        let staged = self.context.fs.stage(&self.context.fresh_name())?;
-        let hashes = vec![None; chunks.len()];
-        let mut build = Build { want, staged, chunks, hashes, from_disk: false };
-        self.take_local(&mut build)?;
+        let (left, hashes) = (chunks.len(), vec![None; chunks.len()]);
+        let (staged, from_disk, end) = (None, false, None);
+        let mut build = Build { want, staged, chunks, hashes, left, from_disk, end };
+        let taken = self.take_local(&mut build);
+        build.settle(self.context, taken)?;
         Ok(build)
     }
 
@@ -247,11 +320,9 @@ impl<'a> Fetch<'a> {
                 bytes = self.from_other_files(&mut open, &id, length)?;
             }
             if let Some(bytes) = bytes {
-                build.staged.write_at(offset, &bytes)?;
+                let hash = self.context.keys.plain_hash(&bytes);
+                build.write(self.context, index, offset, &bytes, hash)?;
                 build.from_disk = true;
-                if let Some(hash) = build.hashes.get_mut(index) {
-                    *hash = Some(self.context.keys.plain_hash(&bytes));
-                }
             }
             offset += u64::from(length);
         }
@@ -285,13 +356,12 @@ impl<'a> Fetch<'a> {
         Ok(None)
     }
 
-    /// Downloads what the builds still lack; returns those that cannot be completed.
+    /// Downloads what the builds still lack, and ends each with its last bytes.
     async fn download(
         &self,
         builds: &mut [Build],
         progress: &mut impl FnMut(u64),
-    ) -> Result<BTreeMap<usize, (EntryId, Result<Built, FetchError>)>, FetchError> {
-        let mut failed = BTreeMap::new();
+    ) -> Result<(), FetchError> {
         let requests = plan_requests(builds);
         let requests = requests.into_iter().map(|request| self.request(request));
         let mut replies = stream::iter(requests).buffered(GETS_MAX);
@@ -306,33 +376,24 @@ impl<'a> Fetch<'a> {
             };
             for (piece, opened) in reply {
                 let Some(build) = builds.get_mut(piece.build) else { continue };
-                let result = opened.and_then(|(hash, bytes)| {
+                let written = opened.and_then(|(hash, bytes)| {
                     if bytes.len() != piece.length as usize {
                         return Err(FetchError::Mismatch("a chunk has another length"));
                     }
-                    build.staged.write_at(piece.offset, &bytes)?;
-                    Ok(hash)
+                    build.write(self.context, piece.index, piece.offset, &bytes, hash)
                 });
-                match result {
-                    Ok(hash) => {
-                        if let Some(slot) = build.hashes.get_mut(piece.index) {
-                            *slot = Some(hash);
-                        }
-                        since_saved += u64::from(piece.length);
-                        progress(u64::from(piece.length));
-                    }
-                    Err(error) if error.is_of_one_file() => {
-                        failed.entry(piece.build).or_insert((build.want.entry, Err(error)));
-                    }
-                    Err(error) => return Err(error),
+                if written.is_ok() {
+                    since_saved += u64::from(piece.length);
+                    progress(u64::from(piece.length));
                 }
+                build.settle(self.context, written)?;
             }
             if since_saved >= RESUME_BYTES {
                 since_saved = 0;
                 self.save_partials(builds)?;
             }
         }
-        Ok(failed)
+        Ok(())
     }
 
     async fn request(
@@ -358,41 +419,20 @@ impl<'a> Fetch<'a> {
     }
 
     fn save_partials(&self, builds: &[Build]) -> Result<(), FetchError> {
-        for build in builds.iter().filter(|build| build.want.size > RESUME_BYTES) {
+        let unfinished = builds.iter().filter(|build| build.end.is_none());
+        for build in unfinished.filter(|build| build.want.size > RESUME_BYTES) {
             let mut present = vec![0_u8; build.chunks.len().div_ceil(8)];
             for (index, hash) in build.hashes.iter().enumerate() {
                 if let (Some(byte), true) = (present.get_mut(index / 8), hash.is_some()) {
                     *byte |= 1 << (index % 8);
                 }
             }
-            let Some(name) = build.staged.path().name() else { continue };
+            let Some(staged) = &build.staged else { continue };
+            let Some(name) = staged.path().name() else { continue };
             let (entry, tag) = (&build.want.entry, &build.want.tag);
             self.context.state.put_partial(entry, tag, name, &present)?;
         }
         Ok(())
-    }
-
-    fn finish(&self, build: Build) -> Result<Built, FetchError> {
-        let mut tag = self.context.keys.content_tag();
-        for ((_, length), hash) in build.chunks.iter().zip(&build.hashes) {
-            let hash = hash.as_ref().ok_or(FetchError::Mismatch("a chunk is missing"))?;
-            tag.chunk(hash, *length);
-        }
-        if tag.finish() != build.want.tag {
-            // What was taken from local files had changed: without the index all is downloaded.
-            if build.from_disk {
-                self.context.state.remove_partial(&build.want.entry)?;
-                self.context.state.forget_sources(build.chunks.iter().map(|(id, _)| id))?;
-            }
-            return Err(FetchError::Mismatch("the content tag is another"));
-        }
-        build.staged.set_attributes(build.want.mode, build.want.mtime_ns)?;
-        let stat = build.staged.stat()?;
-        if stat.size != build.want.size {
-            return Err(FetchError::Mismatch("the size is another"));
-        }
-        let path = build.staged.path().clone();
-        Ok(Built { entry: build.want.entry, path, stat, chunks: build.chunks })
     }
 }
 
@@ -408,7 +448,7 @@ struct Piece {
 fn plan_requests(builds: &[Build]) -> Vec<Vec<Piece>> {
     let mut requests = Vec::new();
     let (mut request, mut bytes) = (Vec::new(), 0_u64);
-    for (number, build) in builds.iter().enumerate() {
+    for (number, build) in builds.iter().enumerate().filter(|(_, build)| build.end.is_none()) {
         let mut offset = 0;
         for (index, ((id, length), hash)) in build.chunks.iter().zip(&build.hashes).enumerate() {
             if hash.is_none() {

@@ -47,26 +47,32 @@ pub(super) fn joined(members: Vec<Member>, together: &[(EntryId, EntryId)]) -> V
 /// rest, parents before children.
 pub(super) fn group(round: &Round<'_>, unit: Unit) -> PushGroup {
     let members: BTreeSet<EntryId> = unit.members.iter().map(|member| member.subject).collect();
-    let mut parts: Vec<(bool, Reverse<usize>, usize, EntryId, Vec<Change>)> = Vec::new();
+    let mut parts = Vec::new();
     for member in unit.members {
         let Output::Push(changes) = member.output else { continue };
         let deletes = matches!(changes.first(), Some(Change::Delete { .. }));
         // Only the order among the members matters, so members above are all that is counted.
-        let chain = if deletes {
-            round.trees.remote_ancestors(&member.subject)
-        } else {
-            round.trees.local_ancestors(&member.subject)
+        let above = |chain: Vec<EntryId>| chain.iter().filter(|up| members.contains(up)).count();
+        let order = match (members.len(), deletes) {
+            (1, _) => Order::default(),
+            (_, true) => Order::Gone(Reverse(above(round.trees.remote_ancestors(&member.subject)))),
+            (_, false) => Order::Kept(above(round.trees.local_ancestors(&member.subject))),
         };
-        let depth = if members.len() == 1 {
-            0
-        } else {
-            chain.iter().filter(|up| members.contains(up)).count()
-        };
-        let (last_first, first_first) = if deletes { (depth, 0) } else { (0, depth) };
-        parts.push((!deletes, Reverse(last_first), first_first, member.entry, changes));
+        parts.push((order, member.entry, changes));
     }
-    parts.sort_by_key(|(kept, last_first, first_first, entry, _)| {
-        (*kept, *last_first, *first_first, *entry)
-    });
+    parts.sort_by_key(|(order, entry, _)| (*order, *entry));
     PushGroup { changes: parts.into_iter().flat_map(|(.., changes)| changes).collect() }
+}
+
+/// Where in a group the changes of an entry stand, by how many members are above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Gone(Reverse<usize>),
+    Kept(usize),
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self::Kept(0)
+    }
 }

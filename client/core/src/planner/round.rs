@@ -81,10 +81,11 @@ impl<'a> Round<'a> {
     /// Whether nobody holds or is promised a position, other than `entry`.
     pub(super) fn is_free(&self, position: &Position, entry: &EntryId) -> bool {
         let other = |holder: Option<EntryId>| holder.is_some_and(|holder| holder != *entry);
-        !self.promised.contains(position)
-            && !other(self.trees.view().local_at(position))
-            && !other(self.trees.view().remote_at(position))
-            && !(self.policy.folds_names && self.folded_holder(position, entry))
+        let is_taken = self.promised.contains(position)
+            || other(self.trees.view().local_at(position))
+            || other(self.trees.view().remote_at(position))
+            || (self.policy.folds_names && self.folded_holder(position, entry));
+        !is_taken
     }
 
     fn folded_holder(&self, position: &Position, entry: &EntryId) -> bool {

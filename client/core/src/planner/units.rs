@@ -96,7 +96,7 @@ fn bring(round: &mut Round<'_>, wishes: &mut Wishes, entry: EntryId, fate: &Fate
     };
     if trio.is_parked() {
         let to = way_back(round, &entry);
-        return move_here(wishes, local, to);
+        return move_here(round, wishes, local, to);
     }
     let at = local.position.clone();
     let claim = claim(round, &entry, &at);
@@ -147,7 +147,7 @@ fn settle_claim(
         Claim::Rename => {
             let to = conflict_position(round, &entry, &at);
             round.promised.insert(to.clone());
-            move_here(wishes, local, to);
+            move_here(round, wishes, local, to);
         }
         Claim::Wait => wait(round, entry),
     }
@@ -256,11 +256,13 @@ fn at_reach(
     (trio.is_parked() && is_stuck).then(|| free_position(round, entry, at.clone()))
 }
 
-/// Whether the server's parent of an entry is something that holds entries, here as there.
+/// Whether the server's parent of an entry is something that holds entries, here as there, under
+/// the same id from now on.
 fn holds_entries(round: &Round<'_>, parent: &EntryId) -> bool {
     let trio = round.trees.get(parent);
     *parent == EntryId::ROOT
-        || (trio.live().is_some_and(|node| node.kind == Kind::Directory)
+        || (!round.renumbered.contains(parent)
+            && trio.live().is_some_and(|node| node.kind == Kind::Directory)
             && trio.local.as_ref().is_none_or(|node| node.kind == Kind::Directory))
 }
 
@@ -312,7 +314,10 @@ fn both(
     }
 }
 
-fn move_here(wishes: &mut Wishes, local: &LocalNode, to: Position) {
+fn move_here(round: &mut Round<'_>, wishes: &mut Wishes, local: &LocalNode, to: Position) {
+    if round.renumbered.contains(&to.parent) {
+        return wait(round, local.entry);
+    }
     let step = Step::Move {
         entry: local.entry,
         from: local.position.clone(),

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod model;
+
 use client_core::planner::{Change, Destination, Plan, Policy, Step, plan};
 use client_core::tree::memory::{MemoryServer, MemoryView, StepRefusal};
 use client_core::tree::{

@@ -148,7 +148,8 @@ async fn a_second_device_gets_folders_keys_and_names() {
 
     world.refresh(&mut first).await;
     let listed = devices(&first.account, &first.remote, &world.environment).await.unwrap();
-    let names: Vec<_> = listed.iter().map(|device| (device.name.as_str(), device.is_self)).collect();
+    let names: Vec<_> =
+        listed.iter().map(|device| (device.name.as_str(), device.is_self)).collect();
     assert_eq!(names, [("first", true), ("first-2", false)]);
     assert!(listed.iter().all(|device| device.online == Some(true) && !device.revoked));
 }

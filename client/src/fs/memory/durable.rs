@@ -215,7 +215,12 @@ fn restore(node: &mut Node) {
 /// What a node that was not synced comes back as.
 fn tear(node: &mut Node, draw: &mut Draw) {
     let saved = node.saved.clone();
-    if let Body::File(bytes) = &mut node.body {
+    // What was written since the last sync may be lost, nothing else: a change of mode or times
+    // alone tears no content.
+    let is_written = |bytes: &[u8]| saved.as_ref().is_none_or(|saved| saved.content != bytes);
+    if let Body::File(bytes) = &mut node.body
+        && is_written(bytes)
+    {
         let old = saved.as_ref().map(|saved| saved.content.clone()).unwrap_or_default();
         match draw.below(5) {
             0 => {}
