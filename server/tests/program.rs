@@ -80,7 +80,7 @@ fn it_serves_invites_tells_its_status_and_stops_cleanly() {
     let invite = json(&run(&["invite", "--json", "--expires", "30m"], &data));
     let code: common::trust::JoinCode = invite["code"].as_str().unwrap().parse().unwrap();
     assert_eq!(code.kind, common::trust::JoinKind::Bootstrap);
-    assert_eq!(code.addresses, [address.clone()]);
+    assert_eq!(code.addresses, std::slice::from_ref(&address));
     assert_eq!(code.cluster.to_string(), serving.ready["cluster"].as_str().unwrap());
     assert_eq!(invite["folder"], Value::Null);
     assert!(invite["expires"].as_str().unwrap().ends_with('Z'));

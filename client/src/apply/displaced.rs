@@ -5,7 +5,7 @@
 //! not what it was then, it comes back as a file beside the one that took its place.
 
 use crate::context::FolderContext;
-use crate::fs::{Area, FsError, RelPath};
+use crate::fs::{Area, FsError, RelPath, Stat};
 use crate::state::{LocalRow, StateError};
 use common::name::Name;
 
@@ -16,6 +16,88 @@ pub(super) fn path(context: &FolderContext, row: &LocalRow) -> RelPath {
     let name =
         Name::new(text).unwrap_or_else(|error| unreachable!("digits and dots are a name: {error}"));
     RelPath::inside(Area::Displaced, name)
+}
+
+/// Replaces the file at `path`, which must be what `row` says, by a staged one. `false` when it was
+/// something else: then the staged file is gone, and what the user had written is where it was, or
+/// beside it.
+///
+/// The staged file goes to the displaced area first, so that after a crash at any point what is in
+/// staging is never a user's.
+///
+/// # Errors
+/// [`FsError`] when nothing was exchanged, or when what was displaced could not be dealt with: then
+/// it stays in the displaced area.
+pub(crate) fn replace(
+    context: &FolderContext,
+    staged: &RelPath,
+    staged_stat: &Stat,
+    path: &RelPath,
+    row: &LocalRow,
+) -> Result<bool, FsError> {
+    let fs = &context.fs;
+    if !fs.stat(path)?.same_content(&row.stat) {
+        fs.remove(staged)?;
+        return Ok(false);
+    }
+    let aside = self::path(context, row);
+    fs.rename_noreplace(staged, &aside)?;
+    match fs.exchange(&aside, path) {
+        Ok(()) => {}
+        Err(error) if error.is_unsupported() => {
+            fs.rename_noreplace(&aside, staged)?;
+            return replace_in_two(context, staged, path, row);
+        }
+        Err(error) => {
+            fs.remove(&aside)?;
+            return Err(error);
+        }
+    }
+    if fs.stat(&aside)?.same_content(&row.stat) {
+        review(context, &aside)?;
+        return Ok(true);
+    }
+    // What was there is not what the plan saw: it goes back, and with it whatever was written to
+    // the path meanwhile is kept beside it.
+    fs.exchange(&aside, path)?;
+    if fs.stat(&aside)?.same_content(staged_stat) {
+        fs.remove(&aside)?;
+    } else {
+        keep_beside(context, &aside, path)?;
+    }
+    Ok(false)
+}
+
+/// Where the filesystem cannot exchange: aside, checked, then in. The path is free in between.
+fn replace_in_two(
+    context: &FolderContext,
+    staged: &RelPath,
+    path: &RelPath,
+    row: &LocalRow,
+) -> Result<bool, FsError> {
+    let fs = &context.fs;
+    let aside = self::path(context, row);
+    fs.rename_noreplace(path, &aside)?;
+    if !fs.stat(&aside)?.same_content(&row.stat) {
+        put_back(context, &aside, path)?;
+        fs.remove(staged)?;
+        return Ok(false);
+    }
+    match fs.rename_noreplace(staged, path) {
+        Ok(()) => {}
+        Err(FsError::Exists { .. }) => {
+            // Somebody made a file there meanwhile: theirs stays, and the old version is synced.
+            fs.remove(staged)?;
+            review(context, &aside)?;
+            return Ok(false);
+        }
+        Err(error) => {
+            put_back(context, &aside, path)?;
+            return Err(error);
+        }
+    }
+    review(context, &aside)?;
+    Ok(true)
 }
 
 fn expected(name: &Name) -> Option<(common::ids::EntryId, u64, i64)> {
@@ -78,6 +160,11 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
             None => continue,
         };
         let changed = stat.size != size || stat.mtime_ns != mtime_ns;
+        if changed && is_ours(context, &entry, &stat)? {
+            // A crash came before the exchange: what lies here is the server's version still.
+            context.fs.remove(&aside)?;
+            continue;
+        }
         // A changed file comes back at once when its writer is gone, which `review` has proven by
         // not removing it although nobody holds it.
         if changed && context.fs.writer_absent(&aside).unwrap_or(false) {
@@ -88,6 +175,17 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
         }
     }
     Ok(left)
+}
+
+/// Whether a file is the server's current version of an entry, by size and mtime in nanoseconds.
+fn is_ours(
+    context: &FolderContext,
+    entry: &common::ids::EntryId,
+    stat: &Stat,
+) -> Result<bool, StateError> {
+    let remote = context.state.remote_row(entry)?;
+    Ok(remote
+        .is_some_and(|row| (row.size, row.node.content.mtime_ns) == (stat.size, stat.mtime_ns)))
 }
 
 fn home_of(context: &FolderContext, entry: &common::ids::EntryId) -> Result<RelPath, StateError> {

@@ -8,5 +8,6 @@ mod displaced;
 mod place;
 mod run;
 
+pub(crate) use displaced::replace;
 pub use displaced::{review_displaced, sweep_staging};
 pub use run::{Applied, ApplyError, Applying};

@@ -136,60 +136,8 @@ impl Applying<'_> {
         Ok(true)
     }
 
-    /// Exchanges the staged file with the one that the plan saw; `false` when another was there.
-    fn exchange(
-        &mut self,
-        placing: &Placing,
-        row: &LocalRow,
-        built: &Built,
-    ) -> Result<bool, FsError> {
-        let fs = &self.context.fs;
-        if !fs.stat(&placing.path)?.same_content(&row.stat) {
-            return Ok(false);
-        }
-        match fs.exchange(&built.path, &placing.path) {
-            Ok(()) => {}
-            Err(error) if error.is_unsupported() => return self.swap_in_two(placing, row, built),
-            Err(error) => return Err(error),
-        }
-        let displaced = fs.stat(&built.path)?;
-        if displaced.same_content(&row.stat) {
-            self.displace(&built.path, row)?;
-            return Ok(true);
-        }
-        // What was there is not what the plan saw: it goes back, and with it whatever was written
-        // to the path meanwhile is kept beside it.
-        fs.exchange(&built.path, &placing.path)?;
-        if !fs.stat(&built.path)?.same_content(&built.stat) {
-            displaced::keep_beside(self.context, &built.path, &placing.path)?;
-        }
-        Ok(false)
-    }
-
-    /// Where the filesystem cannot exchange: aside, checked, then in. The path is free in between.
-    fn swap_in_two(
-        &mut self,
-        placing: &Placing,
-        row: &LocalRow,
-        built: &Built,
-    ) -> Result<bool, FsError> {
-        let fs = &self.context.fs;
-        let aside = displaced::path(self.context, row);
-        fs.rename_noreplace(&placing.path, &aside)?;
-        if !fs.stat(&aside)?.same_content(&row.stat) {
-            displaced::put_back(self.context, &aside, &placing.path)?;
-            return Ok(false);
-        }
-        fs.rename_noreplace(&built.path, &placing.path)?;
-        displaced::review(self.context, &aside)?;
-        Ok(true)
-    }
-
-    /// Moves a replaced or deleted file to where it waits until no writer holds it.
-    fn displace(&self, from: &RelPath, row: &LocalRow) -> Result<(), FsError> {
-        let aside = displaced::path(self.context, row);
-        self.context.fs.rename_noreplace(from, &aside)?;
-        displaced::review(self.context, &aside)
+    fn exchange(&self, placing: &Placing, row: &LocalRow, built: &Built) -> Result<bool, FsError> {
+        displaced::replace(self.context, &built.path, &built.stat, &placing.path, row)
     }
 
     fn discard(&self, staged: &RelPath) -> Result<(), FsError> {

@@ -47,16 +47,11 @@ pub(super) fn run(flags: JoinFlags, context: &Context) -> Result<Outcome, Failur
     let JoinFlags { code, directory, no_run, name } = flags;
     let code = read_code(code)?;
     let directory = asking::absolute(&directory)?;
+    check_free(context)?;
     context.home.create()?;
     let lock = context.home.lock()?;
-    if context.home.is_enrolled() {
-        return Err(Failure::new(
-            "already_enrolled",
-            "this home holds a device already",
-            "start it with `driftless run` and sync more folders with `driftless folder link`; or \
-             join with another --home",
-        ));
-    }
+    // Again under the lock: another process may have enrolled it meanwhile.
+    check_free(context)?;
     foreground::block_on(async {
         let enrolment = Enrolment {
             local: Server { addresses: code.addresses.clone(), cluster: code.cluster },
@@ -74,6 +69,19 @@ pub(super) fn run(flags: JoinFlags, context: &Context) -> Result<Outcome, Failur
         let ready = Ready::new(enrolled.device, Some(enrolled.folder));
         foreground::run(context, lock, None, ready, None).await
     })
+}
+
+/// A home holds one device.
+fn check_free(context: &Context) -> Result<(), Failure> {
+    if !context.home.is_enrolled() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "already_enrolled",
+        "this home holds a device already",
+        "start it with `driftless run` and sync more folders with `driftless folder link`; or join \
+         with another --home",
+    ))
 }
 
 /// Tells of an enrolment after which nothing runs.

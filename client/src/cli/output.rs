@@ -6,7 +6,6 @@
 use super::Outcome;
 use crate::daemon::control::Failure;
 use serde::Serialize;
-use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 
 /// Where a command prints.
@@ -77,10 +76,11 @@ impl Output {
 
     /// Prints why the command failed.
     pub(super) fn failure(self, failure: &Failure) {
-        let Failure { kind, message, hint } = failure;
+        let Failure { message, hint, .. } = failure;
         if self.json {
-            let object = json!({ "error": { "kind": kind, "message": message, "hint": hint } });
-            anstream::println!("{object}");
+            if let Err(unprinted) = self.object(&FailureObject { error: failure }) {
+                anstream::eprintln!("error: {message}\nerror: {}", unprinted.message);
+            }
             return;
         }
         anstream::eprintln!("error: {message}");
@@ -88,6 +88,12 @@ impl Output {
             anstream::eprintln!("hint: {hint}");
         }
     }
+}
+
+/// A failure as scripts read it.
+#[derive(Serialize)]
+struct FailureObject<'a> {
+    error: &'a Failure,
 }
 
 fn failed(error: &io::Error) -> Failure {

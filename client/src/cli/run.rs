@@ -48,7 +48,7 @@ pub(super) async fn embedded(
     };
     let embedded = Embedded::start(&context.home, address).await?;
     let addresses = embedded.advertised().addresses;
-    let listens = Some(address.to_string());
+    let listens = Some(embedded.listening().to_string());
     if config.server.addresses != addresses || config.server.listen != listens {
         config.server.addresses = addresses;
         config.server.listen = listens;

@@ -42,9 +42,8 @@ pub(super) fn run(flags: UpFlags, context: &Context) -> Result<Outcome, Failure>
             let config = context.home.config()?;
             return again(context, lock, config, &directory, listen).await;
         }
-        let listen = listen.unwrap_or(LISTEN);
-        let embedded = Embedded::start(&context.home, listen).await?;
-        let enrolled = first(context, &embedded, directory, listen, name).await;
+        let embedded = Embedded::start(&context.home, listen.unwrap_or(LISTEN)).await?;
+        let enrolled = first(context, &embedded, directory, name).await;
         let (device, folder) = match enrolled {
             Ok(enrolled) => enrolled,
             Err(failure) => {
@@ -62,7 +61,6 @@ async fn first(
     context: &Context,
     embedded: &Embedded,
     directory: PathBuf,
-    listen: SocketAddr,
     name: Option<String>,
 ) -> Result<(String, String), Failure> {
     let enrolment = Enrolment {
@@ -71,7 +69,8 @@ async fn first(
         device: name.unwrap_or_else(super::join::host_name),
         folder: None,
         local: embedded.local(),
-        embedded: Some(listen),
+        // The port stays, also when any was asked for: other devices know it.
+        embedded: Some(embedded.listening()),
     };
     let environment = foreground::environment();
     let enrolled = enrolment::enrol(&context.home, &enrolment, environment.as_ref()).await?;

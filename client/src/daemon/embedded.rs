@@ -38,6 +38,12 @@ impl Embedded {
         self.server.cluster()
     }
 
+    /// Where it listens: the port that was taken when 0 was asked for.
+    #[must_use]
+    pub fn listening(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
     /// Where other devices find it.
     #[must_use]
     pub fn advertised(&self) -> remote::Server {

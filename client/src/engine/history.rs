@@ -5,7 +5,7 @@
 
 use super::handle::{AskError, VersionInfo};
 use super::run::Engine;
-use crate::fs::{Area, FsError, RelPath};
+use crate::fs::{FsError, RelPath};
 use crate::scan::Target;
 use crate::transfer::{Fetch, Want};
 use common::chunk::{open_attributes, open_name};
@@ -219,7 +219,12 @@ impl Engine {
         let staged = self.stage_version(version).await?;
         self.context.fs.sync(std::slice::from_ref(&staged))?;
         match (standing, row) {
-            (Ok(_), Some(row)) => self.swap_back(&staged, &target, &row, path)?,
+            (Ok(_), Some(row)) => {
+                let stat = self.context.fs.stat(&staged)?;
+                if !crate::apply::replace(&self.context, &staged, &stat, &target, &row)? {
+                    return Err(AskError::Unsynced(path.to_owned()));
+                }
+            }
             _ => {
                 self.make_parents(&target)?;
                 self.context.fs.rename_noreplace(&staged, &target)?;
@@ -228,30 +233,6 @@ impl Engine {
         self.targets.insert(Target::Path(target));
         self.busy = true;
         Ok(())
-    }
-
-    fn swap_back(
-        &self,
-        staged: &RelPath,
-        target: &RelPath,
-        row: &crate::state::LocalRow,
-        path: &str,
-    ) -> Result<(), AskError> {
-        let fs = &self.context.fs;
-        fs.exchange(staged, target)?;
-        if fs.stat(staged)?.same_content(&row.stat) {
-            let aside = RelPath::inside(Area::Displaced, self.context.fresh_name());
-            fs.rename_noreplace(staged, &aside)?;
-            // The version that it held is in the history: only a writer that still holds it could
-            // make more of it, and then it stays.
-            if fs.writer_absent(&aside).unwrap_or(false) {
-                fs.remove(&aside)?;
-            }
-            return Ok(());
-        }
-        fs.exchange(staged, target)?;
-        fs.remove(staged)?;
-        Err(AskError::Unsynced(path.to_owned()))
     }
 
     fn make_parents(&self, path: &RelPath) -> Result<(), AskError> {

@@ -8,7 +8,7 @@ use common::ids::{DeviceId, EntryId, IdLengthError, Signature};
 use common::record::{Change, ConflictRecord, Group, Registers, SignedGroup};
 use common::revision::{Cursor, Revision};
 use common::wire::meta::{JournalBatch, JournalGroup};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A batch that was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +119,7 @@ impl Taking<'_> {
         for change in &group.changes {
             taken.moved_directory |= self.change(change, revision, message.time_ms, &group)?;
         }
+        self.check_tree(&group, revision)?;
         taken.is_own = self.complete(&group, revision)?;
         Ok(taken)
     }
@@ -160,6 +161,59 @@ impl Taking<'_> {
             );
             return Err(Alarm::History(text).into());
         }
+        Ok(())
+    }
+
+    /// Checks that the tree is one after the group: names unique, no orphan, no cycle, nothing left
+    /// in a deleted directory. An honest service has refused anything else.
+    fn check_tree(&self, group: &Group, revision: Revision) -> Result<(), PullError> {
+        let mut rooted = BTreeSet::from([EntryId::ROOT]);
+        for change in &group.changes {
+            match change {
+                Change::Create { entry, .. }
+                | Change::Move { entry, .. }
+                | Change::Revive { entry, .. } => {
+                    self.check_rooted(entry, revision, &mut rooted)?;
+                }
+                Change::Delete { entry, .. } => {
+                    if self.state.remote_row(entry)?.is_some_and(|row| row.node.deleted)
+                        && !self.state.remote_rows_in(entry)?.is_empty()
+                    {
+                        let text = format!("deleted directory {entry} still holds entries");
+                        return Err(contradiction(revision, &text));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_rooted(
+        &self,
+        entry: &EntryId,
+        revision: Revision,
+        rooted: &mut BTreeSet<EntryId>,
+    ) -> Result<(), PullError> {
+        let row = self.state.remote_row(entry)?.filter(|row| !row.node.deleted);
+        let Some(row) = row else { return Ok(()) };
+        if self.state.remote_count_at(&row.node.position)? > 1 {
+            let text = format!("entry {entry} takes a name that another has");
+            return Err(contradiction(revision, &text));
+        }
+        let (mut at, mut way) = (row.node.position.parent, vec![*entry]);
+        while !rooted.contains(&at) {
+            let parent = self.state.remote_row(&at)?.filter(|row| !row.node.deleted);
+            let parent = parent.filter(|row| row.node.kind == common::record::Kind::Directory);
+            let Some(parent) = parent.filter(|_| !way.contains(&at)) else {
+                let text = format!("entry {entry} does not hang below the root");
+                return Err(contradiction(revision, &text));
+            };
+            way.push(at);
+            at = parent.node.position.parent;
+        }
+        // The entry itself may be no directory: only those above it can hold others.
+        rooted.extend(way.into_iter().skip(1));
         Ok(())
     }
 

@@ -77,6 +77,16 @@ impl FolderState {
         self.find(&sql, params![row::blob(&position.parent), position.name.as_str()], read)
     }
 
+    /// How many live remote rows claim a position.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_count_at(&self, position: &Position) -> Result<u64, StateError> {
+        let sql = "SELECT count(*) FROM remote WHERE parent = ?1 AND name = ?2 AND deleted = 0";
+        let values = params![row::blob(&position.parent), position.name.as_str()];
+        Ok(self.find(sql, values, |row| row::unsigned(row, 0))?.unwrap_or(0))
+    }
+
     /// The live remote rows in a directory, in ascending order of name.
     ///
     /// # Errors

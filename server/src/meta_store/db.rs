@@ -16,8 +16,9 @@ use std::time::Duration;
 const READERS_KEPT: usize = 8;
 /// Time to wait for another connection's lock.
 const BUSY: Duration = Duration::from_secs(10);
-/// Growth of the write-ahead log after which it is written back: SQLite's own default.
-const LOG_BYTES_SOFT: u64 = 4 * 1024 * 1024;
+/// Growth of the write-ahead log after which it is written back. Ids are random, so large commits
+/// write the same pages again and again: a longer log writes them back once.
+const LOG_BYTES_SOFT: u64 = 32 * 1024 * 1024;
 
 /// A database that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,9 @@ struct Inner {
 
 struct Writing {
     store: SqliteStore,
-    /// Size of the write-ahead log at which it is written back next.
+    /// Growth of the write-ahead log after which it is written back.
+    log_bytes_soft: u64,
+    /// Size of the log at which that happens next.
     log_bytes_next: u64,
 }
 
@@ -90,8 +93,11 @@ impl MetaDb {
                 .map_err(|source| OpenError::File { path: path.clone(), source })?;
         }
         migrate(&mut connection)?;
-        let writer =
-            Writing { store: SqliteStore::new(connection), log_bytes_next: LOG_BYTES_SOFT };
+        let writer = Writing {
+            store: SqliteStore::new(connection),
+            log_bytes_soft: LOG_BYTES_SOFT,
+            log_bytes_next: LOG_BYTES_SOFT,
+        };
         let inner = Inner { path, writer: Mutex::new(writer), readers: Mutex::new(Vec::new()) };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -166,7 +172,8 @@ impl MetaDb {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map_err(failed)?;
         // A reader that still needs the log keeps it: the next attempt waits for as much again.
-        writing.log_bytes_next = if busy { length + LOG_BYTES_SOFT } else { LOG_BYTES_SOFT };
+        let soft = writing.log_bytes_soft;
+        writing.log_bytes_next = if busy { length + soft } else { soft };
         Ok(())
     }
 
@@ -191,6 +198,13 @@ impl MetaDb {
         let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or_else(|| Path::new("."));
         std::fs::File::open(directory).and_then(|file| file.sync_all()).map_err(io)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_log_bytes_soft(&self, bytes: u64) -> Stored<()> {
+        let mut writing = self.writing()?;
+        (writing.log_bytes_soft, writing.log_bytes_next) = (bytes, bytes);
+        Ok(())
     }
 
     #[cfg(test)]

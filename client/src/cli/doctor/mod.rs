@@ -73,8 +73,8 @@ struct Report {
 pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
     let (mut checks, found) = home::look(&context.home);
     checks.extend(disk::limits());
-    checks.push(disk::space("home", context.home.path()));
     if let Some(found) = found {
+        checks.push(disk::space("home", context.home.path()));
         for folder in &found.config.folders {
             checks.extend(disk::folder(folder, &found.account.device()));
         }

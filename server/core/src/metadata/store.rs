@@ -258,7 +258,8 @@ pub trait RegisterReads {
     ) -> Stored<Vec<ConflictRecord>>;
 }
 
-/// Writes of what [`TreeReads`] and [`RegisterReads`] read.
+/// Writes of what [`TreeReads`] and [`RegisterReads`] read. An entry is set before versions are
+/// added to it.
 pub trait RegisterWrites {
     /// Sets an entry. Two live entries may have one name until the end of a group.
     fn put_entry(&mut self, folder: &FolderId, entry: &EntryId, state: &EntryState) -> Stored<()>;

@@ -111,8 +111,10 @@ CREATE TABLE outcomes (
     PRIMARY KEY (folder, device, incarnation, counter)
 ) WITHOUT ROWID;
 
--- Current registers without their sealed parts; those are in the newest version.
+-- Current registers without their sealed parts; those are in the newest version. The number keeps
+-- versions of entries that were made together together: ids are random.
 CREATE TABLE entries (
+    number           INTEGER PRIMARY KEY,
     folder           INTEGER NOT NULL,
     entry            BLOB    NOT NULL,
     kind             INTEGER NOT NULL,
@@ -120,33 +122,31 @@ CREATE TABLE entries (
     parent           BLOB    NOT NULL,
     name_tag         BLOB    NOT NULL,
     deleted          INTEGER NOT NULL,
-    content_revision INTEGER NOT NULL,
-    PRIMARY KEY (folder, entry)
-) WITHOUT ROWID;
+    content_revision INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX entries_by_id ON entries (folder, entry);
 -- Not unique: within a group that swaps names, two entries have one until both are written.
 CREATE INDEX entries_by_name ON entries (folder, parent, name_tag) WHERE deleted = 0;
 
 CREATE TABLE places (
-    folder   INTEGER NOT NULL,
-    entry    BLOB    NOT NULL,
+    entry    INTEGER NOT NULL, -- its number
     revision INTEGER NOT NULL,
     parent   BLOB    NOT NULL,
     name_tag BLOB    NOT NULL,
     name     BLOB    NOT NULL,
     deleted  INTEGER NOT NULL,
-    PRIMARY KEY (folder, entry, revision)
+    PRIMARY KEY (entry, revision)
 ) WITHOUT ROWID;
 
 CREATE TABLE contents (
-    folder     INTEGER NOT NULL,
-    entry      BLOB    NOT NULL,
+    entry      INTEGER NOT NULL, -- its number
     revision   INTEGER NOT NULL,
     change     INTEGER NOT NULL,
     root       BLOB,
     level      INTEGER NOT NULL,
     tag        BLOB    NOT NULL,
     attributes BLOB    NOT NULL,
-    PRIMARY KEY (folder, entry, revision, change)
+    PRIMARY KEY (entry, revision, change)
 ) WITHOUT ROWID;
 
 CREATE TABLE objects (

@@ -95,9 +95,18 @@ impl SqliteStore {
     }
 
     fn run(&self, sql: &str, params: impl Params) -> Stored<()> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        statement.execute(params).map_err(failed)?;
+        self.count(sql, params)?;
         Ok(())
+    }
+
+    /// Runs a statement that has to write one row.
+    fn run_once(&self, sql: &str, params: impl Params, what: &'static str) -> Stored<()> {
+        if self.count(sql, params)? == 1 { Ok(()) } else { Err(StoreError::Corrupt { what }) }
+    }
+
+    fn count(&self, sql: &str, params: impl Params) -> Stored<usize> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        statement.execute(params).map_err(failed)
     }
 
     fn one<T>(

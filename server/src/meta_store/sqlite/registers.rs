@@ -160,9 +160,10 @@ impl RegisterReads for SqliteStore {
         limit: usize,
     ) -> Stored<Vec<PlaceVersion>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
-        let sql = "SELECT revision, parent, name_tag, name, deleted FROM places
-            WHERE folder = ?1 AND entry = ?2 AND revision <= ?3
-            ORDER BY revision DESC LIMIT ?4";
+        let sql = "SELECT p.revision, p.parent, p.name_tag, p.name, p.deleted
+            FROM entries e JOIN places p ON p.entry = e.number
+            WHERE e.folder = ?1 AND e.entry = ?2 AND p.revision <= ?3
+            ORDER BY p.revision DESC LIMIT ?4";
         self.all(sql, params![number, entry.as_bytes(), int(at), size(limit)], place_row)
     }
 
@@ -174,9 +175,10 @@ impl RegisterReads for SqliteStore {
         limit: usize,
     ) -> Stored<Vec<ContentVersion>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
-        let sql = "SELECT revision, change, root, level, tag, attributes FROM contents
-            WHERE folder = ?1 AND entry = ?2 AND revision <= ?3
-            ORDER BY revision DESC, change DESC LIMIT ?4";
+        let sql = "SELECT c.revision, c.change, c.root, c.level, c.tag, c.attributes
+            FROM entries e JOIN contents c ON c.entry = e.number
+            WHERE e.folder = ?1 AND e.entry = ?2 AND c.revision <= ?3
+            ORDER BY c.revision DESC, c.change DESC LIMIT ?4";
         self.all(sql, params![number, entry.as_bytes(), int(at), size(limit)], content_row)
     }
 
@@ -201,9 +203,13 @@ impl RegisterReads for SqliteStore {
 impl RegisterWrites for SqliteStore {
     fn put_entry(&mut self, folder: &FolderId, entry: &EntryId, state: &EntryState) -> Stored<()> {
         let number = self.folder_row(folder)?;
-        let sql = "INSERT OR REPLACE INTO entries
+        let sql = "INSERT INTO entries
             (folder, entry, kind, place_revision, parent, name_tag, deleted, content_revision)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            ON CONFLICT (folder, entry) DO UPDATE SET kind = excluded.kind,
+            place_revision = excluded.place_revision, parent = excluded.parent,
+            name_tag = excluded.name_tag, deleted = excluded.deleted,
+            content_revision = excluded.content_revision";
         self.run(
             sql,
             params![
@@ -226,9 +232,9 @@ impl RegisterWrites for SqliteStore {
         version: &PlaceVersion,
     ) -> Stored<()> {
         let number = self.folder_row(folder)?;
-        let sql = "INSERT INTO places (folder, entry, revision, parent, name_tag, name, deleted)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        self.run(
+        let sql = "INSERT INTO places (entry, revision, parent, name_tag, name, deleted)
+            SELECT number, ?3, ?4, ?5, ?6, ?7 FROM entries WHERE folder = ?1 AND entry = ?2";
+        self.run_once(
             sql,
             params![
                 number,
@@ -239,6 +245,7 @@ impl RegisterWrites for SqliteStore {
                 version.place.name,
                 version.deleted
             ],
+            "entry of a place",
         )
     }
 
@@ -250,10 +257,10 @@ impl RegisterWrites for SqliteStore {
     ) -> Stored<()> {
         let number = self.folder_row(folder)?;
         let content = &version.content;
-        let sql = "INSERT INTO contents
-            (folder, entry, revision, change, root, level, tag, attributes)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        self.run(
+        let sql = "INSERT INTO contents (entry, revision, change, root, level, tag, attributes)
+            SELECT number, ?3, ?4, ?5, ?6, ?7, ?8 FROM entries
+            WHERE folder = ?1 AND entry = ?2";
+        self.run_once(
             sql,
             params![
                 number,
@@ -265,6 +272,7 @@ impl RegisterWrites for SqliteStore {
                 content.tag.as_bytes(),
                 content.attributes
             ],
+            "entry of a content",
         )
     }
 

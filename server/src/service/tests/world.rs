@@ -87,7 +87,6 @@ impl World {
         let new = NewDevice { keys: &keys, label: "first", secrets: &secrets, seed: [seed; 32] };
         let recovery = RecoveryKey::from_seed([seed; 32]).public();
         let record = genesis_record(&new, &recovery, self.service.now_ms()).unwrap();
-        drop(new);
         let reply = self.redeem(keys.device(), &code, record);
         assert_eq!(reply, Reply::Done(Empty {}));
         Device { service: self.service.clone(), keys, secrets, counter: 0 }
@@ -112,7 +111,6 @@ impl World {
         let log = inviter.log();
         let new = NewDevice { keys: &keys, label: "next", secrets: &secrets, seed: [seed; 32] };
         let record = redeem_record(&log, &code, &new, self.service.now_ms()).unwrap();
-        drop(new);
         assert_eq!(self.redeem(keys.device(), &code, record), Reply::Done(Empty {}));
         Device { service: self.service.clone(), keys, secrets, counter: 0 }
     }

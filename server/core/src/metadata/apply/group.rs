@@ -1,25 +1,22 @@
-//! Committing groups: who may, in which order things are held against the state, what is written.
+//! Committing groups: who may, and in which order things are held against the state.
 //!
 //! Owns the way of a group from its signed bytes to its outcome. It must not know the rules of the
-//! tree (`draft`), of proof (`proof`) and of request ids (`requests`).
+//! tree (`draft`), of proof (`proof`) and of request ids (`requests`), nor what is written (`write`).
 
 use super::super::commit::{PreparedCommit, PreparedGroup};
 use super::super::outcome::{Event, GroupOutcome, Refused, Rejection};
 use super::super::query::head_at;
-use super::super::state::{
-    ConflictState, ContentVersion, EntryState, FolderState, JournalMark, KeptOutcome, ObjectState,
-    PlaceVersion, Usage,
-};
+use super::super::state::{EntryState, FolderState, KeptOutcome, ObjectState, Usage};
 use super::super::store::{MetaReads, MetaStore, StoreError, Stored};
 use super::Stop;
 use super::draft::{Draft, Fault, Stopped};
 use super::folders::own_folder;
 use super::proof::Proof;
 use super::requests::{Known, keep, look_up};
-use common::ids::{ChunkId, EntryId, FolderId};
+use super::write::write;
+use common::ids::{ChunkId, EntryId};
 use common::limits::COMMIT_GROUPS_MAX;
-use common::record::{Change, ConflictRecord, Content, Group, GroupError, Place};
-use common::revision::Revision;
+use common::record::{Change, Content, Group, GroupError};
 use common::wire::meta::RejectionCode as Code;
 use std::collections::BTreeMap;
 
@@ -144,10 +141,13 @@ fn authentic<'a>(
 }
 
 /// What a group that may be accepted writes beyond its changes.
-struct Judged {
-    before: BTreeMap<EntryId, Option<EntryState>>,
-    objects: BTreeMap<ChunkId, ObjectState>,
-    usage: Usage,
+pub(super) struct Judged {
+    /// The registers that its entries had.
+    pub(super) before: BTreeMap<EntryId, Option<EntryState>>,
+    /// Objects that it is the first to reach.
+    pub(super) objects: BTreeMap<ChunkId, ObjectState>,
+    /// What the user occupies after it.
+    pub(super) usage: Usage,
 }
 
 fn judge(
@@ -242,156 +242,4 @@ fn usage_after(
         }
         None => Ok(usage),
     }
-}
-
-fn write(
-    store: &mut dyn MetaStore,
-    time_ms: u64,
-    prepared: &PreparedGroup,
-    group: &Group,
-    judged: Judged,
-    folder: &FolderState,
-) -> Stored<(GroupOutcome, FolderState)> {
-    let id = &group.folder;
-    let revision = folder.revision + 1;
-    let time_ms = time_ms.max(folder.time_ms);
-    let signed = prepared.signed();
-    let head = folder.head.next(id, folder.epoch, revision, &signed.digest(time_ms));
-    let mark = JournalMark { epoch: folder.epoch, time_ms, device: group.device, head };
-    store.append_group(id, revision, &mark, signed)?;
-    let mut entries = judged.before;
-    for (number, change) in (0..).zip(&group.changes) {
-        write_change(store, id, revision, &mark, number, change, &mut entries)?;
-    }
-    for change in &group.changes {
-        if let Some(entry) = entry_of(change)
-            && let Some(state) = entries.get(entry).copied().flatten()
-        {
-            store.put_entry(id, entry, &state)?;
-        }
-    }
-    for (object, state) in &judged.objects {
-        store.put_object(id, object, state)?;
-    }
-    store.set_usage(&folder.user, &judged.usage)?;
-    let after = FolderState { revision, head, time_ms, ..folder.clone() };
-    store.advance_folder(id, &after)?;
-    Ok((GroupOutcome::Accepted { revision, time_ms, epoch: folder.epoch }, after))
-}
-
-/// The entry whose registers a change sets.
-const fn entry_of(change: &Change) -> Option<&EntryId> {
-    match change {
-        Change::Create { entry, .. }
-        | Change::Edit { entry, .. }
-        | Change::Move { entry, .. }
-        | Change::Delete { entry, .. }
-        | Change::Revive { entry, .. } => Some(entry),
-        Change::OpenConflict { .. }
-        | Change::ResolveConflict { .. }
-        | Change::ConfirmEpoch { .. } => None,
-    }
-}
-
-/// Adds the versions that a change makes, and sets what it changes of `entries`.
-fn write_change(
-    store: &mut dyn MetaStore,
-    id: &FolderId,
-    revision: Revision,
-    mark: &JournalMark,
-    number: u32,
-    change: &Change,
-    entries: &mut BTreeMap<EntryId, Option<EntryState>>,
-) -> Stored<()> {
-    match change {
-        Change::Create { entry, kind, place, content } => {
-            let state = EntryState {
-                kind: *kind,
-                place_revision: revision,
-                parent: place.parent,
-                name_tag: place.name_tag,
-                deleted: false,
-                content_revision: revision,
-            };
-            entries.insert(*entry, Some(state));
-            append_place(store, id, entry, revision, place, false)?;
-            append_content(store, id, entry, revision, number, content)
-        }
-        Change::Edit { entry, content, .. } => {
-            known(entries, entry)?.content_revision = revision;
-            append_content(store, id, entry, revision, number, content)
-        }
-        Change::Move { entry, place, .. } | Change::Revive { entry, place, .. } => {
-            let state = known(entries, entry)?;
-            state.place_revision = revision;
-            state.parent = place.parent;
-            state.name_tag = place.name_tag;
-            state.deleted = false;
-            append_place(store, id, entry, revision, place, false)
-        }
-        Change::Delete { entry, .. } => {
-            let state = known(entries, entry)?;
-            state.place_revision = revision;
-            state.deleted = true;
-            let last = store.places(id, entry, revision, 1)?.pop();
-            let last = last.ok_or(StoreError::Corrupt { what: "place of a live entry" })?;
-            append_place(store, id, entry, revision, &last.place, true)
-        }
-        Change::OpenConflict { conflict, entry, base, theirs, copy } => {
-            let record = ConflictRecord {
-                conflict: *conflict,
-                entry: *entry,
-                base: *base,
-                theirs: *theirs,
-                copy: *copy,
-                opened: revision,
-                time_ms: mark.time_ms,
-                device: mark.device,
-            };
-            store.put_conflict(id, &ConflictState { record, closed: None })
-        }
-        Change::ResolveConflict { conflict, resolution } => {
-            let mut state = store
-                .conflict(id, conflict)?
-                .ok_or(StoreError::Corrupt { what: "open conflict" })?;
-            state.closed = Some((revision, *resolution));
-            store.put_conflict(id, &state)
-        }
-        // The journal keeps it, and other devices read it there.
-        Change::ConfirmEpoch { .. } => Ok(()),
-    }
-}
-
-fn known<'a>(
-    entries: &'a mut BTreeMap<EntryId, Option<EntryState>>,
-    entry: &EntryId,
-) -> Stored<&'a mut EntryState> {
-    entries
-        .get_mut(entry)
-        .and_then(Option::as_mut)
-        .ok_or(StoreError::Corrupt { what: "entry of a judged group" })
-}
-
-fn append_place(
-    store: &mut dyn MetaStore,
-    id: &FolderId,
-    entry: &EntryId,
-    revision: Revision,
-    place: &Place,
-    deleted: bool,
-) -> Stored<()> {
-    let version = PlaceVersion { revision, place: place.clone(), deleted };
-    store.append_place(id, entry, &version)
-}
-
-fn append_content(
-    store: &mut dyn MetaStore,
-    id: &FolderId,
-    entry: &EntryId,
-    revision: Revision,
-    change: u32,
-    content: &Content,
-) -> Stored<()> {
-    let version = ContentVersion { revision, change, content: content.clone() };
-    store.append_content(id, entry, &version)
 }

@@ -11,6 +11,7 @@ mod invitations;
 mod proof;
 mod requests;
 mod users;
+mod write;
 
 use super::command::{Action, Command};
 use super::outcome::{Answer, Event, Outcome, Refused};

@@ -23,7 +23,8 @@ impl MemoryStore {
     }
 
     fn entry_mut(&mut self, folder: &FolderId, entry: &EntryId) -> Stored<&mut Entry> {
-        Ok(self.folder_mut(folder)?.entries.entry(*entry).or_default())
+        let found = self.folder_mut(folder)?.entries.get_mut(entry);
+        found.ok_or(StoreError::Corrupt { what: "entry" })
     }
 }
 
@@ -113,7 +114,7 @@ impl RegisterReads for MemoryStore {
 
 impl RegisterWrites for MemoryStore {
     fn put_entry(&mut self, folder: &FolderId, entry: &EntryId, state: &EntryState) -> Stored<()> {
-        self.entry_mut(folder, entry)?.state = Some(*state);
+        self.folder_mut(folder)?.entries.entry(*entry).or_default().state = Some(*state);
         Ok(())
     }
 
