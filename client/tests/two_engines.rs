@@ -3,6 +3,8 @@
 //! The reason for an end-to-end test below the command line: disk, SQLite, sockets and both sides'
 //! code paths meet here with nothing simulated.
 
+#![allow(clippy::unwrap_used)] // What a test calls is test code too.
+
 use client::context::{Environment, FolderContext, Job, Signers};
 use client::engine::{self, Ask, EngineParts, FolderHandle, FolderStatus, Keep, LogSource, Pins};
 use client::fs::{DiskFs, Root};

@@ -323,9 +323,7 @@ fn someone_else(server: &mut MemoryServer, number: u8, op: Op, kept: &mut BTreeS
     let old = Model { items: items.collect(), author: 3, made: 0, written: 0 };
     let new = Model { author: 4, made: number, written: u16::from(number) * 10, ..old.clone() };
     // Bytes that somebody wrote before might be what this device has seen, and so may go.
-    let unique =
-        Op { whither: op.whither - u8::from(op.whither.is_multiple_of(7) && op.whither > 0), ..op };
-    let unique = Op { whither: unique.whither.max(1), ..unique };
+    let unique = Op { whither: op.whither / 7 * 7 + 1, ..op };
     let new = new.perform(&[unique]);
     let revision = server.revision() + 1;
     for (entry, item) in &old.items {

@@ -42,6 +42,10 @@ impl Applying<'_> {
         seen: Option<&ContentState>,
     ) -> Result<Option<Placing>, StateError> {
         let Some(remote) = self.remote(entry)? else { return Ok(None) };
+        // It may have moved on at the server since the plan was made.
+        if at.is_some_and(|at| *at != remote.node.position) {
+            return Ok(None);
+        }
         let replaces = match seen {
             None => None,
             Some(seen) => match self.context.state.local_row(entry)? {
@@ -236,6 +240,10 @@ impl Applying<'_> {
         seen: Option<&ContentState>,
     ) -> Result<(), ApplyError> {
         let Some(row) = self.context.state.local_row(entry)? else { return Ok(()) };
+        if self.remote(entry)?.is_some() {
+            // It came back at the server since the plan was made.
+            return Ok(());
+        }
         if row.position != *at || (row.kind != Kind::Directory && row.content().as_ref() != seen) {
             return Ok(());
         }
@@ -296,7 +304,9 @@ impl Applying<'_> {
 
     /// Makes a directory.
     pub(super) fn directory(&mut self, entry: &EntryId, at: &Position) -> Result<(), ApplyError> {
-        let Some(remote) = self.remote(entry)? else { return Ok(()) };
+        let Some(remote) = self.remote(entry)?.filter(|row| row.node.position == *at) else {
+            return Ok(());
+        };
         let Some(path) = self.path_of(at)? else { return Ok(()) };
         let made = self
             .context

@@ -27,9 +27,9 @@ impl Engine {
             let mut steps = batch.into_iter().peekable();
             while steps.peek().is_some() {
                 let slice = steps.by_ref().take(STEPS_TOGETHER).collect();
-                if !self.batch(slice).await? {
-                    return Ok(());
-                }
+                // What did not go as planned is planned anew; later steps look for themselves
+                // whether they are still possible.
+                self.batch(slice).await?;
                 if self.serve().await || self.paused {
                     // What was asked may have changed what the plan was made from.
                     return Ok(());
@@ -39,14 +39,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Carries out one batch; `false` when not all of it went as planned.
-    async fn batch(&mut self, batch: Vec<Step>) -> Result<bool, RoundError> {
+    /// Carries out one batch.
+    async fn batch(&mut self, batch: Vec<Step>) -> Result<(), RoundError> {
         self.keep_books(&batch)?;
         let applying = Applying::new(&self.context, &self.ignore);
         let progress = &mut self.progress;
         let applied = applying.run(&batch, |bytes| progress.bytes_down += bytes).await?;
         let now = self.context.environment.now_ns();
-        let as_planned = applied.again.is_empty() && applied.failed.is_empty();
         self.targets.extend(applied.again);
         self.failed.extend(applied.failed.into_iter().map(|entry| (entry, now)));
         let groups: Vec<PushGroup> = batch
@@ -56,27 +55,19 @@ impl Engine {
                 _ => None,
             })
             .collect();
-        if groups.is_empty() {
-            return Ok(as_planned);
-        }
-        Ok(self.push(groups).await? && as_planned)
+        if groups.is_empty() { Ok(()) } else { self.push(groups).await }
     }
 
-    /// Steps that change trees alone.
+    /// Steps that change trees alone. Others' groups may have arrived since the plan was made, so
+    /// each looks once more whether it still holds.
     fn keep_books(&self, batch: &[Step]) -> Result<(), RoundError> {
         self.context.state.atomically(|_| {
             for step in batch {
                 match step {
                     Step::Settle { entry } => self.settle(entry)?,
-                    Step::Forget { entry } => self.context.state.remove_synced(entry)?,
-                    Step::Adopt { local, remote } => {
-                        self.context.state.remove_synced(local)?;
-                        self.context.state.rename_local(local, remote)?;
-                    }
-                    Step::Detach { entry, fresh } => {
-                        self.context.state.remove_synced(entry)?;
-                        self.context.state.rename_local(entry, fresh)?;
-                    }
+                    Step::Forget { entry } => self.forget(entry)?,
+                    Step::Adopt { local, remote } => self.adopt(local, remote)?,
+                    Step::Detach { entry, fresh } => self.rename(entry, fresh)?,
                     _ => {}
                 }
             }
@@ -92,6 +83,13 @@ impl Engine {
             return Ok(());
         };
         let node = remote.node;
+        let agree = !node.deleted
+            && local.kind == node.kind
+            && local.position == node.position
+            && local.content() == Some(node.content);
+        if !agree {
+            return Ok(());
+        }
         state.put_synced(&SyncedNode {
             entry: *entry,
             position: local.position,
@@ -103,10 +101,49 @@ impl Engine {
         })
     }
 
-    /// Sends planned groups; `false` when some were not accepted.
-    async fn push(&mut self, groups: Vec<PushGroup>) -> Result<bool, RoundError> {
+    fn forget(&self, entry: &EntryId) -> Result<(), StateError> {
+        let state = &self.context.state;
+        let is_live = state.remote_row(entry)?.is_some_and(|row| !row.node.deleted);
+        if is_live || state.local_row(entry)?.is_some() {
+            return Ok(());
+        }
+        state.remove_synced(entry)
+    }
+
+    fn adopt(&self, local: &EntryId, remote: &EntryId) -> Result<(), StateError> {
+        let state = &self.context.state;
+        let kind = state.local_row(local)?.map(|row| row.kind);
+        let live = state.remote_row(remote)?.filter(|row| !row.node.deleted);
+        if kind.is_none() || live.map(|row| row.node.kind) != kind {
+            return Ok(());
+        }
+        if state.local_row(remote)?.is_some() {
+            return Ok(());
+        }
+        state.remove_synced(local)?;
+        self.rename(local, remote)?;
+        for mut child in state.synced_nodes_in(local)? {
+            child.position.parent = *remote;
+            state.put_synced(&child)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a local node another id; its children follow.
+    fn rename(&self, old: &EntryId, new: &EntryId) -> Result<(), StateError> {
+        let state = &self.context.state;
+        if state.local_row(old)?.is_none() || state.local_row(new)?.is_some() {
+            return Ok(());
+        }
+        for child in state.synced_nodes_in(old)? {
+            state.mark_dirty(&child.entry)?;
+        }
+        state.rename_local(old, new)
+    }
+
+    /// Sends planned groups.
+    async fn push(&mut self, groups: Vec<PushGroup>) -> Result<(), RoundError> {
         let prepared = push::prepare(&self.context, &self.proofs, &groups)?;
-        let mut as_planned = prepared.stale.is_empty() && prepared.upload.is_empty();
         for entry in prepared.stale {
             self.context.state.mark_dirty(&entry)?;
             if let Some(names) = self.context.state.local_path(&entry)?
@@ -116,7 +153,7 @@ impl Engine {
             }
         }
         if !prepared.ready.is_empty() {
-            as_planned &= self.send(prepared.ready).await?;
+            self.send(prepared.ready).await?;
         }
         let mut files = Vec::new();
         for row in prepared.upload {
@@ -124,11 +161,11 @@ impl Engine {
             let path = names.and_then(|names| RelPath::new(names).ok());
             files.extend(path.map(|path| (row.entry, path)));
         }
-        self.upload(files).await?;
-        Ok(as_planned)
+        self.upload(files).await
     }
 
-    /// Sends prepared groups and waits until the journal has brought them back.
+    /// Sends prepared groups and waits until the journal has brought them back; returns whether all
+    /// were accepted.
     async fn send(&mut self, ready: Vec<Prepared>) -> Result<bool, RoundError> {
         let alone = self.alone;
         let sent = match push::send(&self.context, &mut self.proofs, ready, alone).await {

@@ -192,7 +192,7 @@ impl Engine {
         let now = self.context.environment.now_ns();
         self.context.state.atomically(|state| {
             for row in state.local_racy()? {
-                if now - row.stat.mtime_ns.max(row.stat.ctime_ns) > RACY_NS {
+                if !is_racy(&row.stat, now) {
                     state.put_local(&LocalRow { tag: None, racy: false, ..row })?;
                 }
             }
@@ -329,7 +329,7 @@ impl Engine {
                 let Some(path) = path else { continue };
                 match reading {
                     Reading::Read { tag, stat, root, chunks } => {
-                        let racy = now - stat.mtime_ns.max(stat.ctime_ns) < RACY_NS;
+                        let racy = is_racy(&stat, now);
                         let row = LocalRow { tag: Some(tag), stat, root, racy, ..row };
                         state.put_local(&row)?;
                         if root.is_some() {
@@ -476,6 +476,12 @@ fn entries_of(step: &Step) -> Vec<EntryId> {
             })
             .collect(),
     }
+}
+
+/// Whether a write after the look might show in no time of the file: they are too close to `now`.
+/// Times far in the future are no such case: whoever writes then sets the present.
+fn is_racy(stat: &crate::fs::Stat, now: i64) -> bool {
+    [stat.mtime_ns, stat.ctime_ns].iter().any(|time| now.abs_diff(*time) <= RACY_NS.unsigned_abs())
 }
 
 /// `YYYY-MM-DD` in UTC (H. Hinnant, "chrono-compatible low-level date algorithms").

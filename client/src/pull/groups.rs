@@ -175,13 +175,12 @@ impl Taking<'_> {
                 | Change::Revive { entry, .. } => {
                     self.check_rooted(entry, revision, &mut rooted)?;
                 }
-                Change::Delete { entry, .. } => {
+                Change::Delete { entry, .. }
                     if self.state.remote_row(entry)?.is_some_and(|row| row.node.deleted)
-                        && !self.state.remote_rows_in(entry)?.is_empty()
-                    {
-                        let text = format!("deleted directory {entry} still holds entries");
-                        return Err(contradiction(revision, &text));
-                    }
+                        && !self.state.remote_rows_in(entry)?.is_empty() =>
+                {
+                    let text = format!("deleted directory {entry} still holds entries");
+                    return Err(contradiction(revision, &text));
                 }
                 _ => {}
             }
@@ -384,8 +383,8 @@ impl Taking<'_> {
         change: impl FnOnce(&mut SyncedNode),
     ) -> Result<(), StateError> {
         let node = match self.state.synced_node(entry)? {
-            Some(node) => Some(node),
-            None => self.state.remote_row(entry)?.map(|row| SyncedNode {
+            Some(node) if node.held => Some(node),
+            _ => self.state.remote_row(entry)?.map(|row| SyncedNode {
                 entry: *entry,
                 position: row.node.position,
                 kind: row.node.kind,

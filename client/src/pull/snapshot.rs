@@ -62,7 +62,9 @@ pub async fn take_snapshot(
         }
     }
     let checkpoint = check_checkpoint(context, &parts, epoch, at_least)?;
-    let cursor = checkpoint.as_ref().map_or(Cursor { epoch, ..Cursor::START }, |c| c.cursor);
+    // A checkpoint of an earlier epoch that the server was restored with stands in this one too.
+    let from = checkpoint.as_ref().map_or(Cursor::START, |checkpoint| checkpoint.cursor);
+    let cursor = Cursor { epoch, ..from };
     context.state.atomically(|state| {
         state.begin_shadow()?;
         let mut digest = RegisterDigest::new(&context.folder);

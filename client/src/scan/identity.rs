@@ -14,7 +14,7 @@ use common::record::Kind;
 /// How an unknown name came to be.
 pub(super) enum Identity {
     /// A row that stood elsewhere until now.
-    Moved(LocalRow),
+    Moved(Box<LocalRow>),
     /// An entry of the merge base that was missing here and is back at its place.
     Back(EntryId),
     /// Something new.
@@ -29,7 +29,7 @@ pub(super) fn identify(
     stat: &Stat,
 ) -> Result<Identity, StateError> {
     if let Some(row) = moved_here(context, kind, stat)? {
-        return Ok(Identity::Moved(row));
+        return Ok(Identity::Moved(Box::new(row)));
     }
     for node in context.state.synced_nodes_at(position)? {
         if node.kind == kind && context.state.local_row(&node.entry)?.is_none() {

@@ -301,7 +301,7 @@ impl<'a> Scanner<'a> {
                     remove_subtree(self.context, &row.entry)?;
                 }
                 match identify(self.context, &position, kind, stat)? {
-                    Identity::Moved(row) => (LocalRow { position, ..row }, true),
+                    Identity::Moved(row) => (LocalRow { position, ..*row }, true),
                     Identity::Back(entry) | Identity::New(entry) => (
                         LocalRow {
                             entry,

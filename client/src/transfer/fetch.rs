@@ -317,7 +317,7 @@ impl<'a> Fetch<'a> {
                 bytes = read_exactly(file.as_ref(), offset, length);
             }
             if bytes.is_none() {
-                bytes = self.from_other_files(&mut open, &id, length)?;
+                bytes = self.copy_from_others(&mut open, &id, length)?;
             }
             if let Some(bytes) = bytes {
                 let hash = self.context.keys.plain_hash(&bytes);
@@ -329,7 +329,7 @@ impl<'a> Fetch<'a> {
         Ok(())
     }
 
-    fn from_other_files(
+    fn copy_from_others(
         &self,
         open: &mut BTreeMap<EntryId, Option<Box<dyn ReadFile>>>,
         id: &ChunkId,

@@ -11,6 +11,7 @@ mod hello;
 mod limits;
 mod put;
 mod request;
+mod reset;
 mod socket;
 mod store;
 mod stream;
@@ -27,10 +28,7 @@ use common::keys::SigningKey;
 use common::limits::STREAM_WINDOW_BYTES;
 use connection::Context;
 use gate::{Gate, Verdict};
-use quinn::{
-    AsyncUdpSocket, Endpoint, EndpointConfig, Incoming, Runtime, ServerConfig, TransportConfig,
-    VarInt,
-};
+use quinn::{AsyncUdpSocket, Endpoint, Incoming, Runtime, ServerConfig, TransportConfig, VarInt};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -123,7 +121,7 @@ impl Listener {
         let runtime = Arc::new(quinn::TokioRuntime);
         let socket = runtime.wrap_udp_socket(socket).map_err(ListenError::Socket)?;
         let port = Arc::downgrade(&socket);
-        let settings = EndpointConfig::default();
+        let settings = reset::endpoint_config(tls_key);
         let endpoint = Endpoint::new_with_abstract_socket(settings, Some(config), socket, runtime)
             .map_err(ListenError::Socket)?;
         let gate = Arc::new(Gate::new(limits.clone()));

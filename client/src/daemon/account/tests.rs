@@ -178,7 +178,8 @@ async fn a_code_works_once_and_for_its_own_kind() {
         prepare_bootstrap(&code, "x", &world.environment),
         Err(AccountError::CodeKind(JoinKind::Device))
     ));
-    let unknown = JoinCode { secret: [9; 32], ..code.clone() };
+    let mut unknown = code.clone();
+    unknown.secret = [9; 32];
     let unknown = world.prepare(&unknown, "x").await.unwrap_err();
     assert_eq!(refusal(&unknown), Some(RefusalCode::InvitationInvalid), "{unknown}");
 }

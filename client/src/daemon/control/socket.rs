@@ -153,6 +153,9 @@ async fn answer(
     loop {
         tokio::select! {
             outcome = &mut work => {
+                while let Ok(progress) = reported.try_recv() {
+                    write(&mut writing, &Line::Progress(progress)).await?;
+                }
                 let line = match outcome {
                     Ok(answer) => Line::Done(answer),
                     Err(failure) => Line::Error(failure),
