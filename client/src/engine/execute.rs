@@ -23,7 +23,6 @@ impl Engine {
     /// Carries out a plan as far as it goes as planned. Questions are answered in between.
     pub(super) async fn carry_out(&mut self, plan: Plan) -> Result<(), RoundError> {
         for batch in plan.batches {
-            self.busy = true;
             let mut steps = batch.into_iter().peekable();
             while steps.peek().is_some() {
                 let slice = steps.by_ref().take(STEPS_TOGETHER).collect();
@@ -39,13 +38,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Carries out one batch.
+    /// Carries out one batch. Only what changed something is a reason to plan again at once: a
+    /// step that waits for the disk or the server is woken by them.
     async fn batch(&mut self, batch: Vec<Step>) -> Result<(), RoundError> {
-        self.keep_books(&batch)?;
+        self.busy |= self.keep_books(&batch)?;
         let applying = Applying::new(&self.context, &self.ignore);
         let progress = &mut self.progress;
         let applied = applying.run(&batch, |bytes| progress.bytes_down += bytes).await?;
         let now = self.context.environment.now_ns();
+        self.busy |= applied.done > 0;
         self.targets.extend(applied.again);
         self.failed.extend(applied.failed.into_iter().map(|entry| (entry, now)));
         let groups: Vec<PushGroup> = batch
@@ -59,28 +60,29 @@ impl Engine {
     }
 
     /// Steps that change trees alone. Others' groups may have arrived since the plan was made, so
-    /// each looks once more whether it still holds.
-    fn keep_books(&self, batch: &[Step]) -> Result<(), RoundError> {
+    /// each looks once more whether it still holds. Returns whether anything was changed.
+    fn keep_books(&self, batch: &[Step]) -> Result<bool, RoundError> {
+        let mut changed = false;
         self.context.state.atomically(|_| {
             for step in batch {
-                match step {
+                changed |= match step {
                     Step::Settle { entry } => self.settle(entry)?,
                     Step::Forget { entry } => self.forget(entry)?,
                     Step::Adopt { local, remote } => self.adopt(local, remote)?,
                     Step::Detach { entry, fresh } => self.rename(entry, fresh)?,
-                    _ => {}
-                }
+                    _ => false,
+                };
             }
             Ok::<_, StateError>(())
         })?;
-        Ok(())
+        Ok(changed)
     }
 
-    fn settle(&self, entry: &EntryId) -> Result<(), StateError> {
+    fn settle(&self, entry: &EntryId) -> Result<bool, StateError> {
         let state = &self.context.state;
         let (Some(local), Some(remote)) = (state.local_row(entry)?, state.remote_row(entry)?)
         else {
-            return Ok(());
+            return Ok(false);
         };
         let node = remote.node;
         let agree = !node.deleted
@@ -88,7 +90,7 @@ impl Engine {
             && local.position == node.position
             && local.content() == Some(node.content);
         if !agree {
-            return Ok(());
+            return Ok(false);
         }
         state.put_synced(&SyncedNode {
             entry: *entry,
@@ -98,27 +100,29 @@ impl Engine {
             place_revision: node.place_revision,
             content_revision: node.content_revision,
             held: true,
-        })
+        })?;
+        Ok(true)
     }
 
-    fn forget(&self, entry: &EntryId) -> Result<(), StateError> {
+    fn forget(&self, entry: &EntryId) -> Result<bool, StateError> {
         let state = &self.context.state;
         let is_live = state.remote_row(entry)?.is_some_and(|row| !row.node.deleted);
         if is_live || state.local_row(entry)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        state.remove_synced(entry)
+        state.remove_synced(entry)?;
+        Ok(true)
     }
 
-    fn adopt(&self, local: &EntryId, remote: &EntryId) -> Result<(), StateError> {
+    fn adopt(&self, local: &EntryId, remote: &EntryId) -> Result<bool, StateError> {
         let state = &self.context.state;
         let kind = state.local_row(local)?.map(|row| row.kind);
         let live = state.remote_row(remote)?.filter(|row| !row.node.deleted);
         if kind.is_none() || live.map(|row| row.node.kind) != kind {
-            return Ok(());
+            return Ok(false);
         }
         if state.local_row(remote)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         state.remove_synced(local)?;
         self.rename(local, remote)?;
@@ -126,19 +130,20 @@ impl Engine {
             child.position.parent = *remote;
             state.put_synced(&child)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Gives a local node another id; its children follow.
-    fn rename(&self, old: &EntryId, new: &EntryId) -> Result<(), StateError> {
+    fn rename(&self, old: &EntryId, new: &EntryId) -> Result<bool, StateError> {
         let state = &self.context.state;
         if state.local_row(old)?.is_none() || state.local_row(new)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         for child in state.synced_nodes_in(old)? {
             state.mark_dirty(&child.entry)?;
         }
-        state.rename_local(old, new)
+        state.rename_local(old, new)?;
+        Ok(true)
     }
 
     /// Sends planned groups.
@@ -175,11 +180,15 @@ impl Engine {
                 return Err(error.into());
             }
         };
+        // One retry at once, each group alone; after that something has to change first.
+        self.busy |= !alone && !sent.rejected.is_empty();
         self.alone = !sent.rejected.is_empty();
         for (code, message) in &sent.rejected {
             self.rejected(*code, message)?;
         }
+        let before = self.context.state.cursor()?;
         self.pull_up_to(sent.up_to).await?;
+        self.busy |= sent.accepted > 0 || before != self.context.state.cursor()?;
         Ok(sent.rejected.is_empty() && !sent.left)
     }
 
@@ -204,13 +213,11 @@ impl Engine {
             RejectionCode::Quota => {
                 self.context.state.put_issue("", IssueSource::Apply, message)?;
                 self.trouble = Some(message.to_owned());
-                self.busy = false;
                 self.back_off();
             }
             RejectionCode::WrongEpoch => self.journal = None,
             RejectionCode::BadSignature => {
                 self.trouble = Some(format!("the server does not accept this device: {message}"));
-                self.busy = false;
                 self.back_off();
             }
             // Somebody was faster: what they did comes with the journal, and a new plan with it.

@@ -273,6 +273,8 @@ impl Engine {
             return self.follow(&restored, None).await;
         }
         self.halted = Some(Halted::Rollback { restored });
+        // A person takes their time: whether another device has agreed is asked now and then.
+        self.back_off();
         Ok(())
     }
 

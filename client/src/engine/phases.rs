@@ -39,8 +39,7 @@ impl Engine {
         if self.housekeeping_due() {
             self.keep_house()?;
         }
-        let waits = self.trouble.is_some() && self.context.environment.now_ns() < self.retry_at_ns;
-        if self.paused || waits || matches!(self.halted, Some(Halted::Alarm(_))) {
+        if !self.takes_journal() {
             self.ingest_offline().await?;
             return Ok(false);
         }

@@ -239,11 +239,13 @@ impl Engine {
         let pause = self.pause_ms();
         let environment = Arc::clone(&self.context.environment);
         let timer = environment.sleep(pause);
+        // What has arrived stays there while it is not taken: it must not end every wait at once.
+        let takes = self.takes_journal();
         let Self { asks, hints, journal, .. } = self;
         let arrived = async {
             match journal {
-                Some(journal) => journal.arrived().await,
-                None => std::future::pending().await,
+                Some(journal) if takes => journal.arrived().await,
+                _ => std::future::pending().await,
             }
         };
         let (ask, new) = tokio::select! {
@@ -260,6 +262,12 @@ impl Engine {
             None => {}
         }
         Wake::Work
+    }
+
+    /// Whether a round would go online, and so take what the journal has brought.
+    pub(super) fn takes_journal(&self) -> bool {
+        let waits = self.trouble.is_some() && self.context.environment.now_ns() < self.retry_at_ns;
+        !self.paused && !waits && !matches!(self.halted, Some(Halted::Alarm(_)))
     }
 
     /// Ends the engine as a crash does, and gives back what it had remembered durably. For the

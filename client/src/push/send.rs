@@ -46,7 +46,8 @@ pub enum PushError {
 pub struct Sent {
     /// Groups that were accepted.
     pub accepted: u64,
-    /// The last revision among them: their effects come with the journal.
+    /// The last revision among them, or the journal's when one was refused: what they did, or what
+    /// was in their way, comes with the journal.
     pub up_to: Revision,
     /// Groups that were refused, with the code of the first.
     pub rejected: Vec<(RejectionCode, String)>,
@@ -221,6 +222,8 @@ fn take(
                 }
                 Some(OutcomeKind::Rejected(rejected)) => {
                     state.remove_outbox(row.counter)?;
+                    // What was in the way is in the journal up to there.
+                    sent.up_to = sent.up_to.max(rejected.revision);
                     let text = rejected.message.clone();
                     sent.rejected.push((rejected.code(), text));
                 }
