@@ -10,7 +10,7 @@ use crate::scan::{Target, holds_only_ignored};
 use crate::state::{LocalRow, RemoteRow, StateError};
 use crate::transfer::Built;
 use client_core::planner::Destination;
-use client_core::tree::{ContentState, PARKED, Position};
+use client_core::tree::{ContentState, PARKED, Position, SyncedNode};
 use common::ids::EntryId;
 use common::name::Name;
 use common::record::Kind;
@@ -96,42 +96,51 @@ impl Applying<'_> {
                 return Ok(Outcome::Changed(placing.path));
             }
         }
-        let stat = match self.context.fs.stat(&placing.path) {
-            Ok(stat) if stat.same_content(&built.stat) => stat,
-            // Somebody was faster: what is there now is theirs, and is looked at again.
-            Ok(_) => return Ok(Outcome::Changed(placing.path)),
-            Err(error) if error.is_stale_view() => return Ok(Outcome::Changed(placing.path)),
-            Err(error) => return Err(error.into()),
-        };
-        self.held(placing, stat, built);
-        Ok(Outcome::Done)
+        match self.context.fs.stat(&placing.path) {
+            Ok(stat) if stat.same_content(&built.stat) => {
+                self.held(placing, stat, built);
+                Ok(Outcome::Done)
+            }
+            // Somebody was faster: what is there now was made over ours, and is an edit of it.
+            Ok(_) => Ok(self.overtaken(&placing)),
+            Err(error) if error.is_stale_view() => Ok(self.overtaken(&placing)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn overtaken(&mut self, placing: &Placing) -> Outcome {
+        let synced = self.synced_after(placing);
+        self.touched.push(placing.path.clone());
+        self.records.push(Record::Overtaken { synced });
+        Outcome::Changed(placing.path.clone())
+    }
+
+    /// The merge base once the server's version is in place.
+    fn synced_after(&self, placing: &Placing) -> SyncedNode {
+        let Placing { remote, at, replaces, .. } = placing;
+        let content = remote.node.content;
+        if replaces.is_some()
+            && let Ok(Some(node)) = self.context.state.synced_node(&remote.node.entry)
+        {
+            // A replacement says nothing of the place.
+            let content_revision = remote.node.content_revision;
+            return SyncedNode { content, content_revision, held: true, ..node };
+        }
+        synced_of(remote, at.clone(), content)
     }
 
     fn held(&mut self, placing: Placing, stat: Stat, built: Built) {
-        let Placing { remote, at, path, replaces } = placing;
+        let synced = self.synced_after(&placing);
+        let Placing { remote, at, path, .. } = placing;
         let local = LocalRow {
             entry: remote.node.entry,
-            position: at.clone(),
+            position: at,
             kind: remote.node.kind,
             stat,
             tag: Some(remote.node.content.tag),
             root: remote.root,
-            target: remote.target.clone(),
+            target: remote.target,
             racy: false,
-        };
-        let content = remote.node.content;
-        let synced = match replaces {
-            None => synced_of(&remote, at, content),
-            Some(_) => match self.context.state.synced_node(&local.entry) {
-                // A replacement says nothing of the place.
-                Ok(Some(node)) => client_core::tree::SyncedNode {
-                    content,
-                    content_revision: remote.node.content_revision,
-                    held: true,
-                    ..node
-                },
-                _ => synced_of(&remote, at, content),
-            },
         };
         self.touched.push(path);
         self.records.push(Record::Held { local, synced, chunks: built.chunks });

@@ -54,6 +54,9 @@ pub struct Applied {
 pub(super) enum Record {
     /// The entry is at its place with the remote content.
     Held { local: LocalRow, synced: SyncedNode, chunks: Vec<(ChunkId, u32)> },
+    /// The server's version was in place, and somebody has written over it since: that is an edit
+    /// of this version, even if it gives the file the bytes that it had before.
+    Overtaken { synced: SyncedNode },
     /// The entry stands there now.
     Moved { local: LocalRow, synced: Option<SyncedNode> },
     /// The entry is gone.
@@ -205,6 +208,12 @@ impl<'a> Applying<'a> {
                 state.put_synced(synced)?;
                 state.put_locations(&local.entry, chunks.iter().copied())?;
                 self.clear_issue(&local.entry)
+            }
+            Record::Overtaken { synced } => {
+                if let Some(row) = state.local_row(&synced.entry)? {
+                    state.put_local(&LocalRow { tag: None, racy: false, ..row })?;
+                }
+                state.put_synced(synced)
             }
             Record::Moved { local, synced } => {
                 if let Some(other) = state.local_row_at(&local.position)?

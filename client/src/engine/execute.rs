@@ -149,14 +149,7 @@ impl Engine {
     /// Sends planned groups.
     async fn push(&mut self, groups: Vec<PushGroup>) -> Result<(), RoundError> {
         let prepared = push::prepare(&self.context, &self.proofs, &groups)?;
-        for entry in prepared.stale {
-            self.context.state.mark_dirty(&entry)?;
-            if let Some(names) = self.context.state.local_path(&entry)?
-                && let Ok(path) = RelPath::new(names)
-            {
-                self.targets.insert(Target::Path(path));
-            }
-        }
+        self.look_at(prepared.stale)?;
         if !prepared.ready.is_empty() {
             self.send(prepared.ready).await?;
         }
@@ -167,6 +160,19 @@ impl Engine {
             files.extend(path.map(|path| (row.entry, path)));
         }
         self.upload(files).await
+    }
+
+    /// Has local nodes looked at again that are not what they were.
+    fn look_at(&mut self, entries: impl IntoIterator<Item = EntryId>) -> Result<(), RoundError> {
+        for entry in entries {
+            self.context.state.mark_dirty(&entry)?;
+            if let Some(names) = self.context.state.local_path(&entry)?
+                && let Ok(path) = RelPath::new(names)
+            {
+                self.targets.insert(Target::Path(path));
+            }
+        }
+        Ok(())
     }
 
     /// Sends prepared groups and waits until the journal has brought them back; returns whether all
@@ -186,6 +192,7 @@ impl Engine {
         for (code, message) in &sent.rejected {
             self.rejected(*code, message)?;
         }
+        self.look_at(sent.stale.iter().copied())?;
         let before = self.context.state.cursor()?;
         self.pull_up_to(sent.up_to).await?;
         self.busy |= sent.accepted > 0 || before != self.context.state.cursor()?;

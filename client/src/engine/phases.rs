@@ -129,6 +129,7 @@ impl Engine {
             }
         };
         if everything {
+            self.remove_orphans()?;
             self.scanned_once = true;
             self.scanning = false;
             for sync in &mut self.syncs {
@@ -139,8 +140,7 @@ impl Engine {
         for entry in &report.found {
             self.missing.remove(entry);
         }
-        let state = &self.context.state;
-        self.unsteady.retain(|entry, _| state.local_row(entry).is_ok_and(|row| row.is_some()));
+
         for entry in report.missing {
             self.missing.entry(entry).or_insert(now);
         }
@@ -150,6 +150,18 @@ impl Engine {
         }
         self.settle_missing(now)?;
         self.refresh_racy()
+    }
+
+    /// After a whole scan: a row below a directory that has none was met by no scan and would be
+    /// kept for ever.
+    fn remove_orphans(&self) -> Result<(), RoundError> {
+        self.context.state.atomically(|state| {
+            for entry in state.local_orphans()? {
+                remove_subtree(&self.context, &entry)?;
+            }
+            Ok::<_, StateError>(())
+        })?;
+        Ok(())
     }
 
     /// Believes absences that have lasted (rule 9): each path is looked at once more.
@@ -263,6 +275,11 @@ impl Engine {
 
     fn files_to_read(&mut self) -> Result<Vec<(EntryId, RelPath)>, RoundError> {
         let now = self.context.environment.now_ns();
+        // One that is gone, or whose content came another way, is not waited for any more.
+        let state = &self.context.state;
+        self.unsteady.retain(|entry, _| {
+            state.local_row(entry).is_ok_and(|row| row.is_some_and(|row| row.tag.is_none()))
+        });
         let skipped = self.unsteady.len() + self.failed.len() + self.missing.len();
         let mut files = Vec::new();
         let mut bytes = 0;

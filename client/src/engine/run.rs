@@ -292,7 +292,8 @@ impl Engine {
     fn pause_ms(&self) -> u64 {
         let now = self.context.environment.now_ns();
         let mut until = self.housekeeping_ns;
-        if self.journal.is_none() || self.trouble.is_some() {
+        let stays_offline = self.paused || matches!(self.halted, Some(Halted::Alarm(_)));
+        if !stays_offline && (self.journal.is_none() || self.trouble.is_some()) {
             until = until.min(self.retry_at_ns);
         }
         if let Some(at) = self.unsteady.values().map(|(_, at)| at).min() {

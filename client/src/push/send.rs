@@ -2,7 +2,7 @@
 
 use super::prepare::Prepared;
 use crate::context::{FolderContext, Stopping, compute};
-use crate::fs::{FsError, RelPath};
+use crate::fs::{Fs, FsError, RelPath, Stat};
 use crate::remote::RemoteError;
 use crate::state::{OutboxRow, StateError};
 use crate::transfer::Proofs;
@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// Changes that are gathered into one signed group.
 const GROUP_CHANGES: usize = 128;
+/// Files that are synced one by one; more, and the whole filesystem is (rule 15).
+const SYNC_ONE_BY_ONE: usize = 48;
 /// Room left in a frame for what surrounds its parts.
 const PART_BYTES: usize = FRAME_BYTES_MAX - 64 * 1024;
 
@@ -53,6 +55,8 @@ pub struct Sent {
     pub rejected: Vec<(RejectionCode, String)>,
     /// Groups left for a later call.
     pub left: bool,
+    /// Files that changed or moved since they were hashed; their groups were not sent.
+    pub stale: BTreeSet<EntryId>,
 }
 
 /// Sends prepared groups, as many as one commit takes. With `alone` each is signed by itself, so
@@ -67,14 +71,19 @@ pub async fn send(
     alone: bool,
 ) -> Result<Sent, PushError> {
     let Some(cursor) = context.state.cursor()? else { return Ok(Sent::default()) };
+    let stale = sync_files(context, &ready).await?;
+    ready.retain(|group| group.files.iter().all(|entry| !stale.contains(entry)));
     let (merged, left) = gather(proofs, &mut ready, alone);
-    sync_files(context, &merged).await?;
+    if merged.is_empty() {
+        return Ok(Sent { stale, ..Sent::default() });
+    }
     let rows = store(context, &cursor, &merged)?;
     let roots: Vec<Root> = merged.iter().flat_map(|group| group.roots.iter().copied()).collect();
     let parts = parts(proofs, &roots, &rows);
     let outcomes = context.remote.commit(context.folder, parts).await?;
     let mut sent = take(context, &rows, &outcomes)?;
     sent.left = left;
+    sent.stale = stale;
     if sent.rejected.is_empty() {
         proofs.forget(&roots);
     }
@@ -117,19 +126,58 @@ fn gather(proofs: &Proofs, ready: &mut Vec<Prepared>, alone: bool) -> (Vec<Prepa
 }
 
 /// Makes durable what is about to be pushed: otherwise a power cut could empty a file here whose
-/// content the server has, and the empty file would be pushed as an edit (rule 6).
-async fn sync_files(context: &FolderContext, groups: &[Prepared]) -> Result<(), PushError> {
-    let files: BTreeSet<EntryId> = groups.iter().flat_map(|g| g.files.iter().copied()).collect();
-    let mut paths = Vec::with_capacity(files.len());
-    for entry in files {
+/// content the server has, and the empty file would be pushed as an edit (rule 6). Returns the files
+/// that are not at their paths any more, or not as they were hashed: nothing was proven of them.
+async fn sync_files(
+    context: &FolderContext,
+    groups: &[Prepared],
+) -> Result<BTreeSet<EntryId>, PushError> {
+    let entries: BTreeSet<EntryId> = groups.iter().flat_map(|g| g.files.iter().copied()).collect();
+    let (mut files, mut moved) = (Vec::with_capacity(entries.len()), BTreeSet::new());
+    for entry in entries {
+        let row = context.state.local_row(&entry)?;
         let names = context.state.local_path(&entry)?;
-        paths.extend(names.and_then(|names| RelPath::new(names).ok()));
+        match row.zip(names.and_then(|names| RelPath::new(names).ok())) {
+            Some((row, path)) => files.push((entry, path, row.stat)),
+            None => drop(moved.insert(entry)),
+        }
     }
-    if paths.is_empty() {
-        return Ok(());
+    if files.is_empty() {
+        return Ok(moved);
     }
     let fs = Arc::clone(&context.fs);
-    Ok(compute(context.environment.as_ref(), move || fs.sync(&paths)).await??)
+    let synced = compute(context.environment.as_ref(), move || sync_hashed(fs.as_ref(), &files));
+    moved.extend(synced.await??);
+    Ok(moved)
+}
+
+/// Syncs files through handles, so that a rename in between cannot make it a sync of something
+/// else, then the directories that name them.
+fn sync_hashed(
+    fs: &dyn Fs,
+    files: &[(EntryId, RelPath, Stat)],
+) -> Result<BTreeSet<EntryId>, FsError> {
+    let mut moved = BTreeSet::new();
+    let one_by_one = files.len() <= SYNC_ONE_BY_ONE;
+    if one_by_one {
+        for (entry, path, stat) in files {
+            match fs.open(path).and_then(|file| Ok((file.stat()?, file))) {
+                Ok((held, file)) if held.same_content(stat) => file.sync()?,
+                Ok(_) => drop(moved.insert(*entry)),
+                Err(error) if error.is_stale_view() => drop(moved.insert(*entry)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    // Many at once: the filesystem as a whole, wherever the files are by now.
+    let paths: Vec<RelPath> = files.iter().map(|(_, path, _)| path.clone()).collect();
+    fs.sync(&paths)?;
+    for (entry, path, stat) in files {
+        if !fs.stat(path).is_ok_and(|now| now.same_content(stat)) {
+            moved.insert(*entry);
+        }
+    }
+    Ok(moved)
 }
 
 fn store(

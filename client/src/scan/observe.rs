@@ -458,6 +458,9 @@ pub fn holds_only_ignored(
         let Ok(path) = directory.join(&name) else { return false };
         let is_directory = listed.stat.kind == fs::Kind::Directory;
         ignore.is_ignored(path.names().iter().map(Name::as_str), is_directory)
-            || (is_directory && holds_only_ignored(context, ignore, &path))
+            // An empty directory is somebody's, not a place kept for what is ignored.
+            || (is_directory
+                && context.fs.list(&path).is_ok_and(|inside| !inside.entries.is_empty())
+                && holds_only_ignored(context, ignore, &path))
     })
 }

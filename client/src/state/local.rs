@@ -84,6 +84,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<LocalRow> {
 }
 
 impl FolderState {
+    /// Rows whose directory has no row: nothing on disk stands for them any more.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn local_orphans(&self) -> Result<Vec<EntryId>, StateError> {
+        self.all(
+            "SELECT entry FROM local WHERE parent NOT IN (?1, ?2)
+             AND parent NOT IN (SELECT entry FROM local) ORDER BY entry",
+            params![row::blob(&EntryId::ROOT), row::blob(&client_core::tree::PARKED)],
+            |found| row::entry(found, 0),
+        )
+    }
+
     /// The local row of an entry.
     ///
     /// # Errors
