@@ -1,0 +1,247 @@
+//! The conflict table of the design, row by row, between two engines that were offline from each
+//! other: what one did and what the other did, and what both hold once they agree.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use std::rc::Rc;
+use tests::sim::device::SimDevice;
+use tests::sim::invariants;
+use tests::sim::world::{Make, World};
+
+type Step = fn(&SimDevice);
+
+/// What two devices did apart from each other, and what both hold afterwards.
+struct Row {
+    before: Step,
+    first: Step,
+    second: Step,
+    files: &'static [(&'static str, &'static [u8])],
+    directories: &'static [&'static str],
+    conflicts: u64,
+}
+
+fn check(row: &Row) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, apart(row));
+}
+
+async fn apart(row: &Row) {
+    let world = World::new(Make { seed: 1, devices: 2, grain_ns: 1, ..Make::default() }).await;
+    let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+    world.end_faults().await;
+    (row.before)(&one);
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    two.link.set_up(false);
+    (row.first)(&one);
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+    one.link.set_up(false);
+    (row.second)(&two);
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+    world.end_faults().await;
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    invariants::s1_no_lost_update(&world);
+    invariants::s4_convergence(&world);
+    invariants::s11_a_tree_stays_a_tree(&world);
+    assert_eq!(world.ledger.violations(), Vec::<String>::new());
+    for device in [&one, &two] {
+        let user = device.fs.user();
+        for (path, bytes) in row.files {
+            let found = user.read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            assert_eq!(found, *bytes, "{path}");
+        }
+        let tree = user.tree();
+        for path in row.directories {
+            assert!(tree.contains_key(*path), "{path} is not in {:?}", tree.keys());
+        }
+        let expected = row.files.len() + row.directories.len();
+        assert_eq!(tree.len(), expected, "{:?}", tree.keys());
+        assert_eq!(device.handle().unwrap().summary().conflicts, row.conflicts);
+    }
+}
+
+const COPY: &str = "a (conflict 2026-11-22 device1).txt";
+
+fn base(device: &SimDevice) {
+    device.writer.write("a.txt", b"base");
+}
+
+#[test]
+fn edit_and_edit_with_the_same_bytes_are_one_version() {
+    check(&Row {
+        before: base,
+        first: |device| device.writer.write("a.txt", b"same"),
+        second: |device| device.writer.write("a.txt", b"same"),
+        files: &[("a.txt", b"same")],
+        directories: &[],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn edit_and_edit_keep_both_and_open_a_conflict() {
+    check(&Row {
+        before: base,
+        first: |device| device.writer.write("a.txt", b"one"),
+        second: |device| device.writer.write("a.txt", b"two"),
+        files: &[("a.txt", b"one"), (COPY, b"two")],
+        directories: &[],
+        conflicts: 1,
+    });
+}
+
+#[test]
+fn edit_survives_a_delete_that_came_first() {
+    check(&Row {
+        before: base,
+        first: |device| device.writer.delete("a.txt"),
+        second: |device| device.writer.write("a.txt", b"edited"),
+        files: &[("a.txt", b"edited")],
+        directories: &[],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn edit_survives_a_delete_that_came_second() {
+    check(&Row {
+        before: base,
+        first: |device| device.writer.write("a.txt", b"edited"),
+        second: |device| device.writer.delete("a.txt"),
+        files: &[("a.txt", b"edited")],
+        directories: &[],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn move_and_edit_both_land() {
+    check(&Row {
+        before: base,
+        first: |device| device.writer.rename("a.txt", "b.txt"),
+        second: |device| device.writer.write("a.txt", b"edited"),
+        files: &[("b.txt", b"edited")],
+        directories: &[],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn of_two_moves_the_first_wins() {
+    check(&Row {
+        before: base,
+        first: |device| device.writer.rename("a.txt", "b.txt"),
+        second: |device| device.writer.rename("a.txt", "c.txt"),
+        files: &[("b.txt", b"base")],
+        directories: &[],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn moves_into_each_other_make_no_cycle() {
+    check(&Row {
+        before: |device| {
+            device.writer.make_directory("x");
+            device.writer.make_directory("y");
+        },
+        first: |device| device.writer.rename("x", "y/x"),
+        second: |device| device.writer.rename("y", "x/y"),
+        files: &[],
+        directories: &["y", "y/x"],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn equal_files_of_one_name_become_one() {
+    check(&Row {
+        before: |_| {},
+        first: |device| device.writer.write("a.txt", b"same"),
+        second: |device| device.writer.write("a.txt", b"same"),
+        files: &[("a.txt", b"same")],
+        directories: &[],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn other_files_of_one_name_are_a_conflict() {
+    check(&Row {
+        before: |_| {},
+        first: |device| device.writer.write("a.txt", b"one"),
+        second: |device| device.writer.write("a.txt", b"two"),
+        files: &[("a.txt", b"one"), (COPY, b"two")],
+        directories: &[],
+        conflicts: 1,
+    });
+}
+
+#[test]
+fn directories_of_one_name_merge() {
+    check(&Row {
+        before: |_| {},
+        first: |device| {
+            device.writer.make_directory("d");
+            device.writer.write("d/one", b"one");
+        },
+        second: |device| {
+            device.writer.make_directory("d");
+            device.writer.write("d/two", b"two");
+        },
+        files: &[("d/one", b"one"), ("d/two", b"two")],
+        directories: &["d"],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn a_directory_survives_its_delete_when_something_was_created_inside() {
+    check(&Row {
+        before: |device| device.writer.make_directory("d"),
+        first: |device| device.writer.delete("d"),
+        second: |device| device.writer.write("d/new", b"new"),
+        files: &[("d/new", b"new")],
+        directories: &["d"],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn a_delete_of_a_directory_spares_what_was_created_inside_before() {
+    check(&Row {
+        before: |device| device.writer.make_directory("d"),
+        first: |device| device.writer.write("d/new", b"new"),
+        second: |device| device.writer.delete("d"),
+        files: &[("d/new", b"new")],
+        directories: &["d"],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn a_move_survives_a_delete_that_came_first() {
+    check(&Row {
+        before: base,
+        first: |device| device.writer.delete("a.txt"),
+        second: |device| device.writer.rename("a.txt", "b.txt"),
+        files: &[("b.txt", b"base")],
+        directories: &[],
+        conflicts: 0,
+    });
+}
+
+#[test]
+fn a_move_survives_a_delete_that_came_second() {
+    check(&Row {
+        before: base,
+        first: |device| device.writer.rename("a.txt", "b.txt"),
+        second: |device| device.writer.delete("a.txt"),
+        files: &[("b.txt", b"base")],
+        directories: &[],
+        conflicts: 0,
+    });
+}

@@ -1,0 +1,155 @@
+//! The simulation of the whole system, over many seeds.
+//!
+//! `DRIFTLESS_SIM_SEEDS=count` says how many seeds (1000 in CI), `DRIFTLESS_SIM_SEED=n` runs one
+//! and prints all its events, `DRIFTLESS_SIM_FIRST=n` says where to begin,
+//! `DRIFTLESS_SIM_FOLLOW=n` shows where each device has a value; `DRIFTLESS_SIM_PLANTED=n` begins
+//! with the n-th planted bug.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tests::sim::device::CrashNow;
+use tests::sim::planted::Planted;
+use tests::sim::report::Report;
+use tests::sim::story::{Ending, Kinds, Options, run};
+
+/// Actions of the user in each of a seed's two phases.
+const ACTIONS: usize = 24;
+/// Threads, each with a runtime of its own.
+const THREADS: usize = 2;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// Simulated crashes unwind as panics: they are no news.
+fn be_quiet_about_crashes() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if info.payload().downcast_ref::<CrashNow>().is_none() {
+                usual(info);
+            }
+        }));
+    });
+}
+
+fn options(seed: u64) -> Options {
+    let follow = number("DRIFTLESS_SIM_FOLLOW");
+    Options { seed, actions: ACTIONS, planted: None, trace: false, trouble: None, follow }
+}
+
+fn describe(ending: &Ending) -> String {
+    let tail: Vec<&String> = ending.tail.iter().rev().take(60).rev().collect();
+    format!(
+        "seed {} broke:\n  {}\nlast events:\n  {}\nagain: DRIFTLESS_SIM_SEED={} cargo test -p tests \
+         --test simulation -- --nocapture",
+        ending.seed,
+        ending.violations.join("\n  "),
+        tail.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("\n  "),
+        ending.seed
+    )
+}
+
+#[test]
+fn two_files_reach_all_devices() {
+    be_quiet_about_crashes();
+    let ending = run(Options {
+        actions: 3,
+        trouble: Some(Kinds::default()),
+        trace: std::env::var("DRIFTLESS_SIM_TRACE").is_ok(),
+        ..options(1)
+    });
+    assert!(ending.violations.is_empty(), "{}", describe(&ending));
+}
+
+#[test]
+fn no_rule_is_broken_whatever_the_seed() {
+    be_quiet_about_crashes();
+    if let Some(seed) = number("DRIFTLESS_SIM_SEED") {
+        let ending = run(Options { trace: true, ..options(seed) });
+        assert!(ending.violations.is_empty(), "{}", describe(&ending));
+        return;
+    }
+    let first = number("DRIFTLESS_SIM_FIRST").unwrap_or(1);
+    let count = number("DRIFTLESS_SIM_SEEDS").unwrap_or(1000);
+    let (next, total) = (AtomicU64::new(first), Mutex::new(Report::default()));
+    let failed: Mutex<Vec<Ending>> = Mutex::default();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let ending = run(options(seed));
+                    total.lock().unwrap().add(&ending.report);
+                    if !ending.violations.is_empty() {
+                        println!("seed {seed}: {}", ending.violations[0]);
+                        failed.lock().unwrap().push(ending);
+                    }
+                }
+            });
+        }
+    });
+    println!("{} in {} s", total.into_inner().unwrap(), begun.elapsed().as_secs());
+    let failed = failed.into_inner().unwrap();
+    let seeds: Vec<u64> = failed.iter().map(|ending| ending.seed).collect();
+    assert!(failed.is_empty(), "seeds {seeds:?} failed\n{}", describe(&failed[0]));
+}
+
+/// Seeds in which a planted bug has to show.
+const PLANTED_SEEDS: u64 = 60;
+/// Actions of the user in each phase of those.
+const PLANTED_ACTIONS: usize = 40;
+
+/// A suite that never fails proves nothing: each of these bugs breaks a rule in some early seed.
+#[test]
+fn planted_bugs_are_all_caught() {
+    be_quiet_about_crashes();
+    let next = AtomicU64::new(number("DRIFTLESS_SIM_PLANTED").unwrap_or(0));
+    let missed: Mutex<Vec<Planted>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed) as usize;
+                    let Some(planted) = Planted::ALL.get(index) else { return };
+                    let caught = (1..=PLANTED_SEEDS).find_map(|seed| {
+                        let ending = run(Options {
+                            planted: Some(*planted),
+                            trouble: Some(trouble_for(*planted)),
+                            actions: PLANTED_ACTIONS,
+                            ..options(seed)
+                        });
+                        // Going round in circles is no broken promise of the planted kind.
+                        let mut broken = ending.violations.into_iter();
+                        broken.find(|text| !text.contains("circles")).map(|text| (seed, text))
+                    });
+                    match caught {
+                        Some((seed, text)) => println!("{planted:?}: seed {seed}: {text}"),
+                        None => missed.lock().unwrap().push(*planted),
+                    }
+                }
+            });
+        }
+    });
+    let missed = missed.into_inner().unwrap();
+    assert!(missed.is_empty(), "not caught in {PLANTED_SEEDS} seeds: {missed:?}");
+}
+
+/// The trouble in which a bug shows.
+fn trouble_for(planted: Planted) -> Kinds {
+    match planted {
+        Planted::SyncWithoutSyncing | Planted::BootIdConstant => {
+            Kinds { power: true, ..Kinds::default() }
+        }
+        Planted::ErrorsAsAbsence => Kinds { disk: true, ..Kinds::default() },
+        _ => Kinds { interference: true, ..Kinds::default() },
+    }
+}

@@ -1,0 +1,516 @@
+//! One simulated device: a root in memory, the real engine, and its ends.
+//!
+//! Owns starting the engine and stopping it in the ways in which processes and machines stop. An
+//! engine runs in one task, started by [`SimDevice::start`] and ended by [`SimDevice::stop`] or by a
+//! crash out of its filesystem's hook. It must not know what the user does.
+
+use super::clock::{SimClock, SimEnvironment};
+use super::draw::Draw;
+use super::ledger::{Fate, Ledger, Print};
+use super::network::{Link, SimRemote};
+use super::planted::{Commits, Planted, PlantedFs};
+use super::server::{Account, SimServer, read_log};
+use super::writer::{Writer, contents};
+use client::context::{FolderContext, Signers};
+use client::engine::{
+    self, Engine, EngineParts, FolderHandle, FolderSummary, LogSource, Pins, Wake,
+};
+use client::fs::memory::{MemoryFs, Operation, OperationKind};
+use client::fs::{Fs, Root};
+use client::state::FolderState;
+use client::watch::{Hint, Hints};
+use common::chunk::Chunker;
+use common::ids::{DeviceId, FolderId};
+use common::revision::Cursor;
+use common::trust::DeviceLog;
+use futures_util::FutureExt;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Steps of one engine after which it is taken for one that goes round in circles.
+const STEPS_MAX: u64 = 2_500;
+/// What a round costs at least.
+const STEP_TIME: Duration = Duration::from_millis(1);
+/// Hints that wait.
+const HINTS_MAX: usize = 64;
+
+/// How a simulated machine stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The process goes; the disk stays as it is.
+    Kill,
+    /// The power goes: what was not synced is lost or torn.
+    PowerCut,
+}
+
+/// What a hook throws to end the process in the middle of an operation.
+pub struct CrashNow(pub Stop);
+
+/// One device.
+pub struct SimDevice {
+    /// Counts devices from 0.
+    pub number: usize,
+    /// Its disk.
+    pub fs: MemoryFs,
+    /// Its user.
+    pub writer: Writer,
+    /// Its way to the server.
+    pub link: Link,
+    /// Its clock.
+    pub clock: SimClock,
+    draw: Draw,
+    ledger: Ledger,
+    planted: Option<Planted>,
+    server: Arc<SimServer>,
+    account: Rc<RefCell<Account>>,
+    pins: Arc<SimPins>,
+    invited: Option<Cursor>,
+    state: Rc<RefCell<Option<FolderState>>>,
+    running: RefCell<Option<Running>>,
+    /// Planner rounds since the last reset.
+    pub steps: Rc<Cell<u64>>,
+    /// Crashes of either kind so far.
+    pub stops: Rc<Cell<u32>>,
+    /// Power cuts so far.
+    pub power_cuts: Rc<Cell<u32>>,
+    trouble: Trouble,
+}
+
+/// What makes a device's disk misbehave and its process end, read by the hook.
+#[derive(Clone, Default)]
+pub struct Trouble {
+    /// Of a thousand operations, so many fail.
+    pub faults_per_mille: Arc<AtomicU32>,
+    /// Of ten thousand operations, so many are preceded by an action of the user.
+    pub acts_per_myriad: Arc<AtomicU32>,
+    /// Of a hundred thousand operations, so many end the process.
+    pub crashes_per_lakh: Arc<AtomicU32>,
+    /// Whether a process may end by a power cut.
+    pub power: Arc<AtomicBool>,
+    /// Whether a process may end by a kill.
+    pub kills: Arc<AtomicBool>,
+    /// How often the user may still act in the middle of operations: each act makes more of them.
+    pub acts_left: Arc<AtomicU32>,
+    /// Operations that failed.
+    pub faults: Arc<AtomicU32>,
+    /// Whether the user may act now.
+    pub acting: Arc<AtomicBool>,
+}
+
+struct Running {
+    handle: FolderHandle,
+    hints: Hints,
+    kill: watch::Sender<bool>,
+    ended: Rc<Cell<bool>>,
+}
+
+/// What devices of one simulation share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The server.
+    pub server: Arc<SimServer>,
+    /// The user's account.
+    pub account: Rc<RefCell<Account>>,
+    /// The book of values.
+    pub ledger: Ledger,
+    /// The bug to plant.
+    pub planted: Option<Planted>,
+}
+
+impl SimDevice {
+    /// A device with an empty root; its engine does not run yet.
+    #[must_use]
+    pub fn new(
+        shared: &Shared,
+        number: usize,
+        draw: Draw,
+        clock: SimClock,
+        invited: Option<Cursor>,
+        hints_fail: bool,
+    ) -> Self {
+        let stamps = clock.clone();
+        let fs = MemoryFs::new(Arc::new(move || stamps.stamp_ns()));
+        fs.init_root(&marker(number)).unwrap();
+        let writer = Writer::new(number, fs.user(), shared.ledger.clone(), draw.fork(), hints_fail);
+        let device = Self {
+            number,
+            fs,
+            writer,
+            link: Link::new(draw.fork(), 20),
+            clock,
+            draw,
+            ledger: shared.ledger.clone(),
+            planted: shared.planted,
+            server: Arc::clone(&shared.server),
+            account: Rc::clone(&shared.account),
+            pins: Arc::default(),
+            invited,
+            state: Rc::default(),
+            running: RefCell::default(),
+            steps: Rc::default(),
+            stops: Rc::default(),
+            power_cuts: Rc::default(),
+            trouble: Trouble::default(),
+        };
+        device.set_hook();
+        device
+    }
+
+    /// The dials of its misbehaviour.
+    #[must_use]
+    pub fn trouble(&self) -> &Trouble {
+        &self.trouble
+    }
+
+    /// Starts the engine, unless it runs.
+    pub async fn start(&self) {
+        if self.is_running() {
+            return;
+        }
+        let state = self.state.borrow_mut().take();
+        let state = state.unwrap_or_else(|| FolderState::open_in_memory().unwrap());
+        let hints = Hints::new(HINTS_MAX);
+        hints.push(Hint::Everything);
+        let parts = self.parts(state, hints.clone()).await;
+        let (engine, handle) = engine::assemble(parts).unwrap();
+        let (kill, killed) = watch::channel(false);
+        let ended = Rc::new(Cell::new(false));
+        let end = End {
+            number: self.number,
+            kept: Rc::clone(&self.state),
+            ended: Rc::clone(&ended),
+            steps: Rc::clone(&self.steps),
+            stops: Rc::clone(&self.stops),
+            power: self.power(),
+            ledger: self.ledger.clone(),
+            summary: handle.watch(),
+        };
+        drop(tokio::task::spawn_local(drive(engine, killed, end)));
+        self.writer.set_hints(Some(hints.clone()));
+        self.running.replace(Some(Running { handle, hints, kill, ended }));
+    }
+
+    async fn parts(&self, state: FolderState, hints: Hints) -> EngineParts {
+        let (folder, keys, signer) = {
+            let account = self.account.borrow();
+            (account.folder, Arc::clone(&account.keys), account.signer(self.number))
+        };
+        let device = signer.device();
+        let log = read_log(&self.server.service(), device).await.unwrap();
+        let fs: Arc<dyn Fs> = match self.planted {
+            Some(planted) => Arc::new(PlantedFs::new(self.fs.clone(), planted)),
+            None => Arc::new(self.fs.clone()),
+        };
+        let commits = Commits::new(self.planted, self.account.borrow().signer(self.number));
+        let remote = SimRemote {
+            device,
+            link: self.link.clone(),
+            server: Arc::clone(&self.server),
+            ledger: self.ledger.clone(),
+            commits,
+        };
+        let environment = SimEnvironment { clock: self.clock.clone(), draw: self.draw.fork() };
+        let context = FolderContext {
+            folder,
+            chunker: Chunker::new(keys.chunker_seed()),
+            keys,
+            user: log.user(),
+            signer,
+            device_name: format!("device{}", self.number),
+            signers: Signers::new(log),
+            marker: marker(self.number),
+            fs,
+            remote: Arc::new(remote),
+            state,
+            environment: Arc::new(environment),
+        };
+        let log = Arc::new(SimLog { server: Arc::clone(&self.server), device });
+        let pins: Arc<dyn Pins> = Arc::clone(&self.pins) as Arc<dyn Pins>;
+        EngineParts { context, hints, pins, log, invited: self.invited, paused: false }
+    }
+
+    /// Stops the engine at the point where it is, and waits until it has.
+    pub async fn stop(&self, how: Stop) {
+        if let Some(running) = self.running.take()
+            && !running.ended.get()
+        {
+            running.kill.send_replace(true);
+            while !running.ended.get() {
+                tokio::task::yield_now().await;
+            }
+            self.stops.set(self.stops.get() + 1);
+        }
+        self.writer.set_hints(None);
+        if how == Stop::PowerCut {
+            self.power().cut();
+        }
+    }
+
+    /// Whether the engine runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running.borrow().as_ref().is_some_and(|running| !running.ended.get())
+    }
+
+    /// The engine's handle, while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Option<FolderHandle> {
+        let running = self.running.borrow();
+        running.as_ref().filter(|running| !running.ended.get()).map(|r| r.handle.clone())
+    }
+
+    /// Tells the watcher's listener something.
+    pub fn hint(&self, hint: Hint) {
+        if let Some(running) = self.running.borrow().as_ref() {
+            running.hints.push(hint);
+        }
+    }
+
+    /// Logs what the stopped engine had before it.
+    pub fn show_dirty(&self) {
+        if let Some(state) = self.state.borrow().as_ref() {
+            show(&self.ledger, &self.fs, state);
+        }
+    }
+
+    /// Loses the state database (S12). Only while the engine does not run.
+    pub fn lose_state(&self) {
+        self.state.replace(None);
+        self.ledger.log(|| format!("device {}: database lost", self.number));
+    }
+
+    fn power(&self) -> Power {
+        Power {
+            number: self.number,
+            fs: self.fs.clone(),
+            writer: self.writer.clone(),
+            ledger: self.ledger.clone(),
+            draw: self.draw.clone(),
+            cuts: Rc::clone(&self.power_cuts),
+        }
+    }
+
+    /// Before every operation of the engine: the user acts, the disk fails, the process ends.
+    fn set_hook(&self) {
+        let (writer, draw, trouble) = (self.writer.clone(), self.draw.fork(), self.trouble.clone());
+        let (ledger, number) = (self.ledger.clone(), self.number);
+        let swapped = AtomicBool::new(false);
+        self.fs.set_hook(Some(Arc::new(move |user, operation| {
+            if ledger.is_tracing() {
+                ledger.look(number, user);
+                trace(&ledger, number, operation);
+            }
+            if swapped.swap(false, Ordering::Relaxed) {
+                super::invariants::s8_no_partial_file_visible(&ledger, number, user);
+            }
+            let swaps = matches!(operation.kind, OperationKind::Rename | OperationKind::Exchange);
+            swapped.store(swaps, Ordering::Relaxed);
+            if !trouble.acting.load(Ordering::Relaxed) {
+                return None;
+            }
+            let share = |dial: &AtomicU32, of: usize| {
+                draw.below(of) < dial.load(Ordering::Relaxed) as usize
+            };
+            let left = trouble.acts_left.load(Ordering::Relaxed);
+            if left > 0 && share(&trouble.acts_per_myriad, 10_000) {
+                trouble.acts_left.store(left - 1, Ordering::Relaxed);
+                ledger.log(|| format!("device {number}: during {operation:?}"));
+                writer.act();
+            }
+            if share(&trouble.crashes_per_lakh, 100_000) {
+                let power = trouble.power.load(Ordering::Relaxed);
+                let kills = trouble.kills.load(Ordering::Relaxed);
+                let cuts = power && (!kills || draw.per_mille(500));
+                let how = if cuts { Stop::PowerCut } else { Stop::Kill };
+                ledger.log(|| format!("device {number}: {how:?} during {operation:?}"));
+                std::panic::panic_any(CrashNow(how));
+            }
+            if share(&trouble.faults_per_mille, 1000) {
+                return super::faults::fault_of(operation, &draw).inspect(|fault| {
+                    trouble.faults.fetch_add(1, Ordering::Relaxed);
+                    ledger.log(|| format!("device {number}: {fault:?} for {operation:?}"));
+                });
+            }
+            None
+        })));
+    }
+}
+
+fn trace(ledger: &Ledger, number: usize, operation: &Operation) {
+    let shown = matches!(
+        operation.kind,
+        OperationKind::Rename
+            | OperationKind::Exchange
+            | OperationKind::Remove
+            | OperationKind::MakeDirectory
+            | OperationKind::SetAttributes
+    );
+    if shown && ledger.is_tracing() {
+        ledger.log(|| format!("    engine {number}: {:?} {}", operation.kind, operation.path));
+    }
+}
+
+fn marker(number: usize) -> Vec<u8> {
+    format!("device {number}").into_bytes()
+}
+
+/// A power cut and its accounting.
+struct Power {
+    number: usize,
+    fs: MemoryFs,
+    writer: Writer,
+    ledger: Ledger,
+    draw: Draw,
+    cuts: Rc<Cell<u32>>,
+}
+
+impl Power {
+    fn cut(&self) {
+        let user = self.fs.user();
+        let all = || {
+            let mut tree = user.tree();
+            tree.extend(user.private_tree().into_iter().map(|(p, e)| (format!("\0{p}"), e)));
+            tree
+        };
+        let mut before: BTreeSet<Print> = contents(&all()).into_keys().collect();
+        before.extend(self.writer.held());
+        self.writer.close_all();
+        self.fs.crash(self.draw.number());
+        let after = contents(&all());
+        for print in before.iter().filter(|print| !after.contains_key(*print)) {
+            let Some(value) = self.ledger.value(print) else { continue };
+            if !self.ledger.is_accepted(&value.tag) {
+                self.ledger.settle(print, Fate::Excused("power cut"));
+            }
+        }
+        for print in after.keys().filter(|print| !before.contains(*print)) {
+            self.ledger.torn(*print);
+        }
+        self.cuts.set(self.cuts.get() + 1);
+        self.ledger.log(|| format!("device {}: power cut", self.number));
+    }
+}
+
+/// What is left to do when an engine ends.
+struct End {
+    number: usize,
+    kept: Rc<RefCell<Option<FolderState>>>,
+    ended: Rc<Cell<bool>>,
+    steps: Rc<Cell<u64>>,
+    stops: Rc<Cell<u32>>,
+    power: Power,
+    ledger: Ledger,
+    summary: watch::Receiver<FolderSummary>,
+}
+
+/// Logs what an engine has before it that it cannot bring to an end.
+fn show(ledger: &Ledger, fs: &MemoryFs, state: &FolderState) {
+    let paths: Vec<String> = fs.user().tree().into_keys().collect();
+    ledger.log(|| format!("  disk: {paths:?}"));
+    for entry in state.dirty(8).unwrap() {
+        let local = state.local_row(&entry).unwrap();
+        let remote = state.remote_row(&entry).unwrap();
+        let synced = state.synced_node(&entry).unwrap();
+        let there = remote.as_ref().and_then(|row| {
+            let at = state.local_row_at(&row.node.position).unwrap()?;
+            Some(format!("{at:?} synced {:?}", state.synced_node(&at.entry).unwrap()))
+        });
+        let parent =
+            remote.as_ref().and_then(|row| state.local_row(&row.node.position.parent).unwrap());
+        ledger.log(|| format!("  {entry}:\n   local {local:?}\n   remote {remote:?}"));
+        ledger.log(|| {
+            format!("   synced {synced:?}\n   at its place: {there:?}\n   parent {parent:?}")
+        });
+    }
+}
+
+/// Runs an engine until it is killed or crashes.
+async fn drive(mut engine: Engine, mut killed: watch::Receiver<bool>, end: End) {
+    let crash = loop {
+        end.steps.set(end.steps.get() + 1);
+        if end.steps.get() > STEPS_MAX {
+            let number = end.number;
+            end.ledger.violation(format!("device {number}: its engine goes round in circles"));
+            let state = engine.into_state();
+            let summary = end.summary.borrow().clone();
+            end.ledger.log(|| format!("device {number}: {summary:?}"));
+            show(&end.ledger, &end.power.fs, &state);
+            end.kept.replace(Some(state));
+            end.ended.set(true);
+            return;
+        }
+        let round = AssertUnwindSafe(async {
+            engine.step().await;
+            // Work takes time: without this, time would stand still while somebody is busy.
+            tokio::time::sleep(STEP_TIME).await;
+            engine.wait().await
+        });
+        let outcome = tokio::select! {
+            biased;
+            _ = killed.changed() => break None,
+            outcome = round.catch_unwind() => outcome,
+        };
+        match outcome {
+            Ok(Wake::Work) => {}
+            Ok(Wake::Stop) => break None,
+            Err(thrown) => break crash_of(&end, thrown.as_ref()),
+        }
+    };
+    end.kept.replace(Some(engine.into_state()));
+    if let Some(how) = crash {
+        end.stops.set(end.stops.get() + 1);
+        if how == Stop::PowerCut {
+            end.power.cut();
+        }
+    }
+    end.ended.set(true);
+}
+
+fn crash_of(end: &End, thrown: &(dyn Any + Send)) -> Option<Stop> {
+    if let Some(CrashNow(how)) = thrown.downcast_ref::<CrashNow>() {
+        return Some(*how);
+    }
+    let text = thrown
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| thrown.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default();
+    end.ledger.violation(format!("device {}: its engine panicked: {text}", end.number));
+    None
+}
+
+/// Pins in memory that a crash does not lose.
+#[derive(Default)]
+pub struct SimPins(Mutex<Option<Cursor>>);
+
+impl Pins for SimPins {
+    fn pinned(&self, _folder: &FolderId) -> Option<Cursor> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pin(&self, _folder: &FolderId, cursor: &Cursor) -> std::io::Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(*cursor);
+        Ok(())
+    }
+}
+
+struct SimLog {
+    server: Arc<SimServer>,
+    device: DeviceId,
+}
+
+impl LogSource for SimLog {
+    fn refresh(&self, _: DeviceId) -> Pin<Box<dyn Future<Output = Option<DeviceLog>> + Send>> {
+        let (service, device) = (self.server.service(), self.device);
+        Box::pin(async move { read_log(&service, device).await })
+    }
+}

@@ -1,0 +1,271 @@
+//! What was written, by whom, and what became of it: the measure of S1.
+//!
+//! Owns the book of values. A value is one content of one file, unique in its bytes. It is
+//! superseded or deleted when the user who saw it wrote over it or removed it, excused when no
+//! promise covers it (a power cut before it was synced), and has to survive otherwise. It must not
+//! know how a file was written.
+
+use super::writer::Tree;
+use client::fs::memory::user::{MemoryUser, UserEntry};
+use common::chunk::Chunker;
+use common::ids::ContentTag;
+use common::keys::FolderKeys;
+use common::record::{Change, SignedGroup};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+
+/// Lines of the event log that are kept.
+const LOG_LINES: usize = 400;
+
+/// Hash of a content.
+pub type Print = [u8; 32];
+
+/// What became of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has to be found at the end.
+    Alive,
+    /// A later write of somebody who saw it took its place.
+    Superseded,
+    /// Somebody who saw it removed it.
+    Deleted,
+    /// It was lost where nothing was promised yet.
+    Excused(&'static str),
+}
+
+/// One content that was written.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Counts values from 1.
+    pub number: u64,
+    /// Device and path.
+    pub place: String,
+    /// What became of it.
+    pub fate: Fate,
+    /// How devices compare it.
+    pub tag: ContentTag,
+}
+
+/// The book. Clones share it.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Mutex<Inner>>,
+    keys: Arc<FolderKeys>,
+    chunker: Chunker,
+}
+
+#[derive(Default)]
+struct Inner {
+    values: BTreeMap<Print, Value>,
+    /// Contents that nobody wrote but a power cut left behind.
+    torn: BTreeSet<Print>,
+    accepted: BTreeSet<ContentTag>,
+    accepted_groups: u64,
+    log: VecDeque<String>,
+    violations: Vec<String>,
+    trace: bool,
+    begun: Option<Instant>,
+    /// The value that is followed, and where each device had it last.
+    followed: Option<u64>,
+    seen: BTreeMap<usize, Vec<String>>,
+}
+
+/// The print of a content.
+#[must_use]
+pub fn print(bytes: &[u8]) -> Print {
+    *blake3::hash(bytes).as_bytes()
+}
+
+impl Ledger {
+    /// An empty book of a folder.
+    #[must_use]
+    pub fn new(keys: Arc<FolderKeys>, trace: bool) -> Self {
+        let chunker = Chunker::new(keys.chunker_seed());
+        let inner = Inner { trace, ..Inner::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), keys, chunker }
+    }
+
+    /// Notes a value that somebody wrote.
+    pub fn written(&self, bytes: &[u8], place: &str) {
+        if bytes.is_empty() {
+            return;
+        }
+        let tag = self.tag(bytes);
+        let mut inner = self.lock();
+        let number = inner.values.len() as u64 + 1;
+        if inner.trace {
+            eprintln!("    value {number} at {place}, {} bytes", bytes.len());
+        }
+        let value = Value { number, place: place.to_owned(), fate: Fate::Alive, tag };
+        inner.values.entry(print(bytes)).or_insert(value);
+    }
+
+    /// Notes what became of a value; what is settled stays so.
+    pub fn settle(&self, print: &Print, fate: Fate) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        if let Some(value) = inner.values.get_mut(print)
+            && value.fate == Fate::Alive
+        {
+            value.fate = fate;
+            let number = value.number;
+            if inner.trace {
+                eprintln!("    value {number}: {fate:?}");
+            }
+        }
+    }
+
+    /// Notes what a power cut left behind.
+    pub fn torn(&self, print: Print) {
+        self.lock().torn.insert(print);
+    }
+
+    /// Whether somebody, or a power cut, has made this content.
+    #[must_use]
+    pub fn knows(&self, bytes: &[u8]) -> bool {
+        let print = print(bytes);
+        let inner = self.lock();
+        bytes.is_empty() || inner.values.contains_key(&print) || inner.torn.contains(&print)
+    }
+
+    /// The value with this print.
+    #[must_use]
+    pub fn value(&self, print: &Print) -> Option<Value> {
+        self.lock().values.get(print).cloned()
+    }
+
+    /// All values with a fate.
+    #[must_use]
+    pub fn values(&self, fate: Fate) -> Vec<(Print, Value)> {
+        let inner = self.lock();
+        let found = inner.values.iter().filter(|(_, value)| value.fate == fate);
+        found.map(|(print, value)| (*print, value.clone())).collect()
+    }
+
+    /// All values.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Print, Value)> {
+        self.lock().values.iter().map(|(print, value)| (*print, value.clone())).collect()
+    }
+
+    /// Notes that the server has accepted a group.
+    pub fn accepted(&self, body: &[u8]) {
+        let signature = common::ids::Signature::from_bytes([0; 64]);
+        let group = SignedGroup { body: body.to_vec(), signature }.decode();
+        let mut inner = self.lock();
+        inner.accepted_groups += 1;
+        for change in group.iter().flat_map(|group| &group.changes) {
+            if let Change::Create { content, .. } | Change::Edit { content, .. } = change {
+                inner.accepted.insert(content.tag);
+            }
+        }
+    }
+
+    /// Groups that the server has accepted.
+    #[must_use]
+    pub fn accepted_groups(&self) -> u64 {
+        self.lock().accepted_groups
+    }
+
+    /// Whether the server has accepted a content.
+    #[must_use]
+    pub fn is_accepted(&self, tag: &ContentTag) -> bool {
+        self.lock().accepted.contains(tag)
+    }
+
+    /// All contents that the server has accepted and not forgotten.
+    #[must_use]
+    pub fn accepted_tags(&self) -> BTreeSet<ContentTag> {
+        self.lock().accepted.clone()
+    }
+
+    /// The server was restored: it knows these contents alone.
+    pub fn forget_accepted(&self, kept: BTreeSet<ContentTag>) {
+        self.lock().accepted = kept;
+    }
+
+    /// The content tag of some bytes.
+    #[must_use]
+    pub fn tag(&self, bytes: &[u8]) -> ContentTag {
+        let mut tag = self.keys.content_tag();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (chunk, left) = rest.split_at(self.chunker.cut(rest));
+            tag.chunk(&self.keys.plain_hash(chunk), chunk.len() as u32);
+            rest = left;
+        }
+        tag.finish()
+    }
+
+    /// Follows a value through all devices, for a person who looks for a bug.
+    pub fn follow(&self, value: Option<u64>) {
+        self.lock().followed = value;
+    }
+
+    /// Notes where a device has the followed value, if it has moved.
+    pub fn look(&self, device: usize, user: &MemoryUser) {
+        let Some(followed) = self.lock().followed else { return };
+        let find = |tree: Tree, prefix: &str| -> Vec<String> {
+            let print_of = |entry: &UserEntry| match entry {
+                UserEntry::File(bytes, _) => Some(print(bytes)),
+                _ => None,
+            };
+            let is_it = |entry: &UserEntry| {
+                let value = print_of(entry).and_then(|print| self.value(&print));
+                value.is_some_and(|value| value.number == followed)
+            };
+            let found = tree.iter().filter(|(_, entry)| is_it(entry));
+            found.map(|(path, _)| format!("{prefix}{path}")).collect()
+        };
+        let mut places = find(user.tree(), "");
+        places.extend(find(user.private_tree(), ".driftless/"));
+        let mut inner = self.lock();
+        if inner.seen.get(&device).is_none_or(|seen| *seen != places) {
+            eprintln!("  * device {device} has value {followed} at {places:?}");
+            inner.seen.insert(device, places);
+        }
+    }
+
+    /// Whether events are printed.
+    #[must_use]
+    pub fn is_tracing(&self) -> bool {
+        self.lock().trace
+    }
+
+    /// Adds a line to the event log.
+    pub fn log(&self, line: impl FnOnce() -> String) {
+        let mut inner = self.lock();
+        let at = inner.begun.get_or_insert_with(Instant::now).elapsed().as_millis();
+        let line = format!("{at:>7} {}", line());
+        if inner.trace {
+            eprintln!("{line}");
+        }
+        if inner.log.len() >= LOG_LINES {
+            inner.log.pop_front();
+        }
+        inner.log.push_back(line);
+    }
+
+    /// The event log's tail.
+    #[must_use]
+    pub fn tail(&self) -> Vec<String> {
+        self.lock().log.iter().cloned().collect()
+    }
+
+    /// Notes a broken rule.
+    pub fn violation(&self, text: String) {
+        self.log(|| format!("VIOLATION {text}"));
+        self.lock().violations.push(text);
+    }
+
+    /// The broken rules so far.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

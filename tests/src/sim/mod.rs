@@ -1,0 +1,27 @@
+//! The whole system in one thread, from one seed: real engines, the real service and state machine,
+//! over a filesystem, a network and a clock in memory.
+//!
+//! Owns the simulated machines ([`server`], [`device`]), the network between them, the user's
+//! programs ([`writer`]) and the story of a seed ([`story`]); the rules that have to hold are in
+//! [`invariants`], one a file. A seed always tells the same story: there are no threads, no real
+//! time and no other source of randomness. It must not change what it tests: whatever a machine of
+//! the real world does to the product comes in through the product's own traits.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "this is test code: what cannot happen in a simulation ends it"
+)]
+
+pub mod clock;
+pub mod device;
+pub mod draw;
+mod faults;
+pub mod invariants;
+pub mod ledger;
+pub mod network;
+pub mod planted;
+pub mod report;
+pub mod server;
+pub mod story;
+pub mod world;
+pub mod writer;

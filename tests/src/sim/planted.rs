@@ -1,0 +1,57 @@
+//! Planted bugs: a suite that never fails proves nothing.
+//!
+//! Owns the switches and the adapters that lie at the simulation's edges (filesystem, transport,
+//! chunk store). The product has no part in it. Each has to be caught by some oracle.
+
+mod commits;
+mod fs;
+mod store;
+
+pub use commits::Commits;
+pub use fs::PlantedFs;
+pub use store::PlantedStore;
+
+/// A bug to plant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Planted {
+    /// Syncs report success and make nothing durable.
+    SyncWithoutSyncing,
+    /// After an exchange, what was displaced is taken for what the plan saw.
+    ExchangeWithoutComparing,
+    /// An error of a listing or a look counts as absence.
+    ErrorsAsAbsence,
+    /// Nobody is ever believed to hold a displaced file open.
+    WritersIgnored,
+    /// A rename that must not replace does.
+    RenameReplaces,
+    /// The machine's boot id stays the same after a power cut.
+    BootIdConstant,
+    /// Only the first part of a large write is written.
+    ShortWrites,
+    /// A file that changes while it is read looks as if it stood still.
+    SteadyReads,
+    /// Chunks are acknowledged and now and then not stored.
+    AcknowledgeWithoutStoring,
+    /// A commit is answered with yes and dropped.
+    CommitDroppedAfterYes,
+    /// The journal is delivered a second time, older groups under newer numbers.
+    JournalReplayed,
+    /// Edits and deletes with a stale base are accepted: the last writer wins.
+    StaleBasesAccepted,
+}
+
+impl Planted {
+    /// Those that the suite is known to catch. `ErrorsAsAbsence`, `BootIdConstant` and
+    /// `SteadyReads` are not among them yet: their trouble is too rare in the stories told so far.
+    pub const ALL: [Self; 9] = [
+        Self::SyncWithoutSyncing,
+        Self::ExchangeWithoutComparing,
+        Self::WritersIgnored,
+        Self::RenameReplaces,
+        Self::ShortWrites,
+        Self::AcknowledgeWithoutStoring,
+        Self::CommitDroppedAfterYes,
+        Self::JournalReplayed,
+        Self::StaleBasesAccepted,
+    ];
+}

@@ -1,0 +1,296 @@
+//! A filesystem that breaks its promises.
+//!
+//! Owns the lies between the engine and the filesystem in memory; the user's door stays honest.
+
+use super::Planted;
+use client::fs::{
+    FreeSpace, FsError, Listing, Look, MemoryFs, ReadFile, RelPath, Root, RootIdentity, StagedFile,
+    Stat, Swap,
+};
+use common::name::Name;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Bytes beyond which a short write stops.
+const SHORT_WRITE_BYTES: usize = 100;
+
+/// The filesystem in memory with one broken promise.
+pub struct PlantedFs {
+    inner: MemoryFs,
+    planted: Planted,
+    seen: Mutex<BTreeMap<RelPath, Stat>>,
+    lies: Mutex<BTreeMap<u64, Stat>>,
+}
+
+impl PlantedFs {
+    /// Breaks one promise of a filesystem.
+    #[must_use]
+    pub fn new(inner: MemoryFs, planted: Planted) -> Self {
+        Self { inner, planted, seen: Mutex::default(), lies: Mutex::default() }
+    }
+
+    fn is(&self, planted: Planted) -> bool {
+        self.planted == planted
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Look for PlantedFs {
+    fn list(&self, directory: &RelPath) -> Result<Listing, FsError> {
+        match self.inner.list(directory) {
+            Err(error) if self.is(Planted::ErrorsAsAbsence) && !error.is_not_found() => {
+                let directory = self.inner.stat(directory)?;
+                Ok(Listing { directory, entries: Vec::new(), steady: true })
+            }
+            answer => answer,
+        }
+    }
+
+    fn stat(&self, path: &RelPath) -> Result<Stat, FsError> {
+        let answer = self.inner.stat(path);
+        match answer {
+            Err(error) if self.is(Planted::ErrorsAsAbsence) && !path.is_private() => {
+                let source = std::io::Error::other(error.to_string());
+                Err(FsError::NotFound { path: path.clone(), source })
+            }
+            Ok(stat) if self.is(Planted::ExchangeWithoutComparing) => {
+                if path.is_private()
+                    && let Some(lie) = lock(&self.lies).get(&stat.inode)
+                {
+                    return Ok(*lie);
+                }
+                lock(&self.seen).insert(path.clone(), stat);
+                Ok(stat)
+            }
+            answer => answer,
+        }
+    }
+
+    fn read_link(&self, path: &RelPath) -> Result<Vec<u8>, FsError> {
+        self.inner.read_link(path)
+    }
+
+    fn open(&self, path: &RelPath) -> Result<Box<dyn ReadFile>, FsError> {
+        let file = self.inner.open(path)?;
+        match self.planted {
+            Planted::SteadyReads => {
+                let first = file.stat()?;
+                Ok(Box::new(SteadyFile { inner: file, first }))
+            }
+            Planted::SyncWithoutSyncing => Ok(Box::new(UnsyncedFile { inner: file })),
+            _ => Ok(file),
+        }
+    }
+}
+
+impl Swap for PlantedFs {
+    fn stage(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError> {
+        let inner = self.inner.stage(name)?;
+        match self.planted {
+            Planted::ShortWrites | Planted::SyncWithoutSyncing => {
+                Ok(Box::new(PlantedStaged { inner, planted: self.planted }))
+            }
+            _ => Ok(inner),
+        }
+    }
+
+    fn make_directory(&self, path: &RelPath, mode: u16) -> Result<(), FsError> {
+        self.inner.make_directory(path, mode)
+    }
+
+    fn make_symlink(&self, path: &RelPath, target: &[u8], mtime_ns: i64) -> Result<(), FsError> {
+        self.inner.make_symlink(path, target, mtime_ns)
+    }
+
+    fn rename_noreplace(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
+        if self.is(Planted::RenameReplaces) && !to.is_private() {
+            let is_file = |stat: &Stat| stat.kind == client::fs::Kind::File;
+            if self.inner.stat(from).is_ok_and(|stat| is_file(&stat))
+                && self.inner.stat(to).is_ok_and(|stat| is_file(&stat))
+            {
+                self.inner.user().rename(from.to_string(), to.to_string()).ok();
+                if self.inner.stat(from).is_err() {
+                    return Ok(());
+                }
+                self.inner.exchange(from, to)?;
+                return self.inner.remove(from);
+            }
+        }
+        self.inner.rename_noreplace(from, to)
+    }
+
+    fn exchange(&self, one: &RelPath, two: &RelPath) -> Result<(), FsError> {
+        self.inner.exchange(one, two)?;
+        if self.is(Planted::ExchangeWithoutComparing) {
+            let expected = lock(&self.seen).get(two).copied();
+            if let (Some(expected), Ok(displaced)) = (expected, self.inner.stat(one)) {
+                lock(&self.lies).insert(displaced.inode, expected);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &RelPath) -> Result<(), FsError> {
+        if let Ok(stat) = self.inner.stat(path) {
+            lock(&self.lies).remove(&stat.inode);
+        }
+        self.inner.remove(path)
+    }
+
+    fn remove_directory(&self, path: &RelPath) -> Result<(), FsError> {
+        self.inner.remove_directory(path)
+    }
+
+    fn set_attributes(
+        &self,
+        path: &RelPath,
+        expected: &Stat,
+        mode: Option<u16>,
+        mtime_ns: Option<i64>,
+    ) -> Result<Stat, FsError> {
+        self.inner.set_attributes(path, expected, mode, mtime_ns)
+    }
+
+    fn writer_absent(&self, displaced: &RelPath) -> Result<bool, FsError> {
+        if self.is(Planted::WritersIgnored) {
+            return Ok(true);
+        }
+        self.inner.writer_absent(displaced)
+    }
+}
+
+impl Root for PlantedFs {
+    fn init_root(&self, marker: &[u8]) -> Result<(), FsError> {
+        self.inner.init_root(marker)
+    }
+
+    fn read_marker(&self) -> Result<Option<Vec<u8>>, FsError> {
+        self.inner.read_marker()
+    }
+
+    fn identity(&self) -> RootIdentity {
+        self.inner.identity()
+    }
+
+    fn sync(&self, paths: &[RelPath]) -> Result<(), FsError> {
+        if self.is(Planted::SyncWithoutSyncing) {
+            return Ok(());
+        }
+        self.inner.sync(paths)
+    }
+
+    fn free_space(&self) -> Result<FreeSpace, FsError> {
+        self.inner.free_space()
+    }
+
+    fn boot_id(&self) -> Result<String, FsError> {
+        if self.is(Planted::BootIdConstant) {
+            return Ok("boot".to_owned());
+        }
+        self.inner.boot_id()
+    }
+}
+
+/// Looks as it did when it was opened.
+struct SteadyFile {
+    inner: Box<dyn ReadFile>,
+    first: Stat,
+}
+
+impl ReadFile for SteadyFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FsError> {
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn stat(&self) -> Result<Stat, FsError> {
+        Ok(self.first)
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        self.inner.sync()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self.inner.as_any()
+    }
+}
+
+/// Syncs nothing.
+struct UnsyncedFile {
+    inner: Box<dyn ReadFile>,
+}
+
+impl ReadFile for UnsyncedFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FsError> {
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn stat(&self) -> Result<Stat, FsError> {
+        self.inner.stat()
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self.inner.as_any()
+    }
+}
+
+/// Loses the end of what is written, or syncs nothing.
+struct PlantedStaged {
+    inner: Box<dyn StagedFile>,
+    planted: Planted,
+}
+
+impl StagedFile for PlantedStaged {
+    fn path(&self) -> &RelPath {
+        self.inner.path()
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FsError> {
+        let short = self.planted == Planted::ShortWrites && bytes.len() > SHORT_WRITE_BYTES;
+        let kept = if short { &bytes[..SHORT_WRITE_BYTES] } else { bytes };
+        self.inner.write_at(offset, kept)?;
+        if short { self.inner.truncate(offset + bytes.len() as u64) } else { Ok(()) }
+    }
+
+    fn copy_range(
+        &self,
+        source: &dyn ReadFile,
+        source_offset: u64,
+        offset: u64,
+        length: u64,
+    ) -> Result<u64, FsError> {
+        self.inner.copy_range(source, source_offset, offset, length)
+    }
+
+    fn preallocate(&self, size: u64) -> Result<(), FsError> {
+        self.inner.preallocate(size)
+    }
+
+    fn truncate(&self, size: u64) -> Result<(), FsError> {
+        self.inner.truncate(size)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FsError> {
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn set_attributes(&self, mode: u16, mtime_ns: i64) -> Result<(), FsError> {
+        self.inner.set_attributes(mode, mtime_ns)
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        if self.planted == Planted::SyncWithoutSyncing { Ok(()) } else { self.inner.sync() }
+    }
+
+    fn stat(&self) -> Result<Stat, FsError> {
+        self.inner.stat()
+    }
+}

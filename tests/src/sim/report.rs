@@ -1,0 +1,116 @@
+//! What the simulation has done, for the line at its end.
+//!
+//! Owns the counting alone.
+
+use std::fmt;
+
+/// Counts over one seed or many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Seeds run.
+    pub seeds: u64,
+    /// Actions of the user, and operations of the engines on their disks.
+    pub actions: u64,
+    /// Operations of the engines on their disks.
+    pub operations: u64,
+    /// Groups that the server accepted.
+    pub groups: u64,
+    /// Processes killed.
+    pub kills: u64,
+    /// Power cuts.
+    pub power_cuts: u64,
+    /// Calls that lost their request or reply.
+    pub lost_calls: u64,
+    /// Links cut or partitioned.
+    pub cuts: u64,
+    /// Disk operations that failed.
+    pub disk_faults: u64,
+    /// Server restarts.
+    pub server_restarts: u64,
+    /// Servers restored from a backup.
+    pub restores: u64,
+    /// Databases lost.
+    pub databases_lost: u64,
+    /// Clocks that jumped.
+    pub clock_jumps: u64,
+    /// Devices that joined late.
+    pub late_joins: u64,
+    /// Conflicts open at the end.
+    pub conflicts: u64,
+    /// Values written.
+    pub written: u64,
+    /// Values replaced by somebody who saw them.
+    pub superseded: u64,
+    /// Values removed by somebody who saw them.
+    pub deleted: u64,
+    /// Values lost where nothing was promised yet.
+    pub excused: u64,
+    /// Values lost.
+    pub lost: u64,
+}
+
+impl Report {
+    /// Adds another report.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.fields().into_iter().zip(other.clone().fields()) {
+            *mine += *theirs;
+        }
+    }
+
+    fn fields(&mut self) -> [&mut u64; 20] {
+        [
+            &mut self.seeds,
+            &mut self.actions,
+            &mut self.operations,
+            &mut self.groups,
+            &mut self.kills,
+            &mut self.power_cuts,
+            &mut self.lost_calls,
+            &mut self.cuts,
+            &mut self.disk_faults,
+            &mut self.server_restarts,
+            &mut self.restores,
+            &mut self.databases_lost,
+            &mut self.clock_jumps,
+            &mut self.late_joins,
+            &mut self.conflicts,
+            &mut self.written,
+            &mut self.superseded,
+            &mut self.deleted,
+            &mut self.excused,
+            &mut self.lost,
+        ]
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "simulation: {} seeds, {} user actions, {} disk operations, {} groups; faults: {} \
+             kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
+             restores, {} databases lost, {} clock jumps; {} late joins; {} conflicts; values: {} \
+             written, {} superseded, {} deleted, {} excused, {} lost",
+            self.seeds,
+            self.actions,
+            self.operations,
+            self.groups,
+            self.kills,
+            self.power_cuts,
+            self.lost_calls,
+            self.cuts,
+            self.disk_faults,
+            self.server_restarts,
+            self.restores,
+            self.databases_lost,
+            self.clock_jumps,
+            self.late_joins,
+            self.conflicts,
+            self.written,
+            self.superseded,
+            self.deleted,
+            self.excused,
+            self.lost
+        )
+    }
+}

@@ -1,0 +1,254 @@
+//! The server of a simulation: the real service and the real state machine, on SQLite and a chunk
+//! store in memory.
+//!
+//! Owns what happens to the server as a machine (restart, backup, restore) and the account that the
+//! simulated user has there. It must not know what devices do with it.
+
+use super::clock::SimClock;
+use super::planted::{Planted, PlantedStore};
+use common::ids::{DeviceId, FolderId};
+use common::keys::{DeviceKeys, FolderKeys, RecoveryKey, SigningKey, UserSecrets};
+use common::trust::{
+    DeviceLog, FolderGenesis, JoinCode, JoinKind, NewDevice, genesis_record, invitation_record,
+    redeem_record,
+};
+use common::wire::meta::{self, Reply, Request};
+use server::chunk_store::{ChunkKey, ChunkStore, MemoryStore};
+use server::meta_store::{MetaDb, MetaHandle};
+use server::service::{Service, ServiceParts, Work};
+use server_core::metadata::{Action, Command, Quota};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tempfile::TempDir;
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// The server as a machine.
+pub struct SimServer {
+    running: Mutex<(MetaHandle, Service)>,
+    chunks: Arc<MemoryStore>,
+    clock: SimClock,
+    planted: Option<Planted>,
+    files: TempDir,
+    restored: AtomicU32,
+}
+
+/// A copy of the server's metadata, and which chunks it had then.
+pub struct Backup {
+    path: std::path::PathBuf,
+    chunks: BTreeSet<ChunkKey>,
+}
+
+impl SimServer {
+    /// An empty server.
+    #[must_use]
+    pub fn new(clock: SimClock, planted: Option<Planted>) -> Self {
+        let meta = MetaHandle::inline(MetaDb::open_in_memory().unwrap());
+        let chunks = Arc::new(MemoryStore::new());
+        let service = service(&meta, &chunks, &clock, planted);
+        Self {
+            running: Mutex::new((meta, service)),
+            chunks,
+            clock,
+            planted,
+            files: tempdir(),
+            restored: AtomicU32::new(0),
+        }
+    }
+
+    /// The service as it runs now.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        self.running().1.clone()
+    }
+
+    /// The metadata, for oracles.
+    #[must_use]
+    pub fn meta(&self) -> MetaHandle {
+        self.running().0.clone()
+    }
+
+    /// The chunks, for oracles.
+    #[must_use]
+    pub fn chunks(&self) -> Arc<MemoryStore> {
+        Arc::clone(&self.chunks)
+    }
+
+    /// Starts the server again on what is durable. Whoever held a connection has to be cut off.
+    pub fn restart(&self) {
+        let db = self.meta().db().clone();
+        self.begin(MetaHandle::inline(db));
+    }
+
+    /// Copies the metadata and notes which chunks there are.
+    #[must_use]
+    pub fn back_up(&self) -> Backup {
+        let path = self.files.path().join(format!("backup-{}", self.restored()));
+        if path.exists() {
+            std::fs::remove_file(&path).unwrap();
+        }
+        self.meta().db().backup(&path).unwrap();
+        Backup { path, chunks: self.chunks.keys().into_iter().collect() }
+    }
+
+    /// Goes back to a backup, in a new epoch; what was stored since is lost.
+    pub fn restore(&self, backup: Backup) {
+        self.restored.fetch_add(1, Ordering::Relaxed);
+        for key in self.chunks.keys() {
+            if !backup.chunks.contains(&key) {
+                self.chunks.lose(&key);
+            }
+        }
+        let meta = MetaHandle::inline(MetaDb::open(&backup.path).unwrap());
+        let time_ms = server::service::Clock::now_ms(&self.clock);
+        meta.apply_here(&Command { time_ms, action: Action::BeginEpoch }).unwrap();
+        self.begin(meta);
+    }
+
+    /// How often it was restored.
+    #[must_use]
+    pub fn restored(&self) -> u32 {
+        self.restored.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, meta: MetaHandle) {
+        let service = service(&meta, &self.chunks, &self.clock, self.planted);
+        *self.running() = (meta, service);
+    }
+
+    fn running(&self) -> MutexGuard<'_, (MetaHandle, Service)> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Memory where there is such a place: a simulation does not test the machine's disk.
+fn tempdir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn service(
+    meta: &MetaHandle,
+    chunks: &Arc<MemoryStore>,
+    clock: &SimClock,
+    planted: Option<Planted>,
+) -> Service {
+    let chunks: Arc<dyn ChunkStore> = match planted {
+        Some(Planted::AcknowledgeWithoutStoring) => Arc::new(PlantedStore::new(Arc::clone(chunks))),
+        _ => Arc::clone(chunks) as Arc<dyn ChunkStore>,
+    };
+    Service::new(ServiceParts {
+        meta: meta.clone(),
+        chunks,
+        node_key: SigningKey::from_seed([202; 32]),
+        cluster_key: SigningKey::from_seed([201; 32]),
+        clock: Arc::new(clock.clone()),
+        quota: Quota::UNLIMITED,
+        work: Work::Inline,
+    })
+}
+
+/// The simulated user: a device log, a folder and its keys.
+pub struct Account {
+    secrets: UserSecrets,
+    /// The folder that is synced.
+    pub folder: FolderId,
+    /// Its keys.
+    pub keys: Arc<FolderKeys>,
+    devices: Vec<DeviceKeys>,
+}
+
+impl Account {
+    /// Enrols the first device and makes the folder.
+    pub async fn open(server: &SimServer, seed: u64) -> Self {
+        let service = server.service();
+        let code = join_code(&service, JoinKind::Bootstrap, 0, seed);
+        let now_ms = service.now_ms();
+        service.open_bootstrap(code.lookup(), now_ms + DAY_MS).await.unwrap();
+        let keys = device_keys(0, seed);
+        let secrets = UserSecrets::first(seed_bytes(b"secret", seed));
+        let new = NewDevice { keys: &keys, label: "device 0", secrets: &secrets, seed: [7; 32] };
+        let recovery = RecoveryKey::from_seed(seed_bytes(b"recovery", seed)).public();
+        let record = genesis_record(&new, &recovery, now_ms).unwrap();
+        redeem(&service, &keys, &code, record.clone()).await;
+        let user = DeviceLog::genesis(&record).unwrap().user();
+        let nonce = seed_bytes(b"nonce", seed);
+        let genesis = FolderGenesis { user, device: keys.device(), nonce, created_ms: now_ms }
+            .sign(&keys.signing);
+        let folder = FolderGenesis::id(&genesis);
+        let request = Request::FolderCreate(meta::FolderCreate { genesis });
+        done(&service.request(keys.device(), request).await);
+        let folder_keys =
+            FolderKeys::new(seed_bytes(b"constant", seed), seed_bytes(b"epoch", seed));
+        Self { secrets, folder, keys: Arc::new(folder_keys), devices: vec![keys] }
+    }
+
+    /// Enrols another device, invited by the first; returns its number.
+    pub async fn enrol(&mut self, server: &SimServer, seed: u64) -> usize {
+        let number = self.devices.len();
+        let service = server.service();
+        let code = join_code(&service, JoinKind::Device, number, seed);
+        let inviter = &self.devices[0];
+        let now_ms = service.now_ms();
+        let log = read_log(&service, inviter.device()).await.unwrap();
+        let record =
+            invitation_record(&log, &inviter.signing, &code, now_ms + DAY_MS, now_ms).unwrap();
+        let open = meta::InvitationOpen { record, blob: b"sealed".to_vec() };
+        done(&service.request(inviter.device(), Request::InvitationOpen(open)).await);
+        let keys = device_keys(number, seed);
+        let log = read_log(&service, inviter.device()).await.unwrap();
+        let label = format!("device {number}");
+        let secrets = &self.secrets;
+        let new = NewDevice { keys: &keys, label: &label, secrets, seed: [number as u8; 32] };
+        let record = redeem_record(&log, &code, &new, now_ms).unwrap();
+        redeem(&service, &keys, &code, record).await;
+        self.devices.push(keys);
+        number
+    }
+
+    /// The key that a device signs with.
+    #[must_use]
+    pub fn signer(&self, device: usize) -> SigningKey {
+        SigningKey::from_seed(*self.devices[device].signing.seed())
+    }
+
+    /// Every device's key, to sign as anyone.
+    #[must_use]
+    pub fn signers(&self) -> Vec<SigningKey> {
+        (0..self.devices.len()).map(|device| self.signer(device)).collect()
+    }
+}
+
+/// Reads and replays the device log that a device sees; `None` when the server does not give it.
+pub async fn read_log(service: &Service, device: DeviceId) -> Option<DeviceLog> {
+    let request = Request::DeviceLogRead(meta::DeviceLogRead { from: 0 });
+    let mut records = Vec::new();
+    for reply in service.request(device, request).await {
+        let Reply::DeviceLog(part) = reply else { return None };
+        records.extend(part.records);
+    }
+    DeviceLog::replay(records.iter().map(Vec::as_slice)).ok()
+}
+
+async fn redeem(service: &Service, keys: &DeviceKeys, code: &JoinCode, record: Vec<u8>) {
+    let redeem = meta::InvitationRedeem { lookup: code.lookup().to_vec(), record };
+    done(&service.join(keys.device(), Request::InvitationRedeem(redeem)).await);
+}
+
+fn done(replies: &[Reply]) {
+    assert!(matches!(replies, [Reply::Done(_)]), "the server did not do it: {replies:?}");
+}
+
+fn join_code(service: &Service, kind: JoinKind, number: usize, seed: u64) -> JoinCode {
+    let addresses = vec!["127.0.0.1:1".to_owned()];
+    let secret = seed_bytes(format!("code {number}").as_bytes(), seed);
+    JoinCode { kind, addresses, cluster: service.cluster(), secret }
+}
+
+fn device_keys(number: usize, seed: u64) -> DeviceKeys {
+    DeviceKeys::from_seed(seed_bytes(format!("device {number}").as_bytes(), seed))
+}
+
+fn seed_bytes(label: &[u8], seed: u64) -> [u8; 32] {
+    *blake3::hash(&[label, &seed.to_le_bytes()].concat()).as_bytes()
+}

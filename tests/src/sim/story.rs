@@ -1,0 +1,357 @@
+//! The story of one seed: chaos, the end of all faults, agreement, and the rules.
+//!
+//! Owns what happens in which order. Which kinds of trouble a seed has is drawn from the seed too
+//! (swarm testing: a seed without crashes finds other bugs than one with everything).
+
+use super::device::{SimDevice, Stop};
+use super::invariants;
+use super::ledger::{Fate, Print};
+use super::planted::Planted;
+use super::report::Report;
+use super::server::Backup;
+use super::world::{Make, World};
+use super::writer::contents;
+use client::engine::Ask;
+use common::ids::ContentTag;
+use common::trust::Checkpoint;
+use common::wire::meta::{CheckpointPut, Request};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The seed of everything.
+    pub seed: u64,
+    /// Actions of the user in each of the two phases.
+    pub actions: usize,
+    /// The bug to plant.
+    pub planted: Option<Planted>,
+    /// Whether to print each event at once.
+    pub trace: bool,
+    /// A value to follow through all devices.
+    pub follow: Option<u64>,
+    /// Which trouble there may be; what is drawn from the seed otherwise.
+    pub trouble: Option<Kinds>,
+}
+
+/// How a seed ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The seed.
+    pub seed: u64,
+    /// Broken rules.
+    pub violations: Vec<String>,
+    /// The last events.
+    pub tail: Vec<String>,
+    /// What was done.
+    pub report: Report,
+}
+
+/// Kinds of trouble.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// Processes are killed.
+    pub kills: bool,
+    /// The power is cut.
+    pub power: bool,
+    /// Calls are lost, links cut and partitioned.
+    pub network: bool,
+    /// Disk operations fail.
+    pub disk: bool,
+    /// The user acts in the middle of the engine's operations.
+    pub interference: bool,
+    /// The server restarts.
+    pub server: bool,
+    /// The server is restored from an older backup.
+    pub restore: bool,
+    /// State databases are lost.
+    pub database: bool,
+    /// Clocks jump.
+    pub clock: bool,
+    /// Watchers are late or overflow.
+    pub hints: bool,
+    /// File times are coarse.
+    pub coarse: bool,
+    /// A device joins late.
+    pub late: bool,
+}
+
+/// Runs a seed.
+///
+/// # Panics
+/// When the runtime cannot be built.
+#[must_use]
+pub fn run(options: Options) -> Ending {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, tell(options))
+}
+
+async fn tell(options: Options) -> Ending {
+    let kinds = options.trouble.unwrap_or_else(|| draw_kinds(options.seed));
+    let make = Make {
+        seed: options.seed,
+        devices: 3,
+        grain_ns: if kinds.coarse { 4_000_000 } else { 1 },
+        hints_fail: kinds.hints,
+        planted: options.planted,
+        trace: options.trace,
+    };
+    let world = World::new(make).await;
+    world.ledger.log(|| format!("seed {} with {kinds:?}", options.seed));
+    world.ledger.follow(options.follow);
+    let mut story = Story { world, kinds, report: Report::default(), backup: None };
+    story.report.seeds = 1;
+    story.tell(options.actions).await;
+    story.finish(options.seed).await
+}
+
+fn draw_kinds(seed: u64) -> Kinds {
+    let draw = super::draw::Draw::new(seed ^ 0x5eed);
+    let kind = |per_mille| draw.per_mille(per_mille);
+    Kinds {
+        kills: kind(400),
+        power: kind(400),
+        network: kind(600),
+        disk: kind(300),
+        interference: kind(500),
+        server: kind(400),
+        restore: kind(120),
+        database: kind(150),
+        clock: kind(150),
+        hints: kind(500),
+        coarse: kind(300),
+        late: kind(300),
+    }
+}
+
+struct Story {
+    world: World,
+    kinds: Kinds,
+    report: Report,
+    backup: Option<(Backup, BTreeSet<ContentTag>)>,
+}
+
+impl Story {
+    async fn tell(&mut self, actions: usize) {
+        self.world.end_faults().await;
+        self.begin_trouble();
+        self.chaos(actions).await;
+        if !self.agree().await {
+            return;
+        }
+        let gone = self.gone();
+        if self.kinds.late && !self.late_device().await {
+            return;
+        }
+        self.begin_trouble();
+        let before = self.unsafe_for_deletes();
+        self.chaos(actions).await;
+        if self.agree().await && self.unsafe_for_deletes() == before {
+            invariants::s5_no_resurrection(&self.world, &gone);
+        }
+    }
+
+    /// Power cuts, lost databases and restores so far: each may bring back what was deleted.
+    fn unsafe_for_deletes(&self) -> u64 {
+        let cuts: u32 = self.world.devices.iter().map(|device| device.power_cuts.get()).sum();
+        u64::from(cuts) + self.report.databases_lost + self.report.restores
+    }
+
+    /// Values that no device holds any more.
+    fn gone(&self) -> BTreeSet<Print> {
+        let mut gone: BTreeSet<Print> =
+            self.world.ledger.values(Fate::Deleted).into_iter().map(|(print, _)| print).collect();
+        for device in &self.world.devices {
+            for print in contents(&device.fs.user().tree()).keys() {
+                gone.remove(print);
+            }
+        }
+        gone
+    }
+
+    fn begin_trouble(&self) {
+        for device in &self.world.devices {
+            let trouble = device.trouble();
+            let dial = |on: bool, value: u32| if on { value } else { 0 };
+            let crashes = dial(self.kinds.kills || self.kinds.power, 60);
+            trouble.faults_per_mille.store(dial(self.kinds.disk, 8), Ordering::Relaxed);
+            trouble.acts_per_myriad.store(dial(self.kinds.interference, 60), Ordering::Relaxed);
+            trouble.crashes_per_lakh.store(crashes, Ordering::Relaxed);
+            trouble.power.store(self.kinds.power, Ordering::Relaxed);
+            trouble.kills.store(self.kinds.kills, Ordering::Relaxed);
+            trouble.acts_left.store(12, Ordering::Relaxed);
+            device.steps.set(0);
+            trouble.acting.store(true, Ordering::Relaxed);
+            device.link.set_loss(dial(self.kinds.network, 25));
+        }
+    }
+
+    async fn chaos(&mut self, actions: usize) {
+        let draw = self.world.draw.clone();
+        for _ in 0..actions {
+            if !self.world.ledger.violations().is_empty() {
+                return;
+            }
+            let device = Rc::clone(draw.pick(&self.world.devices).unwrap());
+            device.writer.act();
+            self.report.actions += 1;
+            if draw.per_mille(120) {
+                self.trouble(&device).await;
+            }
+            let pause_ms = match draw.below(10) {
+                0..4 => 0,
+                4..8 => draw.below(120),
+                _ => draw.below(1_500),
+            };
+            tokio::time::sleep(Duration::from_millis(pause_ms as u64)).await;
+            for device in &self.world.devices {
+                if draw.per_mille(300) {
+                    device.start().await;
+                }
+            }
+        }
+    }
+
+    /// Something happens to a machine.
+    async fn trouble(&mut self, device: &SimDevice) {
+        let (kinds, draw) = (self.kinds, self.world.draw.clone());
+        match draw.below(9) {
+            0 if kinds.kills => device.stop(Stop::Kill).await,
+            1 if kinds.power => device.stop(Stop::PowerCut).await,
+            2 if kinds.network => {
+                device.link.cut();
+                self.report.cuts += 1;
+            }
+            3 if kinds.network => {
+                device.link.set_up(!device.link.is_up());
+                self.report.cuts += 1;
+            }
+            4 if kinds.server => {
+                self.world.restart_server();
+                self.report.server_restarts += 1;
+            }
+            5 if kinds.restore => self.back_up_or_restore(),
+            6 if kinds.database => {
+                device.stop(Stop::Kill).await;
+                device.lose_state();
+                self.report.databases_lost += 1;
+            }
+            7 if kinds.clock => {
+                let by = draw.below(7_200_000) as i64 - 3_600_000;
+                device.clock.jump(by * 1_000_000);
+                self.world.ledger.log(|| format!("device {}: clock {by} ms", device.number));
+                self.report.clock_jumps += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn back_up_or_restore(&mut self) {
+        let ledger = self.world.ledger.clone();
+        let Some((backup, accepted)) = self.backup.take() else {
+            self.backup = Some((self.world.server.back_up(), ledger.accepted_tags()));
+            ledger.log(|| "server backed up".to_owned());
+            return;
+        };
+        let mut held: BTreeSet<Print> = BTreeSet::new();
+        for device in &self.world.devices {
+            let user = device.fs.user();
+            held.extend(contents(&user.tree()).into_keys());
+            held.extend(contents(&user.private_tree()).into_keys());
+            held.extend(device.writer.held());
+        }
+        for (print, value) in ledger.values(Fate::Alive) {
+            if !held.contains(&print) && !accepted.contains(&value.tag) {
+                ledger.settle(&print, Fate::Excused("restore"));
+            }
+        }
+        self.world.server.restore(backup);
+        ledger.forget_accepted(accepted);
+        self.world.devices.iter().for_each(|device| device.link.cut());
+        ledger.log(|| "server restored from a backup".to_owned());
+        self.report.restores += 1;
+    }
+
+    async fn agree(&mut self) -> bool {
+        if !self.world.ledger.violations().is_empty() {
+            return false;
+        }
+        self.world.end_faults().await;
+        if !self.world.settle().await {
+            return false;
+        }
+        let world = &self.world;
+        invariants::s4_convergence(world);
+        invariants::s1_no_lost_update(world);
+        invariants::s3_no_phantom(world);
+        invariants::m1_commits_are_linearizable(world);
+        invariants::m3_one_request_one_effect(world);
+        invariants::m9_no_gaps(world);
+        invariants::s10_history_is_readable(world);
+        invariants::s11_a_tree_stays_a_tree(world);
+        world.ledger.violations().is_empty()
+    }
+
+    /// Another device joins by a snapshot at a checkpoint.
+    async fn late_device(&mut self) -> bool {
+        let Some(handle) = self.world.devices[0].handle() else { return false };
+        let Ok(Some(bytes)) = handle.ask(Ask::Checkpoint).await else {
+            self.world.ledger.violation("no checkpoint of a folder in sync".to_owned());
+            return false;
+        };
+        let checkpoint = Checkpoint::open(&bytes).unwrap();
+        let request = Request::CheckpointPut(CheckpointPut { checkpoint: bytes });
+        let replies = self.world.server.service().request(checkpoint.device, request).await;
+        self.world.ledger.log(|| format!("checkpoint: {replies:?}"));
+        // A restore must not go back to before the device was enrolled: enrolments are repeated by
+        // the account, which is no part of this simulation.
+        self.backup = None;
+        let device = self.world.add_device(true, Some(checkpoint.cursor)).await;
+        self.world.ledger.log(|| format!("device {} joins", device.number));
+        self.report.late_joins += 1;
+        self.agree().await
+    }
+
+    async fn finish(mut self, seed: u64) -> Ending {
+        let world = &self.world;
+        let report = &mut self.report;
+        for device in &world.devices {
+            report.operations += device.fs.operations();
+            report.power_cuts += u64::from(device.power_cuts.get());
+            report.kills += u64::from(device.stops.get());
+            report.lost_calls += u64::from(device.link.lost());
+            report.disk_faults += u64::from(device.trouble().faults.load(Ordering::Relaxed));
+        }
+        report.kills = report.kills.saturating_sub(report.power_cuts);
+        report.groups = world.ledger.accepted_groups();
+        if let Some(handle) = world.devices[0].handle() {
+            report.conflicts = handle.summary().conflicts;
+        }
+        for (_, value) in world.ledger.all() {
+            report.written += 1;
+            match value.fate {
+                Fate::Alive => {}
+                Fate::Superseded => report.superseded += 1,
+                Fate::Deleted => report.deleted += 1,
+                Fate::Excused(_) => report.excused += 1,
+            }
+        }
+        if world.ledger.is_tracing() {
+            world.print_journal();
+        }
+        let violations = world.ledger.violations();
+        report.lost = violations.iter().filter(|text| text.starts_with("S1")).count() as u64;
+        for device in &world.devices {
+            device.stop(Stop::Kill).await;
+        }
+        let tail = world.ledger.tail();
+        Ending { seed, violations, tail, report: self.report }
+    }
+}

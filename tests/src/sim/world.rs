@@ -1,0 +1,258 @@
+//! A server and its devices, and how they come to rest.
+//!
+//! Owns the assembled simulation and the end of all trouble. What happens before that end is the
+//! story's.
+
+use super::clock::SimClock;
+use super::device::{Shared, SimDevice, Stop};
+use super::draw::Draw;
+use super::ledger::Ledger;
+use super::planted::Planted;
+use super::server::{Account, SimServer};
+use client::engine::{Ask, FolderHandle, FolderStatus};
+use common::chunk::open_name;
+use common::ids::{EntryId, FolderId};
+use common::keys::FolderKeys;
+use common::record::{Change, Content, Place};
+use common::revision::Cursor;
+use server_core::metadata::JournalRow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Rounds of questions until the devices must agree.
+const SYNCS_MAX: usize = 6;
+/// How long one `sync` may take.
+const SYNC_TIME_MAX: Duration = Duration::from_secs(300);
+/// Until every late hint has come and every displaced file was reviewed.
+const SETTLE_TIME: Duration = Duration::from_secs(135);
+
+/// The assembled simulation.
+pub struct World {
+    /// The server.
+    pub server: Arc<SimServer>,
+    /// All devices.
+    pub devices: Vec<Rc<SimDevice>>,
+    /// The book of values.
+    pub ledger: Ledger,
+    /// Where everything random comes from.
+    pub draw: Draw,
+    account: Rc<RefCell<Account>>,
+    planted: Option<Planted>,
+    seed: u64,
+    grain_ns: i64,
+    hints_fail: bool,
+}
+
+/// How a world is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Make {
+    /// The seed of everything.
+    pub seed: u64,
+    /// Devices at the start.
+    pub devices: usize,
+    /// The grain of file times, in ns.
+    pub grain_ns: i64,
+    /// Whether watchers are late or overflow now and then.
+    pub hints_fail: bool,
+    /// The bug to plant.
+    pub planted: Option<Planted>,
+    /// Whether to print each event at once.
+    pub trace: bool,
+}
+
+impl World {
+    /// A server, an account and devices, whose engines do not run yet. To be called inside a
+    /// `LocalSet` of a runtime whose time is paused.
+    pub async fn new(make: Make) -> Self {
+        let draw = Draw::new(make.seed);
+        let server = Arc::new(SimServer::new(SimClock::new(1), make.planted));
+        let account = Account::open(&server, make.seed).await;
+        let ledger = Ledger::new(Arc::clone(&account.keys), make.trace);
+        let mut world = Self {
+            server,
+            devices: Vec::new(),
+            ledger,
+            draw,
+            account: Rc::new(RefCell::new(account)),
+            planted: make.planted,
+            seed: make.seed,
+            grain_ns: make.grain_ns,
+            hints_fail: make.hints_fail,
+        };
+        for number in 0..make.devices {
+            world.add_device(number > 0, None).await;
+        }
+        world
+    }
+
+    /// Adds a device; `enrol` when it is not the account's first.
+    #[allow(clippy::await_holding_refcell_ref, reason = "nothing else borrows while it enrols")]
+    pub async fn add_device(&mut self, enrol: bool, invited: Option<Cursor>) -> Rc<SimDevice> {
+        let number = self.devices.len();
+        if enrol {
+            let mut account = self.account.borrow_mut();
+            account.enrol(&self.server, self.seed).await;
+        }
+        let shared = Shared {
+            server: Arc::clone(&self.server),
+            account: Rc::clone(&self.account),
+            ledger: self.ledger.clone(),
+            planted: self.planted,
+        };
+        let clock = SimClock::new(self.grain_ns);
+        let draw = self.draw.fork();
+        let device = SimDevice::new(&shared, number, draw, clock, invited, self.hints_fail);
+        self.devices.push(Rc::new(device));
+        Rc::clone(&self.devices[number])
+    }
+
+    /// The folder that is synced.
+    #[must_use]
+    pub fn folder(&self) -> FolderId {
+        self.account.borrow().folder
+    }
+
+    /// Its keys.
+    #[must_use]
+    pub fn keys(&self) -> Arc<FolderKeys> {
+        Arc::clone(&self.account.borrow().keys)
+    }
+
+    /// The server's whole journal.
+    #[must_use]
+    pub fn journal(&self) -> Vec<JournalRow> {
+        let folder = self.folder();
+        let meta = self.server.meta();
+        meta.read(|reads| reads.journal(&folder, 0, usize::MAX >> 1, usize::MAX >> 1)).unwrap()
+    }
+
+    /// Prints the journal with its names, for a person who looks for a bug.
+    pub fn print_journal(&self) {
+        let (keys, folder) = (self.keys(), self.folder());
+        let named = |entry: &EntryId, place: &Place| {
+            let name = open_name(&keys, &folder, entry, &place.name);
+            name.map_or_else(|error| error.to_string(), |name| name.as_str().to_owned())
+        };
+        let value = |content: &Content| {
+            let all = self.ledger.all();
+            let found = all.iter().find(|(_, value)| value.tag == content.tag);
+            found.map_or(0, |(_, value)| value.number)
+        };
+        let signers = self.account.borrow().signers();
+        for row in self.journal() {
+            let Ok(group) = row.entry.group.decode() else { continue };
+            let author = signers.iter().position(|key| key.device() == group.device);
+            for change in &group.changes {
+                let text = match change {
+                    Change::Create { entry, kind, place, content } => format!(
+                        "create {kind:?} {entry} in {:?} as {} value {}",
+                        place.parent,
+                        named(entry, place),
+                        value(content)
+                    ),
+                    Change::Edit { entry, base, content } => {
+                        format!("edit {entry} base {base} value {}", value(content))
+                    }
+                    Change::Move { entry, base, place } => {
+                        let name = named(entry, place);
+                        format!("move {entry} base {base} to {:?} as {name}", place.parent)
+                    }
+                    other => format!("{other:?}"),
+                };
+                eprintln!(
+                    "{} by {author:?} (seen {}): {text}",
+                    row.entry.revision, group.seen_revision
+                );
+            }
+        }
+    }
+
+    /// Restarts the server: all connections are lost.
+    pub fn restart_server(&self) {
+        self.server.restart();
+        self.devices.iter().for_each(|device| device.link.cut());
+        self.ledger.log(|| "server restarted".to_owned());
+    }
+
+    /// Ends all trouble and lets every device run.
+    pub async fn end_faults(&self) {
+        for device in &self.devices {
+            device.trouble().acting.store(false, Ordering::Relaxed);
+            device.link.set_loss(0);
+            device.link.set_up(true);
+            device.writer.close_all();
+            device.start().await;
+        }
+        self.ledger.log(|| "faults stop".to_owned());
+    }
+
+    /// Waits until all devices are idle and in sync, confirming what waits for a person. Says
+    /// whether they came to rest.
+    pub async fn settle(&self) -> bool {
+        for device in &self.devices {
+            device.steps.set(0);
+        }
+        tokio::time::sleep(SETTLE_TIME).await;
+        let mut last = None;
+        for _ in 0..SYNCS_MAX {
+            if !self.ledger.violations().is_empty() {
+                return false;
+            }
+            let mut all = true;
+            for device in &self.devices {
+                let Some(handle) = device.handle() else { return false };
+                all &= self.sync(device.number, &handle).await;
+            }
+            let trees: Vec<_> = self.devices.iter().map(|d| d.fs.user().tree()).collect();
+            let now = Some((trees, self.server_revision()));
+            if all && now == last {
+                return true;
+            }
+            last = now;
+        }
+        let text = "S4: the devices do not come to rest".to_owned();
+        self.ledger.violation(text);
+        for device in &self.devices {
+            if let Some(handle) = device.handle() {
+                let summary = handle.summary();
+                self.ledger.log(|| format!("device {}: {summary:?}", device.number));
+                device.stop(Stop::Kill).await;
+                device.show_dirty();
+            }
+        }
+        false
+    }
+
+    async fn sync(&self, number: usize, handle: &FolderHandle) -> bool {
+        let answer = tokio::time::timeout(SYNC_TIME_MAX, handle.ask(Ask::Sync)).await;
+        let summary = handle.summary();
+        self.ledger.log(|| {
+            format!("device {number}: sync {answer:?}, {:?} {:?}", summary.status, summary.trouble)
+        });
+        if summary.status == FolderStatus::Halted {
+            let halt = summary.halt.map(|halt| (halt.message, halt.can_confirm));
+            self.ledger.log(|| format!("device {number}: halted: {halt:?}"));
+            match halt {
+                Some((_, true)) => {
+                    let confirmed = handle.ask(Ask::Confirm).await;
+                    self.ledger.log(|| format!("device {number}: confirm {confirmed:?}"));
+                }
+                Some((message, false)) => {
+                    self.ledger.violation(format!("device {number} is halted: {message}"));
+                }
+                None => {}
+            }
+            return false;
+        }
+        matches!(answer, Ok(Ok(true)))
+    }
+
+    fn server_revision(&self) -> u64 {
+        let folder = self.folder();
+        let state = self.server.meta().read(|reads| reads.folder(&folder)).unwrap();
+        state.map_or(0, |state| state.revision)
+    }
+}
