@@ -3,7 +3,7 @@
 //! A failure here is a format version, not a test to update: devices and servers in the field hold
 //! objects in these formats. The one exception is `compressed_chunk`'s second half, which says so.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of these tests are no outside input")]
+#![allow(clippy::unwrap_used, reason = "what these tests call takes no outside input")]
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use common::chunk::{

@@ -6,6 +6,8 @@
 //!
 //! Owns these messages and their numbers. It must not know how a record inside is encoded.
 
+// tidy: long because it is one flat list of messages, whose numbers are read together.
+
 use crate::record::{ConflictMessage, RegistersMessage};
 use prost::{Enumeration, Message, Oneof};
 

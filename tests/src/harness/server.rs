@@ -1,0 +1,77 @@
+//! A server of its own: `driftless-server serve` on a port of loopback that it keeps.
+
+use super::{Programs, Running};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A server with its data; it may be killed and started again at the same address.
+#[derive(Debug)]
+pub struct Server {
+    programs: Programs,
+    data: PathBuf,
+    log: PathBuf,
+    address: String,
+    running: Option<Running>,
+}
+
+impl Server {
+    /// Starts a new server with its data in `directory`.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub fn start(programs: &Programs, directory: &Path) -> Result<Self> {
+        let mut server = Self {
+            programs: programs.clone(),
+            data: directory.join("server"),
+            log: directory.join("server.log"),
+            address: "127.0.0.1:0".to_owned(),
+            running: None,
+        };
+        server.run()?;
+        Ok(server)
+    }
+
+    /// Starts it again, at the address that it had.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub fn run(&mut self) -> Result<()> {
+        let mut command = Command::new(self.programs.server());
+        command.arg("serve").arg("--data").arg(&self.data);
+        command.args(["--listen", &self.address, "--json"]);
+        let mut running = Running::start("the server", &mut command, &self.log)?;
+        let ready = running.wait_ready()?;
+        self.address = ready["address"].as_str().context("ready without address")?.to_owned();
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// A join code for a first device.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn invite(&self) -> Result<String> {
+        let mut command = Command::new(self.programs.server());
+        command.arg("invite").arg("--data").arg(&self.data).arg("--json");
+        let finished = Running::start("server invite", &mut command, &self.log)?.wait()?;
+        let invitation = finished.success("server invite")?.json()?;
+        Ok(invitation["code"].as_str().context("an invitation without code")?.to_owned())
+    }
+
+    /// Ends it with SIGKILL.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running.take().context("the server is not running")?.kill()
+    }
+
+    /// Stops it in good order.
+    ///
+    /// # Errors
+    /// If it does not stop, or is not running.
+    pub fn stop(&mut self) -> Result<()> {
+        self.running.take().context("the server is not running")?.stop()
+    }
+}
