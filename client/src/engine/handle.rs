@@ -22,7 +22,7 @@ pub enum FolderStatus {
     Offline,
     /// Paused by a person.
     Paused,
-    /// Waits for a person: see [`FolderState::halt`].
+    /// Waits for a person: see [`FolderSummary::halt`].
     Halted,
 }
 

@@ -1,7 +1,7 @@
 //! A root on a real disk, reached through directory handles alone.
 //!
 //! Owns the handle of the root. Each operation opens the directory that holds its path
-//! ([`resolve`]) and works on the last name with `*at` calls, so that a directory swapped for a
+//! (`resolve`) and works on the last name with `*at` calls, so that a directory swapped for a
 //! symlink at any moment leads nowhere. It keeps no other state and may be used by many threads.
 //!
 //! Holding the handle keeps the root's filesystem from being unmounted; a daemon that stops

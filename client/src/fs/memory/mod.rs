@@ -2,7 +2,7 @@
 //!
 //! Owns [`MemoryFs`] and the simulator's controls over it: faults, capacity, mounts, a hook before
 //! each operation, crashes. What programs of the user do is in [`user`]; what a power cut leaves
-//! is in [`durable`]. It knows nothing of the engine and reads no clock of its own.
+//! is in `durable`. It knows nothing of the engine and reads no clock of its own.
 //!
 //! What it reproduces, because engines have lost data to it: inode numbers used again at once
 //! (the lowest free one, as ext4 does), ctime changed by rename and chmod, open handles that
