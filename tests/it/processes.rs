@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
+use std::thread::sleep; // ok: the moment of a kill is drawn from the seed
 use std::time::Duration;
 use tests::harness::{Device, Programs, Random, Server, Tree, size};
 

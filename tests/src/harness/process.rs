@@ -108,9 +108,9 @@ impl Running {
     /// # Errors
     /// If the program ends before, or is not ready in time.
     pub fn wait_ready(&mut self) -> Result<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE; // ok: the wait ends
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now()); // ok: the wait ends
             let line = match self.lines.recv_timeout(left) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Timeout) => bail!("{} was not ready in time", self.name),
@@ -159,10 +159,10 @@ impl Running {
     /// # Errors
     /// If it does not end in time; it is killed then.
     pub fn wait(&mut self) -> Result<Finished> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.patience; // ok: the wait ends
         let mut lines = Vec::new();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now()); // ok: the wait ends
             match self.lines.recv_timeout(left) {
                 Ok(line) => lines.push(line),
                 // The end of its output is the end of the process, or as near as can be seen.

@@ -38,7 +38,7 @@ impl SimClock {
     #[must_use]
     pub fn new(grain_ns: i64) -> Self {
         let (looks_ns, jumped_ns) = (AtomicI64::new(0), AtomicI64::new(0));
-        let inner = Inner { start: Instant::now(), looks_ns, jumped_ns, grain_ns };
+        let inner = Inner { start: Instant::now(), looks_ns, jumped_ns, grain_ns }; // ok: virtual time
         Self { inner: Arc::new(inner) }
     }
 
@@ -91,6 +91,6 @@ impl Environment for SimEnvironment {
     }
 
     fn sleep(&self, milliseconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(tokio::time::sleep(Duration::from_millis(milliseconds)))
+        Box::pin(tokio::time::sleep(Duration::from_millis(milliseconds))) // ok: virtual time
     }
 }
