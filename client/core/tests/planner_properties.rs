@@ -410,6 +410,22 @@ fn who_goes_first_does_not_decide_what_is_kept() {
     });
 }
 
+fn op_of((what, which, whither, name): (u8, u8, u8, u8)) -> Op {
+    Op { what, which, whither, name }
+}
+
+/// One device renames a directory onto another that it deletes, the other deletes the first.
+#[test]
+fn what_is_in_a_directory_moved_over_a_deleted_one_is_kept_whoever_goes_first() {
+    let base = [(0, 25, 0, 0), (0, 65, 21, 1), (0, 0, 66, 0), (16, 17, 0, 0), (0, 82, 3, 0)];
+    let base = Model::default().perform(&base.map(op_of));
+    let one = base.by(1).perform(&[(0, 0, 0, 2), (0, 0, 37, 0), (18, 236, 40, 0)].map(op_of));
+    let two = base.by(2).perform(&[op_of((15, 169, 0, 2))]);
+    let first = sync_both(&base, [&one, &two], [0, 1]);
+    let second = sync_both(&base, [&one, &two], [1, 0]);
+    assert_eq!(first, second);
+}
+
 #[test]
 fn s14_too_many_deletions_of_either_side_wait() {
     check(5, (ops(12), ops(8), ops(8), 0..4_u64), |(base, here, there, entries)| {

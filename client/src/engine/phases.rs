@@ -472,6 +472,7 @@ fn entries_of(step: &Step) -> Vec<EntryId> {
     match step {
         Step::Settle { entry }
         | Step::Forget { entry }
+        | Step::Keep { entry }
         | Step::Detach { entry, .. }
         | Step::Create { entry, .. }
         | Step::Replace { entry, .. }

@@ -9,17 +9,17 @@ use super::round::Round;
 use common::ids::EntryId;
 
 /// Takes back deletions of what lies in a directory that the other side has moved: whoever moves
-/// a directory means all of it.
+/// a directory means all of it. The reason for it is gone once the directory itself is in sync,
+/// which may be before what lies in it: so it is taken back in the trees, for good.
 pub(super) fn keep_what_was_moved(round: &mut Round<'_>) {
     for entry in round.planned() {
-        match round.fates[&entry] {
-            Fate::DeleteLocal if moved_here(round, &entry) => {
-                round.fates.insert(entry, Fate::Revive { child: None });
-            }
-            Fate::DeleteRemote if moved_there(round, &entry) => {
-                round.fates.insert(entry, Fate::Download);
-            }
-            _ => {}
+        let is_kept = match round.fates[&entry] {
+            Fate::DeleteLocal => moved_here(round, &entry),
+            Fate::DeleteRemote => moved_there(round, &entry),
+            _ => false,
+        };
+        if is_kept {
+            round.fates.insert(entry, Fate::Keep);
         }
     }
 }

@@ -34,6 +34,8 @@ pub(super) enum Fate {
         /// The entry below that needs it.
         child: Option<EntryId>,
     },
+    /// Deleted on one side, but its directory was moved on the other: it is kept.
+    Keep,
     /// Deleted at the server, unchanged here.
     DeleteLocal,
     /// Deleted here, unchanged at the server.

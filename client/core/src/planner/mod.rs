@@ -106,6 +106,7 @@ fn arrange(round: &mut Round<'_>, wishes: Wishes) -> Plan {
     put(&mut plan.batches, 0, first.into_iter().map(|(_, step)| step).collect());
     let end = plan.batches.len();
     put(&mut plan.batches, end, last.into_iter().map(|(_, step)| step).collect());
+    plan.batches.insert(0, wishes.kept);
     plan.batches.retain(|batch| !batch.is_empty());
     plan.issues.sort_by_key(|issue| issue.entry);
     plan

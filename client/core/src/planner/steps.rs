@@ -62,6 +62,13 @@ pub enum Step {
         /// Which entry.
         entry: EntryId,
     },
+    /// Deleted on one side and wanted after all: the synced node is not held any more, so that
+    /// the entry is new to the side that deleted it from now on, whatever becomes of the rest of
+    /// the plan.
+    Keep {
+        /// Which entry.
+        entry: EntryId,
+    },
     /// The local node is the remote entry of another id (two devices made the same thing): the
     /// local node takes the remote id. Children keep their ids and get the new parent, in the local
     /// and in the synced tree; the synced node and the tombstone of the old id go, if any.

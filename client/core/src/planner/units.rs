@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 /// Everything that the planned entries ask for.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
+    /// Deletions that are taken back, before anything else.
+    pub(super) kept: Vec<Step>,
     /// Steps that touch no tree but the synced one, or only ids, by the batch that they belong to.
     pub(super) books: BTreeMap<usize, Vec<Step>>,
     /// Steps on contents alone; they need nothing and nothing needs them.
@@ -40,6 +42,7 @@ pub(super) fn wishes(round: &mut Round<'_>, adoptions: &BTreeMap<EntryId, usize>
                 let depth = adoptions.get(&entry).copied().unwrap_or(0);
                 wishes.books.entry(depth).or_default().push(Step::Adopt { local: entry, remote });
             }
+            Fate::Keep => wishes.kept.push(Step::Keep { entry }),
             _ if waits_for_parent(round, &entry) => wait(round, entry),
             Fate::Settle => wishes.book(Step::Settle { entry }),
             Fate::Forget => wishes.book(Step::Forget { entry }),

@@ -145,6 +145,7 @@ pub(crate) fn mentioned(view: &MemoryView, plan: &Plan) -> BTreeSet<EntryId> {
             }
             Step::Settle { entry }
             | Step::Forget { entry }
+            | Step::Keep { entry }
             | Step::Create { entry, .. }
             | Step::Replace { entry, .. }
             | Step::SetAttributes { entry, .. }

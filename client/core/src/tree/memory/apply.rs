@@ -49,6 +49,10 @@ impl MemoryView {
                 self.forget(entry);
                 Ok(())
             }
+            Step::Keep { entry } => {
+                self.synced.update(entry, |node| node.held = false);
+                Ok(())
+            }
             Step::Adopt { local, remote } => self.adopt(local, remote),
             Step::Detach { entry, fresh } => self.renumber(entry, fresh),
             Step::Create { entry, at, .. } => self.create(entry, at),
