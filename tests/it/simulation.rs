@@ -1,6 +1,6 @@
 //! The simulation of the whole system, over many seeds.
 //!
-//! `DRIFTLESS_SIM_SEEDS=count` says how many seeds (500 in CI), `DRIFTLESS_SIM_SEED=n` runs one
+//! `DRIFTLESS_SIM_SEEDS=count` says how many seeds (1000 in CI), `DRIFTLESS_SIM_SEED=n` runs one
 //! and prints all its events, `DRIFTLESS_SIM_FIRST=n` says where to begin,
 //! `DRIFTLESS_SIM_FOLLOW=n` shows where each device has a value; `DRIFTLESS_SIM_PLANTED=n` begins
 //! with the n-th planted bug.
@@ -75,7 +75,7 @@ fn no_rule_is_broken_whatever_the_seed() {
         return;
     }
     let first = number("DRIFTLESS_SIM_FIRST").unwrap_or(1);
-    let count = number("DRIFTLESS_SIM_SEEDS").unwrap_or(500);
+    let count = number("DRIFTLESS_SIM_SEEDS").unwrap_or(1000);
     let (next, total) = (AtomicU64::new(first), Mutex::new(Report::default()));
     let failed: Mutex<Vec<Ending>> = Mutex::default();
     let begun = Instant::now(); // ok: printed in the report, asserted by nothing

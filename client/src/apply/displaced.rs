@@ -53,8 +53,16 @@ pub(crate) fn replace(
             return Err(error);
         }
     }
-    if fs.stat(&aside)?.same_content(&row.stat) {
-        review(context, &aside)?;
+    let is_expected = match fs.stat(&aside) {
+        Ok(stat) => stat.same_content(&row.stat),
+        // The exchange stands all the same; what was displaced is looked at when it is reviewed.
+        Err(error) => {
+            tracing::warn!(%error, "a displaced file could not be looked at");
+            return Ok(true);
+        }
+    };
+    if is_expected {
+        review_soon(context, &aside);
         return Ok(true);
     }
     // What was there is not what the plan saw: it goes back, and with it whatever was written to
@@ -87,8 +95,8 @@ fn replace_in_two(
         Ok(()) => {}
         Err(FsError::Exists { .. }) => {
             // Somebody made a file there meanwhile: theirs stays, and the old version is synced.
+            review_soon(context, &aside);
             fs.remove(staged)?;
-            review(context, &aside)?;
             return Ok(false);
         }
         Err(error) => {
@@ -96,8 +104,16 @@ fn replace_in_two(
             return Err(error);
         }
     }
-    review(context, &aside)?;
+    review_soon(context, &aside);
     Ok(true)
+}
+
+/// Reviews a file that has just been displaced. What fails here is tried again with every review:
+/// what displaced it is in place, and that must not be taken for a failure.
+pub(super) fn review_soon(context: &FolderContext, aside: &RelPath) {
+    if let Err(error) = review(context, aside) {
+        tracing::warn!(%error, "a displaced file is kept until it can be reviewed");
+    }
 }
 
 fn expected(name: &Name) -> Option<(common::ids::EntryId, u64, i64)> {
@@ -113,7 +129,7 @@ fn parse_entry(text: &str) -> Option<common::ids::EntryId> {
 
 /// Removes a displaced file if nobody can write to it any more and it is what it was; leaves it
 /// otherwise.
-pub(super) fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
+fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
     let absent = match context.fs.writer_absent(aside) {
         Ok(absent) => absent,
         // Where nothing can tell, a writer is assumed until the next start of the machine or a
@@ -149,11 +165,14 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
     for listed in listing.entries {
         let Ok(name) = Name::from_bytes(&listed.name) else { continue };
         let aside = RelPath::inside(Area::Displaced, name.clone());
-        review(context, &aside)?;
-        let stat = match context.fs.stat(&aside) {
+        let stat = match review(context, &aside).and_then(|()| context.fs.stat(&aside)) {
             Ok(stat) => stat,
             Err(error) if error.is_not_found() => continue,
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "a displaced file cannot be reviewed for now");
+                left += 1;
+                continue;
+            }
         };
         let (entry, size, mtime_ns) = match expected(&name) {
             Some(expected) => expected,

@@ -101,10 +101,9 @@ impl Applying<'_> {
                 self.held(placing, stat, built);
                 Ok(Outcome::Done)
             }
-            // Somebody was faster: what is there now was made over ours, and is an edit of it.
-            Ok(_) => Ok(self.overtaken(&placing)),
-            Err(error) if error.is_stale_view() => Ok(self.overtaken(&placing)),
-            Err(error) => Err(error.into()),
+            // Somebody was faster: what is there now was made over ours, and is an edit of it. When
+            // that cannot be seen, ours was in place all the same.
+            Ok(_) | Err(_) => Ok(self.overtaken(&placing)),
         }
     }
 
@@ -309,7 +308,7 @@ impl Applying<'_> {
             displaced::put_back(self.context, &aside, path)?;
             return Ok(false);
         }
-        displaced::review(self.context, &aside)?;
+        displaced::review_soon(self.context, &aside);
         Ok(true)
     }
 

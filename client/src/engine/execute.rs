@@ -8,13 +8,14 @@ use super::run::{Engine, begin_incarnation};
 use crate::apply::Applying;
 use crate::fs::RelPath;
 use crate::push::{self, Prepared};
-use crate::scan::Target;
+use crate::scan::{Target, make_durable};
 use crate::state::{Effect, IssueSource, StateError};
 use client_core::planner::{Plan, PushGroup, Step};
 use client_core::tree::SyncedNode;
 use common::ids::EntryId;
 use common::record::Change;
 use common::wire::meta::RejectionCode;
+use std::collections::BTreeSet;
 
 /// Steps that are carried out before questions get their turn.
 const STEPS_TOGETHER: usize = 4_000;
@@ -41,7 +42,8 @@ impl Engine {
     /// Carries out one batch. Only what changed something is a reason to plan again at once: a
     /// step that waits for the disk or the server is woken by them.
     async fn batch(&mut self, batch: Vec<Step>) -> Result<(), RoundError> {
-        self.busy |= self.keep_books(&batch)?;
+        let agreed = self.make_agreed_durable(&batch).await?;
+        self.busy |= self.keep_books(&batch, &agreed)?;
         let applying = Applying::new(&self.context, &self.ignore);
         let progress = &mut self.progress;
         let applied = applying.run(&batch, |bytes| progress.bytes_down += bytes).await?;
@@ -59,15 +61,40 @@ impl Engine {
         if groups.is_empty() { Ok(()) } else { self.push(groups).await }
     }
 
+    /// Which of the entries to settle may become the merge base: what stands here was read from the
+    /// disk, which a power cut could still take back (rule 6), unless it is what the base is.
+    async fn make_agreed_durable(
+        &mut self,
+        batch: &[Step],
+    ) -> Result<BTreeSet<EntryId>, RoundError> {
+        let state = &self.context.state;
+        let (mut agreed, mut observed) = (BTreeSet::new(), BTreeSet::new());
+        for step in batch {
+            let Step::Settle { entry } = step else { continue };
+            let local = state.local_row(entry)?.and_then(|row| row.content());
+            let base = state.synced_node(entry)?.filter(|base| base.held);
+            if base.is_some_and(|base| Some(base.content) == local) {
+                agreed.insert(*entry);
+            } else {
+                observed.insert(*entry);
+            }
+        }
+        let moved = make_durable(&self.context, &observed).await?;
+        agreed.extend(observed.difference(&moved));
+        self.look_at(moved)?;
+        Ok(agreed)
+    }
+
     /// Steps that change trees alone. Others' groups may have arrived since the plan was made, so
     /// each looks once more whether it still holds. Returns whether anything was changed.
-    fn keep_books(&self, batch: &[Step]) -> Result<bool, RoundError> {
+    fn keep_books(&self, batch: &[Step], agreed: &BTreeSet<EntryId>) -> Result<bool, RoundError> {
         let mut changed = false;
         self.context.state.atomically(|_| {
             for step in batch {
                 changed |= match step {
-                    Step::Settle { entry } => self.settle(entry)?,
+                    Step::Settle { entry } if agreed.contains(entry) => self.settle(entry)?,
                     Step::Forget { entry } => self.forget(entry)?,
+                    Step::Keep { entry } => self.keep(entry)?,
                     Step::Adopt { local, remote } => self.adopt(local, remote)?,
                     Step::Detach { entry, fresh } => self.rename(entry, fresh)?,
                     _ => false,
@@ -112,6 +139,17 @@ impl Engine {
         }
         state.remove_synced(entry)?;
         Ok(true)
+    }
+
+    fn keep(&self, entry: &EntryId) -> Result<bool, StateError> {
+        let state = &self.context.state;
+        let is_live = state.remote_row(entry)?.is_some_and(|row| !row.node.deleted);
+        if is_live == state.local_row(entry)?.is_some() {
+            return Ok(false);
+        }
+        let Some(base) = state.synced_node(entry)? else { return Ok(false) };
+        state.put_synced(&SyncedNode { held: false, ..base })?;
+        Ok(base.held)
     }
 
     fn adopt(&self, local: &EntryId, remote: &EntryId) -> Result<bool, StateError> {

@@ -98,6 +98,9 @@ pub enum RoundError {
     /// Contents could not be read or uploaded.
     #[error(transparent)]
     Ingest(#[from] crate::transfer::IngestError),
+    /// What was found here could not be made durable.
+    #[error(transparent)]
+    Durable(#[from] crate::scan::DurableError),
     /// Changes could not be sent.
     #[error(transparent)]
     Push(#[from] PushError),

@@ -21,8 +21,8 @@ pub struct Prepared {
     pub effects: Vec<Effect>,
     /// Roots that need proof.
     pub roots: Vec<Root>,
-    /// Local files whose content it carries: to be synced before it is sent.
-    pub files: Vec<EntryId>,
+    /// Local entries whose content it carries: to be durable before it is sent.
+    pub contents: Vec<EntryId>,
 }
 
 /// What became of the planned groups.
@@ -199,9 +199,7 @@ impl Preparing<'_> {
             tag: planned.tag,
         };
         let sealed = seal_attributes(&self.context.keys, &self.context.folder, entry, &attributes);
-        if row.kind == Kind::File {
-            self.prepared.files.push(*local);
-        }
+        self.prepared.contents.push(*local);
         Ok((row.kind, Content { root, tag: planned.tag, attributes: sealed }))
     }
 

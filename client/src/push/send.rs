@@ -1,9 +1,9 @@
 //! Signing groups, storing them in the outbox, sending them and taking their outcomes.
 
 use super::prepare::Prepared;
-use crate::context::{FolderContext, Stopping, compute};
-use crate::fs::{Fs, FsError, RelPath, Stat};
+use crate::context::FolderContext;
 use crate::remote::RemoteError;
+use crate::scan::{DurableError, make_durable};
 use crate::state::{OutboxRow, StateError};
 use crate::transfer::Proofs;
 use common::ids::EntryId;
@@ -14,12 +14,9 @@ use common::wire::meta::{
     CommitPart, GroupMessage, OutcomeKind, Outcomes, OutcomesRead, RejectionCode, Reply, Request,
 };
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Changes that are gathered into one signed group.
 const GROUP_CHANGES: usize = 128;
-/// Files that are synced one by one; more, and the whole filesystem is (rule 15).
-const SYNC_ONE_BY_ONE: usize = 48;
 /// Room left in a frame for what surrounds its parts.
 const PART_BYTES: usize = FRAME_BYTES_MAX - 64 * 1024;
 
@@ -29,18 +26,15 @@ pub enum PushError {
     /// The server could not be asked or refused; the outbox knows what may have been accepted.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// The disk could not make durable what was about to be pushed.
-    #[error("this disk could not sync what was to be pushed: {0}")]
-    Disk(#[from] FsError),
+    /// What was to be pushed could not be made durable here first.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
     /// The state could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
-    /// The program stops.
-    #[error(transparent)]
-    Stopping(#[from] Stopping),
 }
 
 /// What became of what was sent.
@@ -71,8 +65,9 @@ pub async fn send(
     alone: bool,
 ) -> Result<Sent, PushError> {
     let Some(cursor) = context.state.cursor()? else { return Ok(Sent::default()) };
-    let stale = sync_files(context, &ready).await?;
-    ready.retain(|group| group.files.iter().all(|entry| !stale.contains(entry)));
+    let sent: BTreeSet<EntryId> = ready.iter().flat_map(|g| g.contents.iter().copied()).collect();
+    let stale = make_durable(context, &sent).await?;
+    ready.retain(|group| group.contents.iter().all(|entry| !stale.contains(entry)));
     let (merged, left) = gather(proofs, &mut ready, alone);
     if merged.is_empty() {
         return Ok(Sent { stale, ..Sent::default() });
@@ -117,67 +112,12 @@ fn gather(proofs: &Proofs, ready: &mut Vec<Prepared>, alone: bool) -> (Vec<Prepa
             last.changes.extend(group.changes.iter().cloned());
             last.effects.extend(group.effects.iter().cloned());
             last.roots.extend(group.roots.iter().copied());
-            last.files.extend(group.files.iter().copied());
+            last.contents.extend(group.contents.iter().copied());
         }
     }
     let left = taken < ready.len();
     ready.clear();
     (merged, left)
-}
-
-/// Makes durable what is about to be pushed: otherwise a power cut could empty a file here whose
-/// content the server has, and the empty file would be pushed as an edit (rule 6). Returns the files
-/// that are not at their paths any more, or not as they were hashed: nothing was proven of them.
-async fn sync_files(
-    context: &FolderContext,
-    groups: &[Prepared],
-) -> Result<BTreeSet<EntryId>, PushError> {
-    let entries: BTreeSet<EntryId> = groups.iter().flat_map(|g| g.files.iter().copied()).collect();
-    let (mut files, mut moved) = (Vec::with_capacity(entries.len()), BTreeSet::new());
-    for entry in entries {
-        let row = context.state.local_row(&entry)?;
-        let names = context.state.local_path(&entry)?;
-        match row.zip(names.and_then(|names| RelPath::new(names).ok())) {
-            Some((row, path)) => files.push((entry, path, row.stat)),
-            None => drop(moved.insert(entry)),
-        }
-    }
-    if files.is_empty() {
-        return Ok(moved);
-    }
-    let fs = Arc::clone(&context.fs);
-    let synced = compute(context.environment.as_ref(), move || sync_hashed(fs.as_ref(), &files));
-    moved.extend(synced.await??);
-    Ok(moved)
-}
-
-/// Syncs files through handles, so that a rename in between cannot make it a sync of something
-/// else, then the directories that name them.
-fn sync_hashed(
-    fs: &dyn Fs,
-    files: &[(EntryId, RelPath, Stat)],
-) -> Result<BTreeSet<EntryId>, FsError> {
-    let mut moved = BTreeSet::new();
-    let one_by_one = files.len() <= SYNC_ONE_BY_ONE;
-    if one_by_one {
-        for (entry, path, stat) in files {
-            match fs.open(path).and_then(|file| Ok((file.stat()?, file))) {
-                Ok((held, file)) if held.same_content(stat) => file.sync()?,
-                Ok(_) => drop(moved.insert(*entry)),
-                Err(error) if error.is_stale_view() => drop(moved.insert(*entry)),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    // Many at once: the filesystem as a whole, wherever the files are by now.
-    let paths: Vec<RelPath> = files.iter().map(|(_, path, _)| path.clone()).collect();
-    fs.sync(&paths)?;
-    for (entry, path, stat) in files {
-        if !fs.stat(path).is_ok_and(|now| now.same_content(stat)) {
-            moved.insert(*entry);
-        }
-    }
-    Ok(moved)
 }
 
 fn store(

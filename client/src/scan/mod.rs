@@ -4,9 +4,11 @@
 //! never calls anything deleted that it could not list without an error under a root whose marker
 //! is there. It does not hash: changed files get their content in `transfer`.
 
+mod durable;
 mod identity;
 mod observe;
 
+pub use durable::{DurableError, make_durable};
 pub use observe::{ScanError, ScanReport, Scanner, check_root, holds_only_ignored, remove_subtree};
 
 use crate::fs::RelPath;

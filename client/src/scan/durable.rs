@@ -1,0 +1,97 @@
+//! Making durable what was observed.
+//!
+//! Owns rule 6: nothing may become the merge base, or be pushed, before a sync that began after it
+//! was observed. Otherwise a power cut could empty a file or bring an older one back, and that
+//! would be taken for an edit. It must not know what is built on it.
+
+use crate::context::{FolderContext, Stopping, compute};
+use crate::fs::{Fs, FsError, Kind, RelPath, Stat};
+use crate::state::StateError;
+use common::ids::EntryId;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Files that are synced one by one; more, and the whole filesystem is (rule 15).
+const SYNC_ONE_BY_ONE: usize = 48;
+
+/// Why nothing may be taken as durable.
+#[derive(Debug, thiserror::Error)]
+pub enum DurableError {
+    /// The disk could not sync.
+    #[error("this disk could not sync: {0}")]
+    Disk(#[from] FsError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The program stops.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// Makes local entries durable as they were observed: content, attributes and name. Returns those
+/// that are not at their paths any more, or not what they were: nothing is proven of them.
+///
+/// # Errors
+/// [`DurableError`]; then nothing is proven of any.
+pub async fn make_durable(
+    context: &FolderContext,
+    entries: &BTreeSet<EntryId>,
+) -> Result<BTreeSet<EntryId>, DurableError> {
+    let (mut nodes, mut moved) = (Vec::with_capacity(entries.len()), BTreeSet::new());
+    for entry in entries {
+        let row = context.state.local_row(entry)?;
+        let names = context.state.local_path(entry)?;
+        match row.zip(names.and_then(|names| RelPath::new(names).ok())) {
+            Some((row, path)) => nodes.push(Observed { entry: *entry, path, stat: row.stat }),
+            None => drop(moved.insert(*entry)),
+        }
+    }
+    if nodes.is_empty() {
+        return Ok(moved);
+    }
+    let fs = Arc::clone(&context.fs);
+    let synced = compute(context.environment.as_ref(), move || sync(fs.as_ref(), &nodes));
+    moved.extend(synced.await??);
+    Ok(moved)
+}
+
+struct Observed {
+    entry: EntryId,
+    path: RelPath,
+    stat: Stat,
+}
+
+impl Observed {
+    /// What is in a directory changes its times and not what it is.
+    fn is_still(&self, now: &Stat) -> bool {
+        match self.stat.kind {
+            Kind::Directory => now.same_inode(&self.stat),
+            _ => now.same_content(&self.stat),
+        }
+    }
+}
+
+/// Syncs files through handles, so that a rename in between cannot make it a sync of something
+/// else, then the directories that name them.
+fn sync(fs: &dyn Fs, nodes: &[Observed]) -> Result<BTreeSet<EntryId>, FsError> {
+    let mut moved = BTreeSet::new();
+    if nodes.len() <= SYNC_ONE_BY_ONE {
+        for node in nodes.iter().filter(|node| node.stat.kind == Kind::File) {
+            match fs.open(&node.path).and_then(|file| Ok((file.stat()?, file))) {
+                Ok((held, file)) if node.is_still(&held) => file.sync()?,
+                Ok(_) => drop(moved.insert(node.entry)),
+                Err(error) if error.is_stale_view() => drop(moved.insert(node.entry)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    // Many at once: the filesystem as a whole, wherever they are by now.
+    let paths: Vec<RelPath> = nodes.iter().map(|node| node.path.clone()).collect();
+    fs.sync(&paths)?;
+    for node in nodes {
+        if !fs.stat(&node.path).is_ok_and(|now| node.is_still(&now)) {
+            moved.insert(node.entry);
+        }
+    }
+    Ok(moved)
+}

@@ -1,0 +1,97 @@
+//! Power cuts between what a device was told and what its disk has kept: what the server or the
+//! other devices build on must not be taken back by the disk and then pushed as a change (rule 6).
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use client::engine::Ask;
+use client::fs::memory::{Fault, OperationKind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tests::sim::device::{SimDevice, Stop};
+use tests::sim::invariants;
+use tests::sim::world::{Make, World};
+
+/// Each loses other parts of what was not synced.
+const SEEDS: u64 = 24;
+/// Until a device has noticed what was done.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Two devices in sync do something; the second loses its power at the end of it, and comes back.
+fn check(before: fn(&SimDevice), act: fn(&SimDevice, &SimDevice), path: &str) {
+    for seed in 1..=SEEDS {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
+            let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+            world.end_faults().await;
+            before(&one);
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            act(&one, &two);
+            tokio::time::sleep(SOON).await; // ok: virtual time
+            for device in [&one, &two, &one] {
+                device.link.set_up(true);
+                assert_eq!(device.handle().unwrap().ask(Ask::Sync).await, Ok(true));
+            }
+            let expected = one.fs.user().tree();
+            assert_eq!(expected, two.fs.user().tree(), "in sync before the cut");
+            assert!(expected.contains_key(path), "{expected:?}");
+            two.stop(Stop::PowerCut).await;
+            two.fs.set_hook(None);
+            world.end_faults().await;
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            invariants::s1_no_lost_update(&world);
+            invariants::s4_convergence(&world);
+            assert_eq!(world.ledger.violations(), Vec::<String>::new(), "seed {seed}");
+            assert_eq!(one.fs.user().tree(), expected, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn an_exchange_stands_though_the_displaced_file_cannot_be_reviewed() {
+    check(
+        |one| one.writer.write("a", b"old"),
+        |one, two| {
+            two.fs.set_hook(Some(Arc::new(|_, operation| {
+                (operation.kind == OperationKind::WriterAbsent).then_some(Fault::Io)
+            })));
+            one.writer.write("a", b"new and longer");
+        },
+        "a",
+    );
+}
+
+#[test]
+fn what_two_devices_wrote_alike_is_durable_before_it_is_the_base() {
+    check(
+        |one| one.writer.write("a", b"old"),
+        |one, two| {
+            for device in [one, two] {
+                device.link.set_up(false);
+                for path in ["a", "b"] {
+                    device.writer.write(path, b"the same on both");
+                    // As if both had unpacked the same archive.
+                    device.writer.action("touch", path, |user| user.set_mtime(path, 1));
+                }
+            }
+        },
+        "b",
+    );
+}
+
+#[test]
+fn a_symlink_and_a_directory_are_durable_before_they_are_pushed() {
+    check(
+        |one| one.writer.write("a", b"old"),
+        |_, two| {
+            two.writer.action("symlink", "link", |user| user.symlink("a", "link"));
+            two.writer.make_directory("empty");
+        },
+        "link",
+    );
+}
