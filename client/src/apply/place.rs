@@ -6,7 +6,7 @@
 use super::displaced;
 use super::run::{ApplyError, Applying, Record, synced_of};
 use crate::fs::{Area, FsError, RelPath, Stat};
-use crate::scan::{Target, holds_only_ignored};
+use crate::scan::{Target, holds_only_ignored, unsynced_at};
 use crate::state::{LocalRow, RemoteRow, StateError};
 use crate::transfer::Built;
 use client_core::planner::Destination;
@@ -56,6 +56,9 @@ impl Applying<'_> {
         let at = at.cloned().or_else(|| replaces.as_ref().map(|row| row.position.clone()));
         let Some(at) = at else { return Ok(None) };
         let Some(path) = self.path_of(&at)? else { return Ok(None) };
+        if replaces.is_none() && self.is_obstructed(entry, &path)? {
+            return Ok(None);
+        }
         Ok(Some(Placing { remote, at, path, replaces }))
     }
 
@@ -105,6 +108,14 @@ impl Applying<'_> {
             // that cannot be seen, ours was in place all the same.
             Ok(_) | Err(_) => Ok(self.overtaken(&placing)),
         }
+    }
+
+    /// Whether something stands at a path that no scan will ever list: then looking again is no
+    /// answer, and the entry is listed as an issue.
+    fn is_obstructed(&mut self, entry: &EntryId, path: &RelPath) -> Result<bool, StateError> {
+        let Some(reason) = unsynced_at(self.context, self.ignore, path)? else { return Ok(false) };
+        self.fail(entry, reason)?;
+        Ok(true)
     }
 
     fn overtaken(&mut self, placing: &Placing) -> Outcome {
@@ -179,6 +190,7 @@ impl Applying<'_> {
         };
         let new = match to {
             Destination::Position(position) => match self.path_of(position)? {
+                Some(path) if self.is_obstructed(entry, &path)? => return Ok(()),
                 Some(path) => path,
                 None => return Ok(()),
             },
@@ -318,6 +330,11 @@ impl Applying<'_> {
             return Ok(());
         };
         let Some(path) = self.path_of(at)? else { return Ok(()) };
+        // A directory that was kept for what is ignored becomes the entry.
+        self.context.state.remove_residue(&path.to_string())?;
+        if self.is_obstructed(entry, &path)? {
+            return Ok(());
+        }
         let made = self
             .context
             .fs

@@ -7,9 +7,11 @@
 mod durable;
 mod identity;
 mod observe;
+mod unsynced;
 
 pub use durable::{DurableError, make_durable};
-pub use observe::{ScanError, ScanReport, Scanner, check_root, holds_only_ignored, remove_subtree};
+pub use observe::{ScanError, ScanReport, Scanner, check_root, remove_subtree};
+pub use unsynced::{holds_only_ignored, unsynced_at};
 
 use crate::fs::RelPath;
 

@@ -6,6 +6,7 @@
 
 use super::Target;
 use super::identity::{Identity, identify};
+use super::unsynced::is_residue;
 use crate::context::FolderContext;
 use crate::fs::{self, FsError, Listing, RelPath, Stat};
 use crate::state::{IssueSource, LocalRow, StateError};
@@ -274,7 +275,7 @@ impl<'a> Scanner<'a> {
             self.ignored(&Position { parent, name })?;
             return Ok(None);
         }
-        if kind == Kind::Directory && self.is_residue(&path)? {
+        if kind == Kind::Directory && is_residue(self.context, self.ignore, &path)? {
             return Ok(None);
         }
         if parent == EntryId::ROOT && name.as_str() == common::name::IGNORE_FILE {
@@ -375,19 +376,6 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn is_residue(&self, path: &RelPath) -> Result<bool, ScanError> {
-        let state = &self.context.state;
-        let text = path.to_string();
-        if !state.is_residue(&text)? {
-            return Ok(false);
-        }
-        if holds_only_ignored(self.context, self.ignore, path) {
-            return Ok(true);
-        }
-        state.remove_residue(&text)?;
-        Ok(false)
-    }
-
     fn unknown(&mut self, path: &RelPath, error: &FsError) -> Result<(), ScanError> {
         if error.is_retryable() {
             self.report.again.insert(Target::Subtree(path.clone()));
@@ -442,25 +430,4 @@ fn drop_ignored(context: &FolderContext, entry: &EntryId) -> Result<(), StateErr
     }
     context.state.remove_local(entry)?;
     context.state.remove_synced(entry)
-}
-
-/// Whether a directory holds nothing but ignored things, as far down as it goes; `false` when that
-/// cannot be told.
-#[must_use]
-pub fn holds_only_ignored(
-    context: &FolderContext,
-    ignore: &IgnoreRules,
-    directory: &RelPath,
-) -> bool {
-    let Ok(listing) = context.fs.list(directory) else { return false };
-    listing.entries.iter().all(|listed| {
-        let Ok(name) = Name::from_bytes(&listed.name) else { return false };
-        let Ok(path) = directory.join(&name) else { return false };
-        let is_directory = listed.stat.kind == fs::Kind::Directory;
-        ignore.is_ignored(path.names().iter().map(Name::as_str), is_directory)
-            // An empty directory is somebody's, not a place kept for what is ignored.
-            || (is_directory
-                && context.fs.list(&path).is_ok_and(|inside| !inside.entries.is_empty())
-                && holds_only_ignored(context, ignore, &path))
-    })
 }

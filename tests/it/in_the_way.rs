@@ -1,0 +1,95 @@
+//! Something that is not synced stands where the server has an entry: an issue, no endless work,
+//! and the entry comes when the way is free.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use std::rc::Rc;
+use std::time::Duration;
+use tests::sim::device::SimDevice;
+use tests::sim::world::{Make, World};
+
+/// Longer than a device waits before it tries again what failed.
+const A_WHILE: Duration = Duration::from_secs(150);
+/// Rounds of a device in that time that has nothing to do.
+const ROUNDS_MAX: u64 = 40;
+
+/// Two devices, of which the second holds an ignored file in a directory that the first deletes.
+async fn with_a_kept_directory() -> (World, [Rc<SimDevice>; 2]) {
+    let world = World::new(Make { seed: 3, devices: 2, grain_ns: 1, ..Make::default() }).await;
+    let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+    world.end_faults().await;
+    one.writer.write(".driftlessignore", b"*.o\n");
+    one.writer.make_directory("d");
+    one.writer.write("d/a.txt", b"source");
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    two.writer.write("d/a.o", b"object");
+    one.writer.delete("d/a.txt");
+    one.writer.action("rmdir", "d", |user| user.remove("d"));
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    assert!(!one.fs.user().tree().contains_key("d"));
+    assert_eq!(two.fs.user().read("d/a.o").unwrap(), b"object");
+    (world, [one, two])
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, test);
+}
+
+#[test]
+fn a_file_onto_a_directory_kept_for_ignored_files_is_an_issue_until_that_is_gone() {
+    run(async {
+        let (_world, [one, two]) = with_a_kept_directory().await;
+        one.writer.write("d", b"a file now");
+        one.writer.write("other", b"goes on");
+        two.steps.set(0);
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        let user = two.fs.user();
+        assert_eq!(user.read("other").unwrap(), b"goes on");
+        assert_eq!(user.read("d/a.o").unwrap(), b"object", "what is ignored is not deleted");
+        let issues = two.handle().unwrap().summary().issues;
+        let issue = issues.iter().find(|issue| issue.path == "d").expect("an issue");
+        assert!(issue.reason.contains("holds ignored files"), "{issue:?}");
+        assert!(two.steps.get() < ROUNDS_MAX, "{} rounds", two.steps.get());
+
+        user.remove("d/a.o").unwrap();
+        two.writer.action("rmdir", "d", |user| user.remove("d"));
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        assert_eq!(user.read("d").unwrap(), b"a file now");
+        assert!(two.handle().unwrap().summary().issues.is_empty());
+    });
+}
+
+#[test]
+fn a_directory_onto_one_kept_for_ignored_files_becomes_it() {
+    run(async {
+        let (_world, [one, two]) = with_a_kept_directory().await;
+        one.writer.make_directory("d");
+        one.writer.write("d/b.txt", b"again");
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        let user = two.fs.user();
+        assert_eq!(user.read("d/b.txt").unwrap(), b"again");
+        assert_eq!(user.read("d/a.o").unwrap(), b"object");
+        assert!(!one.fs.user().tree().contains_key("d/a.o"));
+        assert!(two.handle().unwrap().summary().issues.is_empty());
+    });
+}
+
+#[test]
+fn a_file_onto_a_fifo_is_an_issue_and_nothing_is_replaced() {
+    run(async {
+        let (_world, [one, two]) = with_a_kept_directory().await;
+        two.writer.action("mkfifo", "pipe", |user| user.make_other("pipe"));
+        one.writer.write("pipe", b"a file of that name");
+        two.steps.set(0);
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        let issues = two.handle().unwrap().summary().issues;
+        assert!(issues.iter().any(|issue| issue.path == "pipe"), "{issues:?}");
+        assert!(two.fs.user().read("pipe").is_err(), "no file took its place");
+        assert!(two.steps.get() < ROUNDS_MAX, "{} rounds", two.steps.get());
+    });
+}
