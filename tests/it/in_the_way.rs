@@ -93,3 +93,27 @@ fn a_file_onto_a_fifo_is_an_issue_and_nothing_is_replaced() {
         assert!(two.steps.get() < ROUNDS_MAX, "{} rounds", two.steps.get());
     });
 }
+
+/// The watcher missed that a directory was replaced by a file; a step that fails on it finds out.
+#[test]
+fn a_file_in_the_place_of_a_directory_above_is_found_by_the_step_that_it_stops() {
+    run(async {
+        let world = World::new(Make { seed: 3, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        one.writer.make_directory("d");
+        one.writer.write("b.txt", b"moves");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let user = two.fs.user();
+        user.remove("d").unwrap();
+        user.write("d", b"a file now").unwrap();
+        two.steps.set(0);
+        one.writer.rename("b.txt", "d/b.txt");
+        tokio::time::sleep(Duration::from_secs(30)).await; // ok: virtual time
+        assert!(two.steps.get() < ROUNDS_MAX, "{} rounds", two.steps.get());
+        assert_eq!(one.fs.user().tree(), user.tree());
+        let files = user.tree().into_values().collect::<Vec<_>>();
+        assert_eq!(files.len(), 3, "the directory, what moved into it, and the file: {files:?}");
+        assert_eq!(user.read("d/b.txt").unwrap(), b"moves");
+    });
+}

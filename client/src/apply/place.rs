@@ -86,9 +86,7 @@ impl Applying<'_> {
             }
             Err(error) if error.is_stale_view() => {
                 self.discard(&built.path)?;
-                // What is missing may be the directory: that is where to look.
-                let parent = placing.path.parent().filter(|_| error.is_not_found());
-                return Ok(Outcome::Changed(parent.unwrap_or(placing.path)));
+                return Ok(Outcome::Changed(placing.path));
             }
             Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
                 return Err(error.into());

@@ -127,7 +127,16 @@ impl<'a> Scanner<'a> {
                     self.enqueue(entry, path.clone(), deep);
                 }
             }
+            // Something else than a directory has taken the place of the one above.
+            Err(error) if error.is_stale_view() && !error.is_not_found() => {
+                return self.begin(&Target::Path(parent));
+            }
             Err(error) if error.is_not_found() => {
+                if !parent.is_root()
+                    && self.context.fs.stat(&parent).is_err_and(|error| error.is_stale_view())
+                {
+                    return self.begin(&Target::Path(parent));
+                }
                 let position = Position { parent: directory, name: name.clone() };
                 if let Some(row) = self.context.state.local_row_at(&position)? {
                     self.missing(&row)?;
