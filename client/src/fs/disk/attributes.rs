@@ -75,7 +75,7 @@ fn take_lease<'a>(file: BorrowedFd<'a>, path: &RelPath) -> Result<Option<ReadLea
     }
 }
 
-fn change_mode(handle: BorrowedFd<'_>, mode: u16, kind: Kind) -> Result<(), Errno> {
+pub(super) fn change_mode(handle: BorrowedFd<'_>, mode: u16, kind: Kind) -> Result<(), Errno> {
     let keeps = if kind == Kind::Directory { DIRECTORY_KEEPS } else { 0 };
     let kept = rustix::fs::fstat(handle)?.st_mode & keeps;
     let mode = Mode::from_raw_mode(u32::from(mode & 0o777) | kept);

@@ -174,6 +174,49 @@ fn an_unreadable_directory_is_an_error() {
     });
 }
 
+/// Runs as somebody whom permissions bind, also when the tests run as the superuser.
+fn as_plain_user(act: impl FnOnce() + Send) {
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+    std::thread::scope(|scope| {
+        let plain = scope.spawn(|| {
+            // Capabilities belong to a thread: this one gives up those that overrule permissions.
+            let overruling = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+            let now = capabilities(None).unwrap();
+            let sets = CapabilitySets { effective: now.effective - overruling, ..now };
+            set_capabilities(None, sets).unwrap();
+            act();
+        });
+        plain.join().unwrap();
+    });
+}
+
+/// What others keep in a read-only directory can be made, moved and removed here by a plain user,
+/// and the directory is as read-only as before.
+#[test]
+fn a_read_only_directory_is_filled_and_emptied_by_its_owner() {
+    both(|scene| {
+        as_plain_user(|| {
+            let fs = &scene.fs;
+            let mode = |text: &str| fs.stat(&path(text)).unwrap().mode;
+            fs.make_directory(&path("d"), 0o555).unwrap();
+            assert!(
+                std::fs::write(scene.root().join("d/denied"), b"1").is_err(),
+                "it is read-only"
+            );
+            fs.make_directory(&path("d/inner"), 0o555).unwrap();
+            drop(fs.stage(&name("staged")).unwrap());
+            let staged = private(Area::Staging, "staged");
+            fs.rename_noreplace(&staged, &path("d/inner/file")).unwrap();
+            assert_eq!((mode("d"), mode("d/inner")), (0o555, 0o555));
+            fs.rename_noreplace(&path("d/inner"), &path("moved")).unwrap();
+            assert_eq!((mode("d"), mode("moved")), (0o555, 0o555));
+            fs.rename_noreplace(&path("moved/file"), &staged).unwrap();
+            fs.remove_directory(&path("moved")).unwrap();
+            fs.remove_directory(&path("d")).unwrap();
+        });
+    });
+}
+
 /// A file that we may not read can still be given its mode and be synced.
 #[test]
 fn an_unreadable_file_can_be_given_attributes_and_synced() {

@@ -13,6 +13,7 @@ mod look;
 mod resolve;
 mod root;
 mod swap;
+mod unlock;
 
 #[cfg(test)]
 mod hostile;

@@ -7,6 +7,7 @@ use super::DiskFs;
 use super::attributes::set_directory_mode;
 use super::file::{DiskStaged, mtime_only};
 use super::look::stat_at;
+use super::unlock::{directory_at, same, unlocking};
 use crate::fs::error::{At, FsError, require_apart};
 use crate::fs::lease::ReadLease;
 use crate::fs::path::{Area, RelPath};
@@ -33,7 +34,8 @@ impl Swap for DiskFs {
 
     fn make_directory(&self, path: &RelPath, mode: u16) -> Result<(), FsError> {
         let (parent, name) = self.target_parent(path)?;
-        rustix::fs::mkdirat(&parent, name, Mode::RWXU).at(path)?;
+        let held = || same(&parent).into_iter().collect();
+        unlocking(held, || rustix::fs::mkdirat(&parent, name, Mode::RWXU)).at(path)?;
         set_directory_mode(parent.as_fd(), name, mode).at(path)
     }
 
@@ -71,7 +73,8 @@ impl Swap for DiskFs {
             return Err(FsError::Misplaced { path: path.clone() });
         }
         let (parent, name) = self.parent(path)?;
-        match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
+        let held = || same(&parent).into_iter().collect();
+        match unlocking(held, || rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)) {
             // POSIX lets a system say either.
             Err(Errno::EXIST) => Err(FsError::new(path, Errno::NOTEMPTY)),
             result => result.at(path),
@@ -128,8 +131,15 @@ impl DiskFs {
     fn rename(&self, from: &RelPath, to: &RelPath, flags: RenameFlags) -> Result<(), FsError> {
         let (from_parent, from_name) = self.parent(from)?;
         let (to_parent, to_name) = self.target_parent(to)?;
-        let renamed =
-            rustix::fs::renameat_with(&from_parent, from_name, &to_parent, to_name, flags);
+        // A directory that gets another parent is written to itself.
+        let held = || {
+            let parents = [same(&from_parent), same(&to_parent)];
+            let moved = [directory_at(&from_parent, from_name), directory_at(&to_parent, to_name)];
+            parents.into_iter().chain(moved).flatten().collect()
+        };
+        let renamed = unlocking(held, || {
+            rustix::fs::renameat_with(&from_parent, from_name, &to_parent, to_name, flags)
+        });
         match renamed {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => Err(FsError::new(to, Errno::EXIST)),
