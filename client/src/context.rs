@@ -21,6 +21,9 @@ pub type Job = Box<dyn FnOnce() + Send>;
 pub trait Environment: Send + Sync {
     /// Wall clock in nanoseconds since 1970.
     fn now_ns(&self) -> i64;
+    /// Nanoseconds since some moment, whatever becomes of the wall clock: what waits and pauses are
+    /// measured with.
+    fn monotonic_ns(&self) -> i64;
     /// Fills the buffer with random bytes fit for ids and keys.
     fn random(&self, bytes: &mut [u8]);
     /// Runs a job on the CPU pool, or at once.

@@ -5,7 +5,8 @@
 
 #![allow(clippy::unwrap_used)] // What a test calls is test code too.
 
-use client::context::{Environment, FolderContext, Job, Signers};
+use client::context::{FolderContext, Signers};
+use client::daemon::SystemEnvironment;
 use client::engine::{self, Ask, EngineParts, FolderHandle, FolderStatus, Keep, LogSource, Pins};
 use client::fs::{DiskFs, Root};
 use client::remote::{QuicRemote, Remote, Server as RemoteServer, join};
@@ -29,27 +30,6 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-struct Machine(tokio::runtime::Handle);
-
-impl Environment for Machine {
-    fn now_ns(&self) -> i64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        i64::try_from(now.as_nanos()).unwrap()
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        aws_lc_rs::rand::fill(bytes).unwrap();
-    }
-
-    fn spawn(&self, job: Job) {
-        drop(self.0.spawn_blocking(job));
-    }
-
-    fn sleep(&self, milliseconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(tokio::time::sleep(Duration::from_millis(milliseconds)))
-    }
-}
 
 #[derive(Default)]
 struct MemoryPins(Mutex<BTreeMap<FolderId, Cursor>>);
@@ -149,7 +129,8 @@ impl Setup {
         let runtime = tokio::runtime::Handle::current();
         let remote: Arc<dyn Remote> = Arc::new(remote(&self.server, keys));
         let (folder, user, log) = (self.folder, self.user, self.log.clone());
-        let (signer, environment) = (keys.signing.clone(), Arc::new(Machine(runtime.clone())));
+        let (signer, environment) =
+            (keys.signing.clone(), Arc::new(SystemEnvironment::new(runtime.clone())));
         let watch = Watch::start(&root, WatchOptions::default()).unwrap();
         let parts = move || {
             let hints = watch.hints().clone();

@@ -7,7 +7,7 @@ use crate::context::{Environment, Job};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 pub struct SystemEnvironment {
     runtime: Handle,
     processors: Arc<Semaphore>,
+    started: Instant,
 }
 
 impl SystemEnvironment {
@@ -23,7 +24,8 @@ impl SystemEnvironment {
     #[must_use]
     pub fn new(runtime: Handle) -> Self {
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { runtime, processors: Arc::new(Semaphore::new(processors)) }
+        let processors = Arc::new(Semaphore::new(processors));
+        Self { runtime, processors, started: Instant::now() }
     }
 }
 
@@ -35,6 +37,10 @@ impl Environment for SystemEnvironment {
         };
         // A clock beyond the year 2262.
         nanoseconds.unwrap_or(i64::MAX)
+    }
+
+    fn monotonic_ns(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_nanos()).unwrap_or(i64::MAX)
     }
 
     fn random(&self, bytes: &mut [u8]) {

@@ -47,10 +47,9 @@ impl Engine {
         let applying = Applying::new(&self.context, &self.ignore);
         let progress = &mut self.progress;
         let applied = applying.run(&batch, |bytes| progress.bytes_down += bytes).await?;
-        let now = self.context.environment.now_ns();
         self.busy |= applied.done > 0;
         self.targets.extend(applied.again);
-        self.failed.extend(applied.failed.into_iter().map(|entry| (entry, now)));
+        self.failed.extend(applied.failed);
         let groups: Vec<PushGroup> = batch
             .into_iter()
             .filter_map(|step| match step {

@@ -116,7 +116,7 @@ impl Engine {
     /// Connects, or takes what has arrived. Returns whether the server can be used.
     pub(super) async fn connect(&mut self) -> Result<bool, RoundError> {
         if self.journal.is_none() {
-            if self.context.environment.now_ns() < self.retry_at_ns {
+            if self.context.environment.monotonic_ns() < self.retry_at_ns {
                 return Ok(false);
             }
             self.subscribe().await?;

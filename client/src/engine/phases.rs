@@ -136,7 +136,7 @@ impl Engine {
                 sync.scanned = true;
             }
         }
-        let now = self.context.environment.now_ns();
+        let now = self.context.environment.monotonic_ns();
         for entry in &report.found {
             self.missing.remove(entry);
         }
@@ -274,7 +274,7 @@ impl Engine {
     }
 
     fn files_to_read(&mut self) -> Result<Vec<(EntryId, RelPath)>, RoundError> {
-        let now = self.context.environment.now_ns();
+        let now = self.context.environment.monotonic_ns();
         // One that is gone, or whose content came another way, is not waited for any more.
         let state = &self.context.state;
         self.unsteady.retain(|entry, _| {
@@ -286,7 +286,7 @@ impl Engine {
         for row in self.context.state.local_unhashed(INGEST_FILES + skipped)? {
             let early = self.unsteady.get(&row.entry).is_some_and(|(_, at)| now < *at);
             let known_bad =
-                self.missing.contains_key(&row.entry) || self.failed.contains_key(&row.entry);
+                self.missing.contains_key(&row.entry) || self.failed.contains(&row.entry);
             if early || known_bad {
                 continue;
             }
@@ -333,7 +333,8 @@ impl Engine {
 
     /// Records what was read; returns whether anything was.
     fn take_readings(&mut self, readings: Vec<Ingested>) -> Result<bool, RoundError> {
-        let now = self.context.environment.now_ns();
+        let wall = self.context.environment.now_ns();
+        let now = self.context.environment.monotonic_ns();
         let mut progress = false;
         let (mut again, mut failed, mut unsteady) = (Vec::new(), Vec::new(), Vec::new());
         let mut read = Vec::new();
@@ -345,7 +346,7 @@ impl Engine {
                 let Some(path) = path else { continue };
                 match reading {
                     Reading::Read { tag, stat, root, chunks } => {
-                        let racy = is_racy(&stat, now);
+                        let racy = is_racy(&stat, wall);
                         let row = LocalRow { tag: Some(tag), stat, root, racy, ..row };
                         state.put_local(&row)?;
                         if root.is_some() {
@@ -380,14 +381,14 @@ impl Engine {
             *tries = (*tries + 1).min(8);
             *at = now + (UNSTEADY_NS << *tries);
         }
-        self.failed.extend(failed.into_iter().map(|entry| (entry, now)));
+        self.failed.extend(failed);
         Ok(progress)
     }
 
     fn plan(&mut self) -> Result<Plan, RoundError> {
         // All of them at once: the guard has to see a mass deletion as a whole.
         let mut dirty = self.context.state.dirty_and_read()?;
-        dirty.retain(|entry| !self.missing.contains_key(entry) && !self.failed.contains_key(entry));
+        dirty.retain(|entry| !self.missing.contains_key(entry) && !self.failed.contains(entry));
         if dirty.is_empty() {
             return Ok(Plan::default());
         }

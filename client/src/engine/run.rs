@@ -84,7 +84,7 @@ pub struct Engine {
     pub(super) ignore: IgnoreRules,
     pub(super) targets: BTreeSet<Target>,
     pub(super) missing: BTreeMap<EntryId, i64>,
-    pub(super) failed: BTreeMap<EntryId, i64>,
+    pub(super) failed: BTreeSet<EntryId>,
     /// Files that changed while they were read: how often, and when to try again.
     pub(super) unsteady: BTreeMap<EntryId, (u32, i64)>,
     pub(super) journal: Option<Journal>,
@@ -157,7 +157,7 @@ impl Engine {
             ignore: IgnoreRules::default(),
             targets,
             missing: BTreeMap::new(),
-            failed: BTreeMap::new(),
+            failed: BTreeSet::new(),
             unsteady: BTreeMap::new(),
             journal: None,
             outbox_known: false,
@@ -177,7 +177,7 @@ impl Engine {
             progress: Progress::default(),
             pinned,
             counts: Counts::default(),
-            counted_ns: 0,
+            counted_ns: i64::MIN / 2,
             counted_quiet: false,
             context,
         })
@@ -266,7 +266,8 @@ impl Engine {
 
     /// Whether a round would go online, and so take what the journal has brought.
     pub(super) fn takes_journal(&self) -> bool {
-        let waits = self.trouble.is_some() && self.context.environment.now_ns() < self.retry_at_ns;
+        let waits =
+            self.trouble.is_some() && self.context.environment.monotonic_ns() < self.retry_at_ns;
         !self.paused && !waits && !matches!(self.halted, Some(Halted::Alarm(_)))
     }
 
@@ -290,7 +291,7 @@ impl Engine {
 
     /// Milliseconds until the next thing that happens by itself.
     fn pause_ms(&self) -> u64 {
-        let now = self.context.environment.now_ns();
+        let now = self.context.environment.monotonic_ns();
         let mut until = self.housekeeping_ns;
         let stays_offline = self.paused || matches!(self.halted, Some(Halted::Alarm(_)));
         if !stays_offline && (self.journal.is_none() || self.trouble.is_some()) {
@@ -313,7 +314,7 @@ impl Engine {
 
     /// Whether housekeeping is due; sets the next time.
     pub(super) fn housekeeping_due(&mut self) -> bool {
-        let now = self.context.environment.now_ns();
+        let now = self.context.environment.monotonic_ns();
         let due = now >= self.housekeeping_ns;
         if due {
             self.housekeeping_ns = now + HOUSEKEEPING_MS * 1_000_000;
@@ -328,14 +329,14 @@ impl Engine {
         let jitter = u64::from_le_bytes(random) % (self.backoff_ms / 2 + 1);
         let pause = self.backoff_ms / 2 + jitter;
         self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MS.1);
-        let now = self.context.environment.now_ns();
+        let now = self.context.environment.monotonic_ns();
         self.retry_at_ns = now + i64::try_from(pause).unwrap_or(0) * 1_000_000;
     }
 
     /// Shows the folder as it is. Counting costs a look at every row, so while the engine is at
     /// work the numbers are those of a moment ago.
     fn publish(&mut self) {
-        let now = self.context.environment.now_ns();
+        let now = self.context.environment.monotonic_ns();
         let quiet = !self.busy && self.is_quiet();
         let settled = quiet && !self.counted_quiet;
         if settled || (!quiet && now - self.counted_ns >= COUNT_NS) {

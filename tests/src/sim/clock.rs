@@ -45,9 +45,14 @@ impl SimClock {
     /// Nanoseconds since 1970.
     #[must_use]
     pub fn now_ns(&self) -> i64 {
+        START_NS + self.elapsed_ns() + self.inner.jumped_ns.load(Ordering::Relaxed)
+    }
+
+    /// Nanoseconds since the simulation began, whatever anybody did to the clock.
+    #[must_use]
+    pub fn elapsed_ns(&self) -> i64 {
         let elapsed = i64::try_from(self.inner.start.elapsed().as_nanos()).unwrap_or(i64::MAX / 4);
-        let looks = self.inner.looks_ns.fetch_add(LOOK_NS, Ordering::Relaxed);
-        START_NS + elapsed + looks + self.inner.jumped_ns.load(Ordering::Relaxed)
+        elapsed + self.inner.looks_ns.fetch_add(LOOK_NS, Ordering::Relaxed)
     }
 
     /// The time that a filesystem stamps on a file: as coarse as the machine's clock tick.
@@ -80,6 +85,10 @@ pub struct SimEnvironment {
 impl Environment for SimEnvironment {
     fn now_ns(&self) -> i64 {
         self.clock.now_ns()
+    }
+
+    fn monotonic_ns(&self) -> i64 {
+        self.clock.elapsed_ns()
     }
 
     fn random(&self, bytes: &mut [u8]) {

@@ -21,6 +21,9 @@ impl Environment for Later {
     fn now_ns(&self) -> i64 {
         self.0.now_ns() + self.1
     }
+    fn monotonic_ns(&self) -> i64 {
+        self.0.monotonic_ns()
+    }
     fn random(&self, bytes: &mut [u8]) {
         self.0.random(bytes);
     }
