@@ -203,7 +203,7 @@ impl Engine {
         let now = self.context.environment.now_ns();
         self.context.state.atomically(|state| {
             for row in state.local_racy()? {
-                if !is_racy(&row.stat, now) {
+                if !is_racy(&row.stat, now, now) {
                     state.put_local(&LocalRow { tag: None, racy: false, ..row })?;
                 }
             }
@@ -345,8 +345,8 @@ impl Engine {
                 let path = names.and_then(|names| RelPath::new(names).ok());
                 let Some(path) = path else { continue };
                 match reading {
-                    Reading::Read { tag, stat, root, chunks } => {
-                        let racy = is_racy(&stat, wall);
+                    Reading::Read { tag, stat, begun_ns, root, chunks } => {
+                        let racy = is_racy(&stat, begun_ns.min(wall), wall);
                         let row = LocalRow { tag: Some(tag), stat, root, racy, ..row };
                         state.put_local(&row)?;
                         if root.is_some() {
@@ -496,10 +496,11 @@ fn entries_of(step: &Step) -> Vec<EntryId> {
     }
 }
 
-/// Whether a write after the look might show in no time of the file: they are too close to `now`.
-/// Times far in the future are no such case: whoever writes then sets the present.
-fn is_racy(stat: &crate::fs::Stat, now: i64) -> bool {
-    [stat.mtime_ns, stat.ctime_ns].iter().any(|time| now.abs_diff(*time) <= RACY_NS.unsigned_abs())
+/// Whether a write since reading began might show in no time of the file: they are too close to the
+/// time since then. Times far in the future are no such case: whoever writes then sets the present.
+fn is_racy(stat: &crate::fs::Stat, begun_ns: i64, now_ns: i64) -> bool {
+    let close = begun_ns.saturating_sub(RACY_NS)..=now_ns.saturating_add(RACY_NS);
+    [stat.mtime_ns, stat.ctime_ns].iter().any(|time| close.contains(time))
 }
 
 /// `YYYY-MM-DD` in UTC (H. Hinnant, "chrono-compatible low-level date algorithms").

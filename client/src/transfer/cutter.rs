@@ -4,6 +4,7 @@
 //! at the path before and after; a file that changed meanwhile is reported unsteady. It must not
 //! know the state database.
 
+use crate::context::{Environment, FolderContext};
 use crate::fs::{Fs, FsError, ReadFile, RelPath, Stat};
 use common::chunk::Chunker;
 use common::ids::{ContentTag, EntryId, PlainHash};
@@ -28,8 +29,8 @@ pub(super) struct Piece {
 
 /// How reading a file ended.
 pub(super) enum End {
-    /// It stood still: its content and how it looked.
-    Read { tag: ContentTag, stat: Stat },
+    /// It stood still: its content, how it looked, and the wall clock when reading it began.
+    Read { tag: ContentTag, stat: Stat, begun_ns: i64 },
     /// It changed while it was read.
     Unsteady,
     /// It could not be read.
@@ -47,6 +48,7 @@ struct Open {
     entry: EntryId,
     path: RelPath,
     file: Box<dyn ReadFile>,
+    begun_ns: i64,
     before: Stat,
     offset: u64,
     buffer: Vec<u8>,
@@ -60,18 +62,21 @@ pub(super) struct Cutter {
     fs: Arc<dyn Fs>,
     keys: Arc<FolderKeys>,
     chunker: Chunker,
+    environment: Arc<dyn Environment>,
     files: VecDeque<(EntryId, RelPath)>,
     open: Option<Open>,
 }
 
 impl Cutter {
-    pub(super) fn new(
-        fs: Arc<dyn Fs>,
-        keys: Arc<FolderKeys>,
-        chunker: Chunker,
-        files: Vec<(EntryId, RelPath)>,
-    ) -> Self {
-        Self { fs, keys, chunker, files: files.into(), open: None }
+    pub(super) fn new(context: &FolderContext, files: Vec<(EntryId, RelPath)>) -> Self {
+        Self {
+            fs: Arc::clone(&context.fs),
+            keys: Arc::clone(&context.keys),
+            chunker: context.chunker.clone(),
+            environment: Arc::clone(&context.environment),
+            files: files.into(),
+            open: None,
+        }
     }
 
     /// The next load; `None` when all files have ended.
@@ -106,11 +111,20 @@ impl Cutter {
     }
 
     fn begin(&self, entry: EntryId, path: RelPath) -> Result<Open, FsError> {
+        let begun_ns = self.environment.now_ns();
         let file = self.fs.open(&path)?;
-        let before = file.stat()?;
-        let tag = self.keys.content_tag();
-        let buffer = Vec::new();
-        Ok(Open { entry, path, file, before, offset: 0, buffer, at: 0, is_end: false, tag })
+        Ok(Open {
+            entry,
+            begun_ns,
+            before: file.stat()?,
+            path,
+            file,
+            offset: 0,
+            buffer: Vec::new(),
+            at: 0,
+            is_end: false,
+            tag: self.keys.content_tag(),
+        })
     }
 
     fn piece(&self, open: &mut Open) -> Result<Option<Piece>, FsError> {
@@ -137,7 +151,10 @@ impl Cutter {
         let steady = open.before.same_content(&after)
             && open.before.ctime_ns == after.ctime_ns
             && after.size == open.offset;
-        if steady { End::Read { tag: open.tag.finish(), stat: after } } else { End::Unsteady }
+        if !steady {
+            return End::Unsteady;
+        }
+        End::Read { tag: open.tag.finish(), stat: after, begun_ns: open.begun_ns }
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Reading {
         tag: ContentTag,
         /// How it looked.
         stat: Stat,
+        /// The wall clock when reading began, in ns since 1970.
+        begun_ns: i64,
         /// Top of its sealed bytes; `None` for an empty file, and when nothing was uploaded.
         root: Option<Root>,
         /// Its chunks in order; empty when nothing was uploaded.
@@ -110,7 +112,7 @@ impl<'a> Ingest<'a> {
         mut progress: impl FnMut(u64),
     ) -> Result<Vec<Ingested>, IngestError> {
         let mut done = Vec::with_capacity(files.len());
-        let mut cutting = Some(self.cut(self.cutter(files)).await?);
+        let mut cutting = Some(self.cut(Cutter::new(self.context, files)).await?);
         while let Some((load, cutter)) = cutting.take() {
             let Some(load) = load else { break };
             let bytes: usize = load.pieces.iter().map(|piece| piece.bytes.len()).sum();
@@ -147,20 +149,15 @@ impl<'a> Ingest<'a> {
         files: Vec<(EntryId, RelPath)>,
     ) -> Result<Vec<Ingested>, IngestError> {
         let mut done = Vec::with_capacity(files.len());
-        let mut cutter = Cutter::new(
-            Arc::clone(&context.fs),
-            Arc::clone(&context.keys),
-            context.chunker.clone(),
-            files,
-        );
+        let mut cutter = Cutter::new(context, files);
         loop {
             let (load, rest) = cut_with(context.environment.as_ref(), cutter).await?;
             let Some(load) = load else { return Ok(done) };
             cutter = rest;
             for (entry, end) in load.ended {
                 let reading = match end {
-                    End::Read { tag, stat } => {
-                        Reading::Read { tag, stat, root: None, chunks: Vec::new() }
+                    End::Read { tag, stat, begun_ns } => {
+                        Reading::Read { tag, stat, begun_ns, root: None, chunks: Vec::new() }
                     }
                     End::Unsteady => Reading::Unsteady,
                     End::Failed(error) => Reading::Failed(error),
@@ -168,11 +165,6 @@ impl<'a> Ingest<'a> {
                 done.push(Ingested { entry, reading });
             }
         }
-    }
-
-    fn cutter(&self, files: Vec<(EntryId, RelPath)>) -> Cutter {
-        let (fs, keys) = (Arc::clone(&self.context.fs), Arc::clone(&self.context.keys));
-        Cutter::new(fs, keys, self.context.chunker.clone(), files)
     }
 
     async fn cut(&self, cutter: Cutter) -> Result<(Option<Load>, Cutter), Stopping> {
@@ -297,8 +289,8 @@ impl<'a> Ingest<'a> {
 
     async fn finish(&mut self, entry: EntryId, end: End) -> Result<Reading, IngestError> {
         let chunks = self.chunks.remove(&entry).unwrap_or_default();
-        let (tag, stat) = match end {
-            End::Read { tag, stat } => (tag, stat),
+        let (tag, stat, begun_ns) = match end {
+            End::Read { tag, stat, begun_ns } => (tag, stat, begun_ns),
             End::Unsteady => return Ok(Reading::Unsteady),
             End::Failed(error) => return Ok(Reading::Failed(error)),
         };
@@ -315,7 +307,7 @@ impl<'a> Ingest<'a> {
             let parts = RootParts { chunks: chunks.clone(), pages: built.pages };
             self.roots.push((root, parts));
         }
-        Ok(Reading::Read { tag, stat, root: built.root, chunks })
+        Ok(Reading::Read { tag, stat, begun_ns, root: built.root, chunks })
     }
 }
 
