@@ -67,7 +67,7 @@ impl StateError {
     }
 }
 
-const MIGRATIONS: &[&str] = &[include_str!("001_trees.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("001_trees.sql"), include_str!("002_issues.sql")];
 
 /// A folder's state on this device.
 pub struct FolderState {
