@@ -147,7 +147,7 @@ impl<'a> Applying<'a> {
         for placing in placings {
             let entry = placing.remote.node.entry;
             let built = match placing.remote.node.kind {
-                Kind::Symlink => self.stage_symlink(&placing)?,
+                Kind::Symlink => self.staged_symlink(&placing)?,
                 _ => files.remove(&entry),
             };
             if let Some(built) = built {
@@ -165,6 +165,18 @@ impl<'a> Applying<'a> {
             }
         }
         self.settle().await
+    }
+
+    /// A symlink in staging. A filesystem that has none, or takes no target as long, is an issue of
+    /// this link.
+    fn staged_symlink(&mut self, placing: &Placing) -> Result<Option<Built>, ApplyError> {
+        match self.stage_symlink(placing) {
+            Err(ApplyError::Disk(error)) if error.is_of_one_path() => {
+                self.fail(&placing.remote.node.entry, &error.to_string())?;
+                Ok(None)
+            }
+            staged => staged,
+        }
     }
 
     /// Makes everything done so far durable, then records it.
