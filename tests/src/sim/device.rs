@@ -165,6 +165,12 @@ impl SimDevice {
         device
     }
 
+    /// Its id.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.account.borrow().signer(self.number).device()
+    }
+
     /// The dials of its misbehaviour.
     #[must_use]
     pub fn trouble(&self) -> &Trouble {

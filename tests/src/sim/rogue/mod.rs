@@ -52,7 +52,7 @@ impl Rogue {
         signer: SigningKey,
         log: &DeviceLog,
     ) -> Self {
-        let commits = Commits::new(None, SigningKey::from_seed(*signer.seed()));
+        let commits = Commits::new(None, signer.clone());
         let link = Link::new(Draw::new(0), 0);
         let remote = SimRemote { device: signer.device(), link, server, ledger, commits };
         Self {
@@ -67,6 +67,12 @@ impl Rogue {
             receipts: RefCell::default(),
             pages: RefCell::default(),
         }
+    }
+
+    /// The key that it signs with.
+    #[must_use]
+    pub fn signer(&self) -> SigningKey {
+        self.signer.clone()
     }
 
     /// Its way of sealing.
