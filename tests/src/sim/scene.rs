@@ -33,6 +33,11 @@ pub struct Scene {
 
 /// Plays.
 pub fn play(act: impl AsyncFnOnce(&Scene)) {
+    play_with(|_| (), act);
+}
+
+/// Plays with an attacked device that is prepared before it starts.
+pub fn play_with(prepare: impl FnOnce(&SimDevice), act: impl AsyncFnOnce(&Scene)) {
     let make = Make { seed: 11, devices: 2, grain_ns: 1, ..Make::default() };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -43,6 +48,7 @@ pub fn play(act: impl AsyncFnOnce(&Scene)) {
         let world = World::new(make).await;
         let rogue = world.add_rogue().await;
         let [honest, victim] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        prepare(&victim);
         world.end_faults().await;
         honest.writer.write(BEFORE, b"written before");
         let scene = Scene { world, honest, victim, rogue };
@@ -132,6 +138,11 @@ impl Scene {
         let read = |device: &SimDevice, path| device.fs.user().read(path).ok();
         assert_eq!(read(&self.victim, "zz down").as_deref(), Some(&b"written after, there"[..]));
         assert_eq!(read(&self.honest, "zz up").as_deref(), Some(&b"written after, here"[..]));
+        self.rests().await;
+    }
+
+    /// The attacked device does not go round in circles when there is nothing to do.
+    pub async fn rests(&self) {
         self.victim.steps.set(0);
         self.wait().await;
         let steps = self.victim.steps.get();
