@@ -14,6 +14,8 @@ mod outbox;
 mod remote;
 mod row;
 mod synced;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use chunks::ChunkSource;
