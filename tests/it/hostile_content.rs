@@ -245,7 +245,7 @@ fn a_mode_with_setuid_is_an_issue_and_nothing_else_stops() {
 
 /// There is no kind for a FIFO or a device, and a link with bytes is none.
 #[test]
-fn a_link_with_bytes_is_refused_and_an_alarm_past_the_service() {
+fn a_link_with_bytes_is_refused_and_an_issue_past_the_service() {
     use common::wire::meta::RejectionCode::Malformed;
     play(async |scene: &Scene| {
         let entry = scene.rogue.fresh();
