@@ -24,6 +24,9 @@ pub const CHUNK_BYTES_MAX: u32 = 256 * 1024;
 pub const SEALED_BYTES_MAX: usize = CHUNK_BYTES_MAX as usize + 4096;
 /// Entries of a manifest page, on average and at most.
 pub const PAGE_ENTRIES_AVG: usize = 128;
+/// Fewest entries of a manifest page but for the last of its level. It bounds the height: the 2^30
+/// shortest chunks of the largest file take six levels of pages of 32.
+pub const PAGE_ENTRIES_MIN: usize = PAGE_ENTRIES_AVG / 4;
 /// Most entries of a manifest page.
 pub const PAGE_ENTRIES_MAX: usize = 512;
 /// Highest level of a manifest page; level 1 lists chunks.

@@ -5,12 +5,12 @@
 
 use super::place::{Outcome, Placing};
 use crate::context::{FolderContext, Stopping, compute};
-use crate::fs::{FsError, RelPath};
+use crate::fs::{self, FsError, RelPath};
 use crate::scan::Target;
 use crate::state::{IssueSource, LocalRow, RemoteRow, StateError};
 use crate::transfer::{Built, Fetch, FetchError, Want};
 use client_core::ignore::IgnoreRules;
-use client_core::planner::Step;
+use client_core::planner::{Destination, Step};
 use client_core::tree::{ContentState, Position, SyncedNode};
 use common::ids::{ChunkId, EntryId};
 use common::record::Kind;
@@ -90,7 +90,8 @@ impl<'a> Applying<'a> {
         steps: &[Step],
         mut progress: impl FnMut(u64),
     ) -> Result<Applied, ApplyError> {
-        for step in steps {
+        let steps = self.unbarred(steps)?;
+        for step in &steps {
             match step {
                 Step::Move { entry, from, to } => self.relocate(entry, from, to)?,
                 Step::Delete { entry, at, seen } => self.delete(entry, at, seen.as_ref())?,
@@ -102,7 +103,7 @@ impl<'a> Applying<'a> {
         self.settle().await?;
         let mut wants = Vec::new();
         let mut bytes = 0;
-        for step in steps {
+        for step in &steps {
             let (entry, at, seen) = match step {
                 Step::Create { entry, kind: Kind::File | Kind::Symlink, at } => {
                     (entry, Some(at), None)
@@ -120,6 +121,43 @@ impl<'a> Applying<'a> {
         }
         self.files(wants, &mut progress).await?;
         Ok(self.applied)
+    }
+
+    /// The steps without those whose place is taken by what is never synced: a look at it again
+    /// would find no more, and its bytes would be fetched in vain each time.
+    fn unbarred<'s>(&mut self, steps: &'s [Step]) -> Result<Vec<&'s Step>, StateError> {
+        let mut unbarred = Vec::with_capacity(steps.len());
+        for step in steps {
+            let place = match step {
+                Step::Move { entry, to: Destination::Position(at), .. }
+                | Step::Create { entry, at, .. } => Some((entry, at)),
+                _ => None,
+            };
+            let bar = match place {
+                Some((_, at)) => self.bar(at)?,
+                None => None,
+            };
+            match (place, bar) {
+                (Some((entry, _)), Some(bar)) => self.fail(entry, bar)?,
+                _ => unbarred.push(step),
+            }
+        }
+        Ok(unbarred)
+    }
+
+    /// What stands at a place and is never synced.
+    fn bar(&self, at: &Position) -> Result<Option<&'static str>, StateError> {
+        let Some(path) = self.path_of(at)? else { return Ok(None) };
+        Ok(match self.context.fs.stat(&path) {
+            Ok(stat) if stat.kind == fs::Kind::Other => {
+                Some("a FIFO, device or socket stands in its place; move it away")
+            }
+            Ok(stat) if stat.device != self.context.fs.identity().device => {
+                Some("another filesystem is mounted in its place")
+            }
+            // Whatever else there is is met by the step itself.
+            _ => None,
+        })
     }
 
     /// Builds, syncs and swaps in some files and symlinks.
@@ -147,7 +185,7 @@ impl<'a> Applying<'a> {
         for placing in placings {
             let entry = placing.remote.node.entry;
             let built = match placing.remote.node.kind {
-                Kind::Symlink => self.stage_symlink(&placing)?,
+                Kind::Symlink => self.staged_symlink(&placing)?,
                 _ => files.remove(&entry),
             };
             if let Some(built) = built {
@@ -165,6 +203,18 @@ impl<'a> Applying<'a> {
             }
         }
         self.settle().await
+    }
+
+    /// A symlink in staging. A filesystem that has none, or takes no target as long, is an issue of
+    /// this link.
+    fn staged_symlink(&mut self, placing: &Placing) -> Result<Option<Built>, ApplyError> {
+        match self.stage_symlink(placing) {
+            Err(ApplyError::Disk(error)) if error.is_of_one_path() => {
+                self.fail(&placing.remote.node.entry, &error.to_string())?;
+                Ok(None)
+            }
+            staged => staged,
+        }
     }
 
     /// Makes everything done so far durable, then records it.

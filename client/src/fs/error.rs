@@ -229,6 +229,15 @@ impl FsError {
         matches!(self, Self::Unsupported { .. })
     }
 
+    /// Whether the fault is in this one path, so that others may well be worked on.
+    #[must_use]
+    pub fn is_of_one_path(&self) -> bool {
+        !matches!(
+            self,
+            Self::NoSpace { .. } | Self::RootGone { .. } | Self::TooManyOpenFiles { .. }
+        )
+    }
+
     /// The path concerned; `None` when it is the root as a whole.
     #[must_use]
     pub fn path(&self) -> Option<&RelPath> {

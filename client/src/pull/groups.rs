@@ -5,10 +5,11 @@ use crate::context::{Alarm, FolderContext};
 use crate::state::{Effect, FolderState, IssueSource, RemoteRow, StateError};
 use client_core::tree::SyncedNode;
 use common::ids::{DeviceId, EntryId, IdLengthError, Signature};
+use common::limits::DEPTH_MAX;
 use common::record::{Change, ConflictRecord, Group, Registers, SignedGroup};
 use common::revision::{Cursor, Revision};
 use common::wire::meta::{JournalBatch, JournalGroup};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A batch that was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +168,7 @@ impl Taking<'_> {
     /// Checks that the tree is one after the group: names unique, no orphan, no cycle, nothing left
     /// in a deleted directory. An honest service has refused anything else.
     fn check_tree(&self, group: &Group, revision: Revision) -> Result<(), PullError> {
-        let mut rooted = BTreeSet::from([EntryId::ROOT]);
+        let mut rooted = BTreeMap::from([(EntryId::ROOT, 0)]);
         for change in &group.changes {
             match change {
                 Change::Create { entry, .. }
@@ -192,7 +193,7 @@ impl Taking<'_> {
         &self,
         entry: &EntryId,
         revision: Revision,
-        rooted: &mut BTreeSet<EntryId>,
+        rooted: &mut BTreeMap<EntryId, usize>,
     ) -> Result<(), PullError> {
         let row = self.state.remote_row(entry)?.filter(|row| !row.node.deleted);
         let Some(row) = row else { return Ok(()) };
@@ -201,7 +202,13 @@ impl Taking<'_> {
             return Err(contradiction(revision, &text));
         }
         let (mut at, mut way) = (row.node.position.parent, vec![*entry]);
-        while !rooted.contains(&at) {
+        let above = loop {
+            if let Some(depth) = rooted.get(&at) {
+                break *depth;
+            }
+            if way.len() > DEPTH_MAX {
+                return Err(contradiction(revision, &format!("entry {entry} is too deep")));
+            }
             let parent = self.state.remote_row(&at)?.filter(|row| !row.node.deleted);
             let parent = parent.filter(|row| row.node.kind == common::record::Kind::Directory);
             let Some(parent) = parent.filter(|_| !way.contains(&at)) else {
@@ -210,9 +217,12 @@ impl Taking<'_> {
             };
             way.push(at);
             at = parent.node.position.parent;
+        };
+        if above + way.len() > DEPTH_MAX {
+            return Err(contradiction(revision, &format!("entry {entry} is too deep")));
         }
         // The entry itself may be no directory: only those above it can hold others.
-        rooted.extend(way.into_iter().skip(1));
+        rooted.extend(way.into_iter().skip(1).rev().zip(above + 1..));
         Ok(())
     }
 
@@ -222,13 +232,11 @@ impl Taking<'_> {
     }
 
     fn put(&self, row: &RemoteRow) -> Result<(), PullError> {
-        self.state.put_remote(row)?;
-        let path = format!("{} ({})", row.node.position.name, row.node.entry);
-        match &row.broken {
-            Some(reason) => self.state.put_issue(&path, IssueSource::Remote, reason)?,
-            None => self.state.clear_issue(&path, IssueSource::Remote)?,
+        if let Some(before) = self.state.remote_row(&row.node.entry)? {
+            self.state.clear_issue(&registers::issue_path(&before), IssueSource::Remote)?;
         }
-        Ok(())
+        self.state.put_remote(row)?;
+        Ok(registers::list_issue(self.state, row)?)
     }
 
     /// Applies one change; returns whether it moved a directory.

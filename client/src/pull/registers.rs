@@ -5,7 +5,7 @@
 //! the rest of the folder goes on.
 
 use crate::context::FolderContext;
-use crate::state::RemoteRow;
+use crate::state::{FolderState, IssueSource, RemoteRow, StateError};
 use client_core::tree::{ContentState, Position, RemoteNode};
 use common::chunk::{Attributes, open_attributes, open_name};
 use common::ids::EntryId;
@@ -110,7 +110,8 @@ pub(super) fn set_place(
 ) {
     let entry = row.node.entry;
     let name = open_place(context, &entry, place);
-    note(row, name.as_ref().err());
+    let issue = name.as_ref().err().map(RemoteIssue::to_string);
+    note(row, |row| row.place_issue = issue);
     row.node.position =
         Position { parent: place.parent, name: name.unwrap_or_else(|_| placeholder(&entry)) };
     row.node.place_revision = revision;
@@ -126,23 +127,43 @@ pub(super) fn set_content(
     content: &Content,
 ) {
     let entry = row.node.entry;
-    match open_content(context, &entry, row.node.kind, content) {
-        Ok(opened) => {
-            row.node.content = opened.content;
-            row.size = opened.size;
-            row.target = opened.target;
-        }
-        Err(issue) => note(row, Some(&issue)),
+    let opened = open_content(context, &entry, row.node.kind, content);
+    let issue = opened.as_ref().err().map(RemoteIssue::to_string);
+    note(row, |row| row.content_issue = issue);
+    if let Ok(opened) = opened {
+        row.node.content = opened.content;
+        row.size = opened.size;
+        row.target = opened.target;
     }
     row.root = content.root;
     row.node.content_revision = revision;
     row.content_hash = RegisterDigest::content(&entry, revision, content);
 }
 
-fn note(row: &mut RemoteRow, issue: Option<&RemoteIssue>) {
-    if let Some(issue) = issue {
-        row.broken.get_or_insert(issue.to_string());
+/// Sets or takes away the issue of a register, and with it what hides the entry. A register that can
+/// be read mends one that could not; an ignore rule goes on hiding.
+fn note(row: &mut RemoteRow, set: impl FnOnce(&mut RemoteRow)) {
+    let had_issue = row.issue().is_some();
+    set(row);
+    if had_issue || row.issue().is_some() {
+        row.broken = row.issue().cloned();
     }
+}
+
+/// Lists a live entry that cannot be materialised.
+///
+/// # Errors
+/// [`StateError`].
+pub(super) fn list_issue(state: &FolderState, row: &RemoteRow) -> Result<(), StateError> {
+    match row.issue().filter(|_| !row.node.deleted) {
+        Some(reason) => state.put_issue(&issue_path(row), IssueSource::Remote, reason),
+        None => Ok(()),
+    }
+}
+
+/// What stands for the path of such an entry: its directory may be as unreadable as its name.
+pub(super) fn issue_path(row: &RemoteRow) -> String {
+    format!("{} ({})", row.node.position.name, row.node.entry)
 }
 
 /// A row from both registers.
@@ -164,6 +185,8 @@ pub(super) fn row(context: &FolderContext, registers: &Registers) -> RemoteRow {
         target: None,
         place_hash: zero,
         content_hash: zero,
+        place_issue: None,
+        content_issue: None,
         broken: None,
     };
     set_place(context, &mut row, *place_revision, place);

@@ -7,7 +7,7 @@ use super::groups::PullError;
 use super::registers;
 use crate::context::{Alarm, FolderContext};
 use crate::remote::RemoteError;
-use crate::state::StateError;
+use crate::state::{IssueSource, StateError};
 use common::record::{ConflictRecord, RecordError, RegisterDigest, Registers};
 use common::revision::{Cursor, Epoch, Revision};
 use common::trust::{Checkpoint, TrustError};
@@ -67,6 +67,7 @@ pub async fn take_snapshot(
     let cursor = Cursor { epoch, ..from };
     context.state.atomically(|state| {
         state.begin_shadow()?;
+        state.clear_issues(None, IssueSource::Remote)?;
         let mut digest = RegisterDigest::new(&context.folder);
         let mut last = None;
         for part in &parts {
@@ -78,7 +79,9 @@ pub async fn take_snapshot(
                 }
                 last = Some(registers.entry);
                 digest.entry(&registers.entry, &RegisterDigest::row(&registers));
-                state.put_shadow(&registers::row(context, &registers))?;
+                let row = registers::row(context, &registers);
+                registers::list_issue(state, &row)?;
+                state.put_shadow(&row)?;
             }
         }
         state.clear_conflicts()?;

@@ -14,6 +14,8 @@ mod outbox;
 mod remote;
 mod row;
 mod synced;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use chunks::ChunkSource;
@@ -67,7 +69,7 @@ impl StateError {
     }
 }
 
-const MIGRATIONS: &[&str] = &[include_str!("001_trees.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("001_trees.sql"), include_str!("002_issues.sql")];
 
 /// A folder's state on this device.
 pub struct FolderState {

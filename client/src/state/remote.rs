@@ -22,13 +22,17 @@ pub struct RemoteRow {
     pub place_hash: Head,
     /// Hash of the content register as the server has it, for checkpoints.
     pub content_hash: Head,
-    /// Why it cannot be materialised anywhere, if it cannot; then the planner does not see it.
+    /// Why its place register cannot be read, if it cannot.
+    pub place_issue: Option<String>,
+    /// Why its content register cannot be read, if it cannot.
+    pub content_issue: Option<String>,
+    /// Why the planner does not see it, if it does not: one of the issues, or an ignore rule.
     pub broken: Option<String>,
 }
 
 const COLUMNS: &str = "entry, parent, name, kind, tag, mode, mtime_ns, size, root, level, target, \
                        place_revision, content_revision, deleted, place_hash, content_hash, \
-                       broken";
+                       broken, place_issue, content_issue";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<RemoteRow> {
     Ok(RemoteRow {
@@ -51,7 +55,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<RemoteRow> {
         place_hash: row::head(row, 14)?,
         content_hash: row::head(row, 15)?,
         broken: row.get(16)?,
+        place_issue: row.get(17)?,
+        content_issue: row.get(18)?,
     })
+}
+
+impl RemoteRow {
+    /// Why it cannot be materialised anywhere, if it cannot.
+    #[must_use]
+    pub fn issue(&self) -> Option<&String> {
+        self.place_issue.as_ref().or(self.content_issue.as_ref())
+    }
 }
 
 impl FolderState {
@@ -139,8 +153,9 @@ impl FolderState {
         let sql = format!(
             "INSERT OR REPLACE INTO {table} (entry, parent, name, kind, tag, mode, mtime_ns, size,
                  root, level, target, place_revision, content_revision, deleted, place_hash, content_hash,
-                 broken)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+                 broken, place_issue, content_issue)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                 ?18, ?19)"
         );
         self.execute(
             &sql,
@@ -162,6 +177,8 @@ impl FolderState {
                 remote.place_hash.as_bytes().as_slice(),
                 remote.content_hash.as_bytes().as_slice(),
                 remote.broken,
+                remote.place_issue,
+                remote.content_issue,
             ],
         )?;
         Ok(())

@@ -4,14 +4,14 @@
 //! against its id and key, the lengths add up, and the content tag over all chunks is the one in the
 //! entry's sealed attributes. Bytes taken from local files are only believed once that tag agrees.
 
+use super::manifest::Manifest;
 use crate::context::{FolderContext, Stopping, compute};
 use crate::fs::{Area, FsError, ReadFile, RelPath, StagedFile, Stat};
 use crate::remote::RemoteError;
 use crate::state::StateError;
 use bytes::Bytes;
-use common::chunk::{OpenError, open_chunk, open_page};
+use common::chunk::{OpenError, open_chunk};
 use common::ids::{ChunkId, ContentTag, EntryId, PlainHash};
-use common::limits::FILE_BYTES_MAX;
 use common::record::Root;
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
@@ -47,6 +47,14 @@ pub enum FetchError {
     /// The objects do not make up the version that its attributes describe.
     #[error("the server's chunks do not make up this version: {0}")]
     Mismatch(&'static str),
+    /// The disk has less room than the file needs.
+    #[error("the file needs {needed} bytes and this disk has {free} left")]
+    NoRoom {
+        /// Its size in bytes.
+        needed: u64,
+        /// Free bytes.
+        free: u64,
+    },
     /// Bytes taken from local files were not what the index said; without it all is downloaded, so
     /// the same version can be built at once.
     #[error("local files changed while they were copied from")]
@@ -67,24 +75,16 @@ impl FetchError {
     #[must_use]
     pub fn is_of_one_file(&self) -> bool {
         match self {
-            Self::Absent(_) | Self::Object { .. } | Self::Mismatch(_) | Self::StaleSources => true,
+            Self::Absent(_)
+            | Self::Object { .. }
+            | Self::Mismatch(_)
+            | Self::NoRoom { .. }
+            | Self::StaleSources => true,
             Self::Remote(error) => matches!(error, RemoteError::DamagedChunk(_)),
-            Self::Disk(error) => !matches!(
-                error,
-                FsError::NoSpace { .. }
-                    | FsError::RootGone { .. }
-                    | FsError::TooManyOpenFiles { .. }
-            ),
+            Self::Disk(error) => error.is_of_one_path(),
             Self::State(_) | Self::Stopping(_) => false,
         }
     }
-}
-
-/// The chunks of a version in order, with their plaintext lengths.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Manifest {
-    /// Ids and lengths.
-    pub chunks: Vec<(ChunkId, u32)>,
 }
 
 /// A version that is wanted as a file.
@@ -217,50 +217,6 @@ impl<'a> Fetch<'a> {
         Self { context }
     }
 
-    /// Reads the chunk list of a version.
-    ///
-    /// # Errors
-    /// [`FetchError`]; a list that is longer than `size` allows is not read to its end.
-    pub async fn manifest(&self, root: Option<&Root>, size: u64) -> Result<Manifest, FetchError> {
-        let Some(root) = root else {
-            return if size == 0 {
-                Ok(Manifest::default())
-            } else {
-                Err(FetchError::Mismatch("a file with bytes has no root"))
-            };
-        };
-        if size > FILE_BYTES_MAX {
-            return Err(FetchError::Mismatch("the file is larger than any may be"));
-        }
-        let mut level = root.level;
-        let mut nodes = vec![(root.id, size)];
-        while level > 0 {
-            let mut below = Vec::new();
-            for part in nodes.chunks(64) {
-                let ids: Vec<ChunkId> = part.iter().map(|(id, _)| *id).collect();
-                let pages = self.context.remote.get(self.context.folder, ids).await?;
-                for ((id, bytes), page) in part.iter().zip(pages) {
-                    let stored = page.ok_or(FetchError::Absent(*id))?;
-                    let (keys, folder) = (&self.context.keys, &self.context.folder);
-                    let page = open_page(keys, folder, id, level, &stored)
-                        .map_err(|source| FetchError::Object { id: *id, source })?;
-                    if page.plain_bytes() != *bytes {
-                        return Err(FetchError::Mismatch("a page's lengths do not add up"));
-                    }
-                    below.extend(page.children.iter().map(|c| (c.id, c.plain_bytes)));
-                }
-            }
-            nodes = below;
-            level -= 1;
-        }
-        let chunks = nodes.into_iter().map(|(id, bytes)| {
-            let length = u32::try_from(bytes).ok();
-            let length = length.filter(|length| *length <= common::limits::CHUNK_BYTES_MAX);
-            Ok((id, length.ok_or(FetchError::Mismatch("a chunk is too long"))?))
-        });
-        Ok(Manifest { chunks: chunks.collect::<Result<_, FetchError>>()? })
-    }
-
     /// Builds a batch of files. A failure of one file is its own; the outer error ends the batch.
     ///
     /// # Errors
@@ -289,7 +245,13 @@ impl<'a> Fetch<'a> {
     }
 
     async fn begin(&self, want: Want) -> Result<Build, FetchError> {
-        let Manifest { chunks } = self.manifest(want.root.as_ref(), want.size).await?;
+        // Before its chunk list is read: what the disk can hold bounds that too.
+        let free = self.context.fs.free_space()?.free_bytes;
+        if want.size > free {
+            return Err(FetchError::NoRoom { needed: want.size, free });
+        }
+        let Manifest { chunks } =
+            Manifest::read(self.context, want.root.as_ref(), want.size).await?;
         let (left, hashes) = (chunks.len(), vec![None; chunks.len()]);
         let (staged, from_disk, end) = (None, false, None);
         let mut build = Build { want, staged, chunks, hashes, left, from_disk, end };

@@ -7,8 +7,10 @@
 mod cutter;
 mod fetch;
 mod ingest;
+mod manifest;
 mod proofs;
 
-pub use fetch::{Built, Fetch, FetchError, Manifest, Want};
+pub use fetch::{Built, Fetch, FetchError, Want};
 pub use ingest::{Ingest, IngestError, Ingested, Reading};
+pub use manifest::Manifest;
 pub use proofs::{Proofs, RootParts};

@@ -7,13 +7,10 @@
 use super::page::{Child, seal_page};
 use crate::ids::{ChunkId, FolderId};
 use crate::keys::FolderKeys;
-use crate::limits::{PAGE_ENTRIES_AVG, PAGE_ENTRIES_MAX, PAGE_LEVEL_MAX};
+use crate::limits::{PAGE_ENTRIES_AVG, PAGE_ENTRIES_MAX, PAGE_ENTRIES_MIN, PAGE_LEVEL_MAX};
 use crate::record::Root;
 use std::collections::BTreeSet;
 
-/// Fewest entries of a page but for the last of its level. It bounds the height: the 2^30 shortest
-/// chunks of the largest file take six levels of pages of 32.
-const PAGE_ENTRIES_MIN: usize = PAGE_ENTRIES_AVG / 4;
 /// From the minimum on, one id in so many ends its page, which makes for the average.
 const ONE_IN: u64 = (PAGE_ENTRIES_AVG - PAGE_ENTRIES_MIN) as u64;
 

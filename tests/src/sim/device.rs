@@ -16,7 +16,7 @@ use client::engine::{
     self, Engine, EngineParts, FolderHandle, FolderSummary, LogSource, Pins, Wake,
 };
 use client::fs::memory::{MemoryFs, Operation, OperationKind};
-use client::fs::{Fs, Root};
+use client::fs::{DiskFs, Fs, Root};
 use client::state::FolderState;
 use client::watch::{Hint, Hints};
 use common::chunk::Chunker;
@@ -40,6 +40,8 @@ use tokio::sync::watch;
 const STEPS_MAX: u64 = 2_500;
 /// What a round costs at least.
 const STEP_TIME: Duration = Duration::from_millis(1);
+/// Longer than the machine's clock may be ahead of the simulation's: a hundred years.
+const AGES_NS: i64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 /// Hints that wait.
 const HINTS_MAX: usize = 64;
 
@@ -74,6 +76,7 @@ pub struct SimDevice {
     account: Rc<RefCell<Account>>,
     pins: Arc<SimPins>,
     invited: Option<Cursor>,
+    disk: RefCell<Option<Arc<dyn Fs>>>,
     state: Rc<RefCell<Option<FolderState>>>,
     running: RefCell<Option<Running>>,
     /// Planner rounds since the last reset.
@@ -154,6 +157,7 @@ impl SimDevice {
             account: Rc::clone(&shared.account),
             pins: Arc::default(),
             invited,
+            disk: RefCell::default(),
             state: Rc::default(),
             running: RefCell::default(),
             steps: Rc::default(),
@@ -163,6 +167,22 @@ impl SimDevice {
         };
         device.set_hook();
         device
+    }
+
+    /// Gives it a root on a real disk instead of the one in memory, which then stays empty. To be
+    /// called before it starts.
+    pub fn put_on_disk(&self, root: &std::path::Path) {
+        let fs = DiskFs::open(root).unwrap();
+        fs.init_root(&marker(self.number)).unwrap();
+        self.disk.replace(Some(Arc::new(fs)));
+        // What the machine stamps on files is long ago for this device, as it is for others.
+        self.clock.jump(AGES_NS);
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.account.borrow().signer(self.number).device()
     }
 
     /// The dials of its misbehaviour.
@@ -206,9 +226,10 @@ impl SimDevice {
         };
         let device = signer.device();
         let log = read_log(&self.server.service(), device).await.unwrap();
-        let fs: Arc<dyn Fs> = match self.planted {
-            Some(planted) => Arc::new(PlantedFs::new(self.fs.clone(), planted)),
-            None => Arc::new(self.fs.clone()),
+        let fs: Arc<dyn Fs> = match (self.disk.borrow().clone(), self.planted) {
+            (Some(disk), _) => disk,
+            (None, Some(planted)) => Arc::new(PlantedFs::new(self.fs.clone(), planted)),
+            (None, None) => Arc::new(self.fs.clone()),
         };
         let commits = Commits::new(self.planted, self.account.borrow().signer(self.number));
         let remote = SimRemote {

@@ -2,10 +2,11 @@
 //! over a filesystem, a network and a clock in memory.
 //!
 //! Owns the simulated machines ([`server`], [`device`]), the network between them, the user's
-//! programs ([`writer`]) and the story of a seed ([`story`]); the rules that have to hold are in
-//! [`invariants`], one a file. A seed always tells the same story: there are no threads, no real
-//! time and no other source of randomness. It must not change what it tests: whatever a machine of
-//! the real world does to the product comes in through the product's own traits.
+//! programs ([`writer`]), whoever keeps no rule ([`rogue`], in a [`scene`]) and the story of a seed
+//! ([`story`]); the rules that have to hold are in [`invariants`], one a file. A seed always tells
+//! the same story: there are no threads, no real time and no other source of randomness. It must
+//! not change what it tests: whatever a machine of the real world does to the product comes in
+//! through the product's own traits.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +22,8 @@ pub mod ledger;
 pub mod network;
 pub mod planted;
 pub mod report;
+pub mod rogue;
+pub mod scene;
 pub mod server;
 pub mod story;
 pub mod world;

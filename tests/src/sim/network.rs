@@ -30,6 +30,11 @@ pub trait Hostile: Send + Sync {
         batch
     }
 
+    /// What arrives when the server has nothing to say, if anything does.
+    fn idle(&self) -> Option<meta::JournalBatch> {
+        None
+    }
+
     /// Instead of a stored chunk.
     fn chunk(&self, _id: &ChunkId, bytes: Bytes) -> Bytes {
         bytes
@@ -307,6 +312,14 @@ impl Remote for SimRemote {
     }
 }
 
+/// What a liar says by itself.
+async fn invented(link: &Link) -> meta::JournalBatch {
+    match link.hostile().and_then(|hostile| hostile.idle()) {
+        Some(batch) => batch,
+        None => std::future::pending().await,
+    }
+}
+
 struct SimStream {
     subscription: Subscription,
     cuts: watch::Receiver<u64>,
@@ -319,7 +332,11 @@ impl JournalStream for SimStream {
     async fn next(&mut self) -> Result<Option<meta::JournalBatch>, RemoteError> {
         let Self { subscription, cuts, link, commits } = self;
         let work = async {
-            let batch = subscription.next().await;
+            let batch = tokio::select! {
+                biased;
+                batch = subscription.next() => batch,
+                batch = invented(link) => Some(batch),
+            };
             link.pause().await;
             if link.loses() {
                 return Err(RemoteError::Closed("the stream was reset".to_owned()));

@@ -8,7 +8,8 @@ use super::device::{Shared, SimDevice, Stop};
 use super::draw::Draw;
 use super::ledger::Ledger;
 use super::planted::Planted;
-use super::server::{Account, SimServer};
+use super::rogue::Rogue;
+use super::server::{Account, SimServer, read_log};
 use client::engine::{Ask, FolderHandle, FolderStatus};
 use common::chunk::open_name;
 use common::ids::{EntryId, FolderId};
@@ -107,6 +108,17 @@ impl World {
         let device = SimDevice::new(&shared, number, draw, clock, invited, self.hints_fail);
         self.devices.push(Rc::new(device));
         Rc::clone(&self.devices[number])
+    }
+
+    /// Enrols a device that keeps no rule. It is the last one: [`World::devices`] does not count it.
+    #[allow(clippy::await_holding_refcell_ref, reason = "nothing else borrows while it enrols")]
+    pub async fn add_rogue(&self) -> Rogue {
+        let mut account = self.account.borrow_mut();
+        let number = account.enrol(&self.server, self.seed).await;
+        let signer = account.signer(number);
+        let log = read_log(&self.server.service(), signer.device()).await.unwrap();
+        let folder = (account.folder, Arc::clone(&account.keys));
+        Rogue::new(Arc::clone(&self.server), self.ledger.clone(), folder, signer, &log)
     }
 
     /// The folder that is synced.

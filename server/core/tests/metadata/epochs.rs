@@ -133,6 +133,9 @@ fn an_epoch_is_confirmed_by_naming_where_the_lives_parted() {
     world.reject(0, vec![change], Code::UnknownHead, 0, None);
     let revision = world.accept(0, vec![early]);
     assert_eq!(revision, kept.revision + 1, "a revision goes on where the backup ended");
+    // The same place as the beginning of the new life.
+    let begun = Cursor { epoch: now.epoch, ..kept };
+    world.accept(0, vec![Change::ConfirmEpoch { restored: begun, highest: seen }]);
     // What the server has forgotten is pushed again.
     world.accept(0, vec![directory(2, "d"), edit(1, 1, 11)]);
 }

@@ -5,6 +5,7 @@ use crate::meta_store::{MetaDb, MetaError, MetaHandle, OpenError, Position};
 use common::ids::{DeviceId, EntryId, FolderId, Head, RequestId, UserId};
 use common::record::{Change, Group, Kind, SignedGroup};
 use common::trust::{DeviceLog, FolderGenesis, JoinKind};
+use common::wire::meta::RejectionCode;
 use server_core::metadata::{
     Action, Answer, Command, Event, GroupOutcome, PreparedCommit, Quota, Refused, query,
 };
@@ -104,6 +105,31 @@ async fn n_commits_at_once_are_each_answered_and_durable() {
     let folder = site.folder;
     let state = again.read(|reads| reads.folder(&folder)).unwrap().unwrap();
     assert_eq!(state.revision, 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn n_commits_at_once_do_not_exceed_one_quota() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("meta.sqlite");
+    let site = Site::on(MetaHandle::spawn(MetaDb::open(&path).unwrap()).unwrap()).await;
+    let quota = Quota { entries_max: 10, ..Quota::UNLIMITED };
+    done(&site.handle, Action::SetQuota { user: site.user, quota }).await;
+    let commits: Vec<_> = (1..=60_u8)
+        .map(|number| {
+            let command = site.commit(number.into(), vec![file(number, &number.to_string())]);
+            let handle = site.handle.clone();
+            tokio::spawn(async move { handle.apply(command).await })
+        })
+        .collect();
+    let mut accepted = 0;
+    for commit in commits {
+        let Ok(Answer::Groups(outcomes)) = commit.await.unwrap() else { panic!("refused") };
+        match outcomes[0].rejection() {
+            None => accepted += 1,
+            Some(code) => assert_eq!(code, RejectionCode::Quota),
+        }
+    }
+    assert_eq!((accepted, site.revision()), (10, 10));
 }
 
 #[tokio::test]

@@ -213,11 +213,12 @@ impl<'a> Draft<'a> {
         }))
     }
 
-    /// The author names where the lives of the journal parted, which has to be the beginning of an
-    /// epoch after its own, and the furthest that it had seen of a life before this one.
+    /// The author names where the lives of the journal parted, whichever of the lives that share
+    /// the position it names with it: an epoch began there after the one of which it names the
+    /// furthest that it had seen.
     fn check_epoch(&mut self, restored: &Cursor, highest: &Cursor) -> Result<(), Stopped> {
         let parted = self.reads.lineage(self.id)?.iter().any(|start| {
-            start.epoch > restored.epoch
+            start.epoch > highest.epoch
                 && start.revision == restored.revision
                 && start.head == restored.head
         });
