@@ -32,8 +32,8 @@ pub enum FetchError {
     /// The server could not be asked or refused.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// The server does not have an object that the version needs.
-    #[error("the server does not have chunk {0}")]
+    /// The server does not have an object that the version needs, or only a damaged copy.
+    #[error("the server has no whole copy of chunk {0}")]
     Absent(ChunkId),
     /// An object is not what it has to be.
     #[error("chunk {id} cannot be opened: {source}")]
@@ -68,14 +68,13 @@ impl FetchError {
     pub fn is_of_one_file(&self) -> bool {
         match self {
             Self::Absent(_) | Self::Object { .. } | Self::Mismatch(_) | Self::StaleSources => true,
-            Self::Remote(error) => matches!(error, RemoteError::DamagedChunk(_)),
             Self::Disk(error) => !matches!(
                 error,
                 FsError::NoSpace { .. }
                     | FsError::RootGone { .. }
                     | FsError::TooManyOpenFiles { .. }
             ),
-            Self::State(_) | Self::Stopping(_) => false,
+            Self::Remote(_) | Self::State(_) | Self::Stopping(_) => false,
         }
     }
 }
