@@ -54,9 +54,7 @@ impl RemoteError {
                     | RefusalCode::Stopped
                     | RefusalCode::Capability
             ),
-            Self::Protocol(_)
-            | Self::WrongServerKey { .. }
-            | Self::TooLarge(_) => false,
+            Self::Protocol(_) | Self::WrongServerKey { .. } | Self::TooLarge(_) => false,
         }
     }
 
