@@ -12,7 +12,8 @@ const RETRY_ABOVE_HANDSHAKES: usize = 64;
 const HANDSHAKES_MAX: usize = 1024;
 /// Connections of peers that are not enrolled, from one address (of IPv6: one /64).
 const STRANGERS_PER_ADDRESS_MAX: usize = 32;
-/// Connections of one enrolled device: two in use, and those that died unnoticed.
+/// Connections of one enrolled device: two in use, and those that died unnoticed. The oldest gives
+/// way to one more.
 const CONNECTIONS_PER_DEVICE_MAX: usize = 8;
 /// Streams of a connection until it is admitted as an enrolled device's.
 const STRANGER_STREAMS_MAX: u32 = 4;
