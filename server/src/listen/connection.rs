@@ -98,10 +98,20 @@ fn admit(
         });
     }
     permit.become_device(device);
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(context.limits.streams_max));
+    let streams = streams_of(protocol, &context.limits);
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
     connection.set_receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES));
     connection.set_send_window(SEND_WINDOW_BYTES);
     Ok(Peer { protocol, device, presence: Some(presence), permit })
+}
+
+/// How many streams an admitted peer may have open.
+fn streams_of(protocol: Protocol, limits: &ListenLimits) -> u32 {
+    match protocol {
+        Protocol::Join => limits.stranger_streams_max,
+        Protocol::Store => limits.streams_max,
+        Protocol::Meta => limits.streams_max.saturating_add(limits.subscriptions_max),
+    }
 }
 
 async fn serve(context: &Arc<Context>, connection: &Connection, mut peer: Peer) {
@@ -189,10 +199,7 @@ async fn accept_requests(
     requests: &mut JoinSet<()>,
 ) {
     let limits = &context.limits;
-    let streams = match protocol {
-        Protocol::Join => limits.stranger_streams_max,
-        Protocol::Meta | Protocol::Store => limits.streams_max,
-    };
+    let streams = streams_of(protocol, limits);
     // A peer that resets its stream frees it for QUIC at once, while the task may still work.
     let turns = Arc::new(Semaphore::new(streams as usize));
     let shared = Arc::new(Shared {
