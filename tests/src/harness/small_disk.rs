@@ -25,13 +25,19 @@ pub fn with_own_mounts(test: &str, body: impl FnOnce() -> Result<()>) {
         println!("left out: {test}, because no tmpfs can be mounted here: {error:#}");
         return;
     }
-    let inside = || -> Result<bool> {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "--"]).arg(std::env::current_exe()?);
-        command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
-        Ok(command.status()?.success())
-    };
-    assert!(inside().expect("unshare worked a moment ago"), "{test} failed, see above");
+    again_inside(test).unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// Runs this very test in namespaces of its own.
+fn again_inside(test: &str) -> Result<()> {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "--"]).arg(std::env::current_exe()?);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
+    let output = command.output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    ensure!(text(&output.stdout).contains("1 passed"), "no test is named {test}");
+    Ok(())
 }
 
 fn probe() -> Result<()> {
