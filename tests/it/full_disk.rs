@@ -239,7 +239,7 @@ fn n9_a_server_without_any_room_reads_on_and_serves_again_without_a_restart() {
     with_own_mounts(
         "n9_a_server_without_any_room_reads_on_and_serves_again_without_a_restart",
         || {
-            let world = World::start(160, "server")?;
+            let mut world = World::start(160, "server")?;
             let (first, second) = (&world.first, &world.second);
             write(first.root(), "kept", 2 * MIB, 1)?;
             first.sync(SYNC_SECONDS)?;
@@ -264,7 +264,19 @@ fn n9_a_server_without_any_room_reads_on_and_serves_again_without_a_restart() {
             world.disk.make_room()?;
             world.equal_by_itself()?;
             ensure!(tree(second.root())?.counts() == (1, 400, 0), "directories were lost");
-            Ok(())
+
+            // Stopped and started without room: it runs, or says why not and does no damage.
+            world.disk.fill_up_to(0)?;
+            world.server.stop()?;
+            match world.server.run() {
+                Ok(()) => world.disk.make_room()?,
+                Err(error) => {
+                    ensure!(format!("{error:?}").contains("no room"), "unclear: {error:?}");
+                    world.disk.make_room()?;
+                    world.server.run()?;
+                }
+            }
+            world.equal_by_itself()
         },
     );
 }
