@@ -301,6 +301,24 @@ fn a_folder_in_or_around_a_folder_is_refused_and_nothing_is_made() {
 }
 
 #[test]
+fn a_device_that_is_killed_and_started_again_and_again_is_let_in_each_time() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let mut first = bench.join("first", &server.invite()?)?;
+        // More connections than a device may have, and the server takes half a minute to notice
+        // that they are dead.
+        for run in 0..8 {
+            fs::write(first.root().join("file"), format!("run {run}"))?;
+            first.sync(SYNC_SECONDS)?;
+            first.kill()?;
+            first.run()?;
+        }
+        first.sync(SYNC_SECONDS)
+    });
+}
+
+#[test]
 fn a_second_daemon_or_server_says_that_one_runs_and_ends() {
     checked(|| {
         let bench = Bench::new()?;
