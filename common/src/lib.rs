@@ -6,6 +6,7 @@
 //! devices and servers can run from one seed.
 
 pub mod chunk;
+pub mod duration;
 pub mod ids;
 pub mod keys;
 pub mod limits;

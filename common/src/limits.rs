@@ -74,6 +74,9 @@ pub const KEYRING_BYTES_MAX: usize = 512 * 1024;
 pub const INVITATION_BYTES_MAX: usize = 256 * 1024;
 /// Most folders of one user.
 pub const FOLDERS_MAX: usize = 1024;
+/// Most folders that one device syncs: each is a subscription on its connection, and threads, files
+/// and a watch on its machine.
+pub const FOLDERS_PER_DEVICE_MAX: usize = 256;
 /// Most invitations of one user that are open at a time.
 pub const INVITATIONS_OPEN_MAX: usize = 64;
 /// Longest life of an invitation, in milliseconds: 30 days.
@@ -83,7 +86,7 @@ pub const CAPABILITY_LIFE_MS: u64 = 5 * 60 * 1000;
 /// Longest device or folder label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 128;
 
-/// Request streams that a peer may have open on one connection.
+/// Request streams that a peer may have open on one connection, beside subscriptions.
 pub const STREAMS_MAX: u32 = 64;
 /// Connections that a server holds at once.
 pub const CONNECTIONS_MAX: usize = 4096;

@@ -67,6 +67,7 @@ pub(super) enum Record {
 pub struct Applying<'a> {
     pub(super) context: &'a FolderContext,
     pub(super) ignore: &'a IgnoreRules,
+    fetch: Fetch<'a>,
     pub(super) applied: Applied,
     pub(super) records: Vec<Record>,
     pub(super) touched: Vec<RelPath>,
@@ -77,7 +78,8 @@ impl<'a> Applying<'a> {
     #[must_use]
     pub fn new(context: &'a FolderContext, ignore: &'a IgnoreRules) -> Self {
         let (records, touched) = (Vec::new(), Vec::new());
-        Self { context, ignore, applied: Applied::default(), records, touched }
+        let fetch = Fetch::new(context);
+        Self { context, ignore, fetch, applied: Applied::default(), records, touched }
     }
 
     /// Applies the steps of one batch that concern the disk; others are passed over.
@@ -171,7 +173,7 @@ impl<'a> Applying<'a> {
         }
         let is_file = |placing: &&Placing| placing.remote.node.kind == Kind::File;
         let wants = placings.iter().filter(is_file).map(|placing| want(&placing.remote)).collect();
-        let built = Fetch::new(self.context).build(wants, progress).await?;
+        let built = self.fetch.build(wants, progress).await?;
         let mut files = std::collections::BTreeMap::new();
         for (entry, result) in built {
             match result {

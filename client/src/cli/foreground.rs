@@ -10,6 +10,7 @@ use crate::daemon::control::Failure;
 use crate::daemon::embedded::Embedded;
 use crate::daemon::{Daemon, SystemEnvironment};
 use crate::home::HomeLock;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use std::future::Future;
 use std::io::IsTerminal;
@@ -26,6 +27,7 @@ const RUNTIME_TIME_MAX: Duration = Duration::from_secs(1);
 /// Runs an asynchronous command to its end.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     log();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("driftless")
@@ -35,6 +37,15 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     // An engine in the midst of a step has had its time.
     runtime.shutdown_timeout(RUNTIME_TIME_MAX);
     outcome
+}
+
+/// Each folder holds several files open, and the usual limit is meant for programs that use
+/// `select`. What the system does not grant is missed when a file is opened, and told there.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// The environment of this process; to be called within [`block_on`].

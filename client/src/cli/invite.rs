@@ -1,9 +1,9 @@
 //! `driftless invite`: a join code for another device.
 
 use super::asking::{ask, unexpected};
-use super::duration::parse_life_ms;
 use super::{Context, Outcome, qr};
 use crate::daemon::control::{Answer, Failure, Request};
+use common::duration::parse_life_ms;
 
 /// Flags of `invite`.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,6 @@ mod conflicts;
 mod device;
 mod devices;
 mod doctor;
-mod duration;
 mod folder;
 mod foreground;
 mod invite;

@@ -90,10 +90,7 @@ pub async fn enrol(
 async fn free_directory(home: &Home, directory: &Path) -> Result<PathBuf, Failure> {
     let own = home.pending()?.map(|pending| pending.keys.device.device());
     let (home, directory) = (home.path().to_owned(), directory.to_owned());
-    let checked = blocking(move || {
-        let real = roots::make_directory(&directory)?;
-        roots::check_free(&real, &home, None, own.as_ref()).map(|()| real)
-    });
+    let checked = blocking(move || roots::make_free(&directory, &home, None, own.as_ref()));
     Ok(checked.await?)
 }
 

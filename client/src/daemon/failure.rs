@@ -59,7 +59,6 @@ impl From<RemoteError> for Failure {
             RemoteError::Protocol(_) | RemoteError::TooLarge(_) => {
                 ("protocol", "see that device and server have versions that fit")
             }
-            RemoteError::DamagedChunk(_) => ("damaged", "look at the server's disk"),
         };
         Self::new(kind, message, hint)
     }

@@ -9,8 +9,9 @@ use super::control::{Answer, Failure, FolderAnswer, FoldersAnswer};
 use super::enrolment::folder_name;
 use super::roots;
 use super::shared::{Shared, blocking};
-use crate::home::FolderConfig;
+use crate::home::{Config, FolderConfig};
 use common::ids::FolderId;
+use common::limits::FOLDERS_PER_DEVICE_MAX;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ impl Shared {
         name: Option<String>,
     ) -> Result<Answer, Failure> {
         let _turn = self.changing.lock().await;
+        room_for_one_more(&self.config())?;
         let path = self.free_directory(directory).await?;
         let name = name.unwrap_or_else(|| folder_name(&path));
         let made = {
@@ -63,6 +65,7 @@ impl Shared {
                 "remove it with `driftless folder rm` first; its files stay",
             ));
         }
+        room_for_one_more(&self.config())?;
         let path = self.free_directory(directory).await?;
         self.take_up(id, name, path).await
     }
@@ -70,10 +73,8 @@ impl Shared {
     async fn free_directory(&self, directory: PathBuf) -> Result<PathBuf, Failure> {
         let (home, config) = (self.home.path().to_owned(), self.config());
         let own = self.signer.device();
-        let checked = blocking(move || {
-            let path = roots::make_directory(&directory)?;
-            roots::check_free(&path, &home, Some(&config), Some(&own)).map(|()| path)
-        });
+        let checked =
+            blocking(move || roots::make_free(&directory, &home, Some(&config), Some(&own)));
         Ok(checked.await?)
     }
 
@@ -156,6 +157,51 @@ impl Shared {
     }
 }
 
+/// Refused before anything is made: a folder more would never be followed.
+fn room_for_one_more(config: &Config) -> Result<(), Failure> {
+    if config.folders.len() < FOLDERS_PER_DEVICE_MAX {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "too_many_folders",
+        format!("this device syncs {} folders, and no device syncs more", config.folders.len()),
+        "take one away with `driftless folder rm`, or sync a directory that holds several",
+    ))
+}
+
 fn answer(id: FolderId, name: String, path: Option<PathBuf>) -> FolderAnswer {
     FolderAnswer { name, id: id.to_string(), path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::ServerConfig;
+    use common::ids::ClusterId;
+
+    #[test]
+    fn a_folder_over_the_limit_is_refused_with_what_to_do() {
+        let folder = |number: usize| FolderConfig {
+            id: FolderId::from_bytes([1; 32]),
+            name: number.to_string(),
+            path: PathBuf::from(format!("/{number}")),
+            paused: false,
+        };
+        let mut config = Config {
+            device: "d".into(),
+            server: ServerConfig {
+                addresses: Vec::new(),
+                cluster: ClusterId::from_bytes([0; 32]),
+                embedded: false,
+                listen: None,
+            },
+            folders: (1..FOLDERS_PER_DEVICE_MAX).map(folder).collect(),
+            invited: Vec::new(),
+        };
+        room_for_one_more(&config).unwrap();
+        config.folders.push(folder(0));
+        let failure = room_for_one_more(&config).unwrap_err();
+        assert_eq!(failure.kind, "too_many_folders");
+        assert!(failure.message.contains("256") && failure.hint.contains("folder rm"));
+    }
 }

@@ -98,6 +98,41 @@ pub fn make_directory(directory: &Path) -> Result<PathBuf, RootError> {
     if real.is_dir() { Ok(real) } else { Err(failed(io::ErrorKind::NotADirectory.into())) }
 }
 
+/// Makes a directory that may become the root of a folder, and gives its path without symlinks.
+/// One that may not is not made either: inside another folder it would be synced.
+///
+/// # Errors
+/// As [`check_free`].
+pub fn make_free(
+    directory: &Path,
+    home: &Path,
+    config: Option<&Config>,
+    own: Option<&DeviceId>,
+) -> Result<PathBuf, RootError> {
+    let failed = |source| RootError::Io { directory: directory.to_owned(), source };
+    let meant = without_symlinks(directory).map_err(failed)?;
+    check_free(&meant, home, config, own)?;
+    let real = make_directory(directory)?;
+    if real != meant {
+        check_free(&real, home, config, own)?;
+    }
+    Ok(real)
+}
+
+/// The path without symlinks of what may not be there yet.
+fn without_symlinks(path: &Path) -> io::Result<PathBuf> {
+    for above in path.ancestors() {
+        match fs::canonicalize(above) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            real => {
+                let below = path.strip_prefix(above).map(Path::components);
+                return Ok(real?.components().chain(below.into_iter().flatten()).collect());
+            }
+        }
+    }
+    Ok(path.to_owned())
+}
+
 /// Checks that a directory, given without symlinks, may become the root of a folder: neither it,
 /// nor what is above or below it, is synced already, by this home or another. A marker of the
 /// device `own` on a directory that its configuration does not name was left by a stopped command
@@ -149,7 +184,7 @@ fn clear_leftover(directory: &Path, own: &DeviceId) -> io::Result<()> {
 }
 
 fn check_home(directory: &Path, home: &Path) -> Result<(), RootError> {
-    let real = fs::canonicalize(home).unwrap_or_else(|_| home.to_owned());
+    let real = without_symlinks(home).unwrap_or_else(|_| home.to_owned());
     if directory.starts_with(&real) || real.starts_with(directory) {
         return Err(RootError::Home { directory: directory.to_owned(), home: real });
     }
@@ -181,7 +216,10 @@ fn has_marker(directory: &Path) -> bool {
 /// A root below a directory, on the same filesystem. Directories that cannot be read are passed
 /// over: a folder of somebody else in there is not this device's to find.
 fn find_below(directory: &Path) -> io::Result<Option<PathBuf>> {
-    let device = fs::symlink_metadata(directory)?.dev();
+    let device = match fs::symlink_metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?.dev(),
+    };
     let mut waiting = vec![directory.to_owned()];
     while let Some(at) = waiting.pop() {
         let Ok(entries) = fs::read_dir(&at) else { continue };
@@ -312,6 +350,26 @@ mod tests {
         unmark(&root, b"theirs").unwrap();
         check_free(&root, &home, None, None).unwrap();
         assert!(!root.join(PRIVATE_DIRECTORY).exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_refused_is_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(directory.path()).unwrap();
+        let root = make_directory(&base.join("a/b")).unwrap();
+        let home = make_directory(&base.join("home")).unwrap();
+        let config = config(&root);
+        std::os::unix::fs::symlink(&root, base.join("link")).unwrap();
+        for at in ["a/b/new", "a/b/new/er", "link/new", "home/new", "a/b/../b/new"] {
+            let made = make_free(&base.join(at), &home, Some(&config), None);
+            assert!(made.is_err(), "{at}: {made:?}");
+        }
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
+        std::os::unix::fs::symlink(base.join("a"), base.join("beside")).unwrap();
+        let made = make_free(&base.join("beside/c/d"), &home, Some(&config), None).unwrap();
+        assert_eq!(made, base.join("a/c/d"));
+        assert_eq!(make_free(&made, &home, Some(&config), None).unwrap(), made);
     }
 
     #[test]

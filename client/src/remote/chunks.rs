@@ -9,6 +9,7 @@ use bytes::Bytes;
 use common::ids::{ChunkId, FolderId};
 use common::limits::{HAVE_IDS_MAX, REPLY_ITEMS_MAX, SEALED_BYTES_MAX};
 use common::trust::ReceiptBatch;
+use common::wire::meta::RefusalCode;
 use common::wire::store::{
     GetHeader, GetRequest, HaveReply, HaveRequest, PutHeader, PutReply, StoreOpen, StoreVerb,
 };
@@ -101,7 +102,7 @@ fn open_receipts(receipts: &[u8], folder: &FolderId) -> Result<ReceiptBatch, Rem
     Ok(batch)
 }
 
-/// Gets chunks in the order asked and checks the hash of each.
+/// Gets chunks in the order asked and checks the hash of each; `None` for one without a whole copy.
 pub(super) async fn get(
     access: &Access,
     ids: &[ChunkId],
@@ -134,6 +135,11 @@ async fn receive_chunk(reader: &mut Reader, id: ChunkId) -> Result<Option<Bytes>
         .await?
         .ok_or_else(|| RemoteError::Protocol("fewer chunks than were asked for".into()))?;
     if let Some(refusal) = header.refusal {
+        // The others of the same request are good: this one fails its own file only.
+        if refusal.code() == RefusalCode::Damaged {
+            tracing::warn!(%id, "the server's copy of a chunk is damaged");
+            return Ok(None);
+        }
         return Err(RemoteError::Refused(refusal));
     }
     if !header.found {
@@ -144,7 +150,8 @@ async fn receive_chunk(reader: &mut Reader, id: ChunkId) -> Result<Option<Bytes>
     }
     let bytes = reader.bytes(header.length as usize).await?;
     if ChunkId::of(&bytes) != id {
-        return Err(RemoteError::DamagedChunk(id));
+        tracing::warn!(%id, "the server sent damaged bytes for a chunk");
+        return Ok(None);
     }
     Ok(Some(bytes))
 }

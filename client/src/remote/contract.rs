@@ -60,13 +60,14 @@ pub trait Remote: Send + Sync {
         chunks: Vec<(ChunkId, Bytes)>,
     ) -> Result<Vec<Vec<u8>>, RemoteError>;
 
-    /// Reads chunks in the order asked; `None` for one that the server does not have.
+    /// Reads chunks in the order asked; `None` for one that the server has no whole copy of: it is
+    /// absent, or damaged there or on the way. One bad chunk does not keep the others back.
     ///
     /// The bytes are as stored, and hash to the id. The caller bounds what one call returns (at
     /// most about 8 MiB): it is held in memory.
     ///
     /// # Errors
-    /// [`RemoteError::DamagedChunk`] when bytes do not hash to the id that was asked for.
+    /// As [`Remote::request`].
     async fn get(
         &self,
         folder: FolderId,

@@ -2,7 +2,7 @@
 //!
 //! Owns [`RemoteError`]. It must not name a type of the transport: the simulation makes these too.
 
-use common::ids::{ChunkId, ClusterId};
+use common::ids::ClusterId;
 use common::wire::meta::{Refusal, RefusalCode};
 
 /// A call to a [`super::Remote`] that failed.
@@ -36,9 +36,6 @@ pub enum RemoteError {
         /// The key that it had to have.
         expected: ClusterId,
     },
-    /// The server sent bytes that are not the chunk asked for.
-    #[error("the server sent damaged bytes for chunk {0}")]
-    DamagedChunk(ChunkId),
     /// The caller asked for more than the protocol carries at once.
     #[error("the request is too large: {0}")]
     TooLarge(String),
@@ -57,10 +54,7 @@ impl RemoteError {
                     | RefusalCode::Stopped
                     | RefusalCode::Capability
             ),
-            Self::Protocol(_)
-            | Self::WrongServerKey { .. }
-            | Self::DamagedChunk(_)
-            | Self::TooLarge(_) => false,
+            Self::Protocol(_) | Self::WrongServerKey { .. } | Self::TooLarge(_) => false,
         }
     }
 
@@ -100,7 +94,6 @@ mod tests {
             (RemoteError::Refused(Refusal::new(RefusalCode::Busy, "")), true),
             (RemoteError::Refused(Refusal::new(RefusalCode::NotEnrolled, "")), false),
             (RemoteError::Refused(Refusal { code: 9999, message: String::new() }), false),
-            (RemoteError::DamagedChunk(ChunkId::from_bytes([0; 32])), false),
             (RemoteError::Protocol("x".into()), false),
         ];
         for (error, retryable) in cases {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use common::ids::{ChunkId, FolderId};
 use common::keys::SigningKey;
-use common::limits::STREAMS_MAX;
+use common::limits::FOLDERS_PER_DEVICE_MAX;
 use common::wire::meta::{self, CapabilityRequest, Refusal, RefusalCode, Reply, Request};
 use common::wire::{ALPN_META, ALPN_STORE};
 use std::sync::Arc;
@@ -25,12 +25,11 @@ use tokio::time::Instant;
 
 /// Puts at once; more wait. A stream pipelines by itself: several help while batches are synced.
 const PUTS_AT_ONCE: usize = 8;
-/// Gets and questions at once; more wait. Below what is left of [`STREAMS_MAX`].
+/// Gets and questions at once; more wait. With the puts well below
+/// [`common::limits::STREAMS_MAX`].
 const READS_AT_ONCE: usize = 32;
-/// Streams of the metadata connection that are left for requests beside subscriptions.
-const STREAMS_FOR_REQUESTS: usize = 16;
 /// Requests and commits at once; more wait.
-const REQUESTS_AT_ONCE: usize = STREAMS_FOR_REQUESTS;
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// A server reached over QUIC.
 ///
@@ -57,13 +56,12 @@ impl QuicRemote {
     /// As [`QuicRemote::new`], with other time limits.
     #[must_use]
     pub fn with_timing(server: Server, key: &SigningKey, timing: Timing) -> Self {
-        let subscriptions = STREAMS_MAX as usize - STREAMS_FOR_REQUESTS;
         Self {
             meta: Kept::new(Dialer::new(server.clone(), key, ALPN_META, timing)),
             store: Kept::new(Dialer::new(server, key, ALPN_STORE, timing)),
             timing,
             capabilities: Mutex::default(),
-            subscriptions: Arc::new(Semaphore::new(subscriptions)),
+            subscriptions: Arc::new(Semaphore::new(FOLDERS_PER_DEVICE_MAX)),
             requests: Semaphore::new(REQUESTS_AT_ONCE),
             puts: Semaphore::new(PUTS_AT_ONCE),
             reads: Semaphore::new(READS_AT_ONCE),

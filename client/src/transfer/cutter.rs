@@ -166,19 +166,83 @@ fn fill(open: &mut Open) -> Result<(), FsError> {
     }
     open.buffer.drain(..open.at);
     open.at = 0;
-    let left = usize::try_from(open.before.size.saturating_sub(open.offset)).unwrap_or(usize::MAX);
-    // One byte more than is expected, so that the end is seen in the same read.
-    let wanted = READ_BYTES.min(left.saturating_add(1));
-    open.buffer.resize(held + wanted, 0);
-    let read = match open.buffer.get_mut(held..) {
-        Some(room) => open.file.read_at(open.offset, room)?,
-        None => 0,
-    };
-    open.buffer.truncate(held + read);
-    open.offset += read as u64;
-    open.is_end = read < wanted;
-    if !open.is_end && open.buffer.len() < CHUNK_BYTES_MAX as usize {
-        return fill(open);
+    while !open.is_end && open.buffer.len() < CHUNK_BYTES_MAX as usize {
+        let held = open.buffer.len();
+        let left = open.before.size.saturating_sub(open.offset);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        // One byte more than is expected, so that the end is seen in the same read.
+        let wanted = READ_BYTES.min(left.saturating_add(1));
+        open.buffer.resize(held + wanted, 0);
+        let read = match open.buffer.get_mut(held..) {
+            Some(room) => open.file.read_at(open.offset, room)?,
+            None => 0,
+        };
+        open.buffer.truncate(held + read);
+        open.offset += read as u64;
+        // One that has grown is unsteady whatever follows: the rest is not read.
+        open.is_end = read < wanted || open.offset > open.before.size;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::DiskFs;
+    use common::ids::EntryId;
+    use common::name::Name;
+    use std::io::Write;
+
+    const ENTRY: EntryId = EntryId::ROOT;
+
+    /// Begins to read a file of `length` bytes, has it changed, and reads to the end.
+    fn read_while(length: usize, change: impl FnOnce(&mut std::fs::File)) -> (usize, End) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, vec![7; length]).unwrap();
+        let keys = Arc::new(FolderKeys::new([1; 32], [2; 32]));
+        let chunker = Chunker::new(keys.chunker_seed());
+        let disk = Arc::new(DiskFs::open(directory.path()).unwrap());
+        let cutter = Cutter::new(disk, keys, chunker, Vec::new());
+        let name = RelPath::new(vec![Name::new("file").unwrap()]).unwrap();
+        let mut open = cutter.begin(ENTRY, name).unwrap();
+        let mut first = 0;
+        if length > 0 {
+            first = cutter.piece(&mut open).unwrap().unwrap().bytes.len();
+        }
+        change(&mut std::fs::File::options().append(true).open(&path).unwrap());
+        let mut bytes = first;
+        while let Some(piece) = cutter.piece(&mut open).unwrap() {
+            bytes += piece.bytes.len();
+        }
+        (bytes, cutter.end(open))
+    }
+
+    #[test]
+    fn a_file_that_stands_still_is_read_whole() {
+        for length in [0, 1, 100_000, 3_000_000] {
+            let (bytes, end) = read_while(length, |_| ());
+            assert!(matches!(end, End::Read { .. }), "{length}");
+            assert_eq!(bytes, length);
+        }
+    }
+
+    /// Reading on, a byte at a time and a call deeper for each, once ended the whole program.
+    #[test]
+    fn a_file_that_grows_while_it_is_read_is_unsteady_and_not_read_on() {
+        for length in [0, 1, 100_000, 3_000_000] {
+            let grow = |file: &mut std::fs::File| file.write_all(&[8; 2_000_000]).unwrap();
+            let (bytes, end) = read_while(length, grow);
+            assert!(matches!(end, End::Unsteady), "{length}");
+            assert!(bytes <= length + 1, "{bytes} of {length}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_while_it_is_read_is_unsteady() {
+        for length in [1, 100_000, 3_000_000] {
+            let (_, end) = read_while(length, |file| file.set_len(0).unwrap());
+            assert!(matches!(end, End::Unsteady), "{length}");
+        }
+    }
 }

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use common::chunk::{OpenError, open_chunk};
 use common::ids::{ChunkId, ContentTag, EntryId, PlainHash};
 use common::record::Root;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,8 +33,8 @@ pub enum FetchError {
     /// The server could not be asked or refused.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// The server does not have an object that the version needs.
-    #[error("the server does not have chunk {0}")]
+    /// The server does not have an object that the version needs, or only a damaged copy.
+    #[error("the server has no whole copy of chunk {0}")]
     Absent(ChunkId),
     /// An object is not what it has to be.
     #[error("chunk {id} cannot be opened: {source}")]
@@ -80,9 +81,10 @@ impl FetchError {
             | Self::Mismatch(_)
             | Self::NoRoom { .. }
             | Self::StaleSources => true,
-            Self::Remote(error) => matches!(error, RemoteError::DamagedChunk(_)),
+            // A smaller one may well find room.
+            Self::Disk(FsError::NoSpace { .. }) => true,
             Self::Disk(error) => error.is_of_one_path(),
-            Self::State(_) | Self::Stopping(_) => false,
+            Self::Remote(_) | Self::State(_) | Self::Stopping(_) => false,
         }
     }
 }
@@ -139,7 +141,14 @@ impl Build {
     ) -> Result<(), FetchError> {
         let staged = match &mut self.staged {
             Some(staged) => staged,
-            slot => slot.insert(context.fs.stage(&context.fresh_name())?),
+            slot => {
+                let staged = slot.insert(context.fs.stage(&context.fresh_name())?);
+                // Found out now, it takes no room from others and is not downloaded in vain.
+                if self.chunks.len() > 1 {
+                    staged.preallocate(self.want.size)?;
+                }
+                staged
+            }
         };
         staged.write_at(offset, bytes)?;
         if let Some(slot) = self.hashes.get_mut(index)
@@ -167,7 +176,10 @@ impl Build {
         match end {
             Err(error) if !error.is_of_one_file() => Err(error),
             end => {
-                self.staged = None;
+                // Of a file that failed nothing stays: others may need the room.
+                if let Some(staged) = self.staged.take().filter(|_| end.is_err()) {
+                    context.fs.remove(staged.path())?;
+                }
                 self.end = Some(end);
                 Ok(())
             }
@@ -208,13 +220,15 @@ impl Build {
 /// Builds files of one folder.
 pub struct Fetch<'a> {
     context: &'a FolderContext,
+    /// The disk had no room for a file: the next ones show that they fit before they are asked for.
+    full: Cell<bool>,
 }
 
 impl<'a> Fetch<'a> {
     /// For this folder.
     #[must_use]
     pub fn new(context: &'a FolderContext) -> Self {
-        Self { context }
+        Self { context, full: Cell::new(false) }
     }
 
     /// Builds a batch of files. A failure of one file is its own; the outer error ends the batch.
@@ -245,19 +259,43 @@ impl<'a> Fetch<'a> {
     }
 
     async fn begin(&self, want: Want) -> Result<Build, FetchError> {
-        // Before its chunk list is read: what the disk can hold bounds that too.
-        let free = self.context.fs.free_space()?.free_bytes;
-        if want.size > free {
-            return Err(FetchError::NoRoom { needed: want.size, free });
+        // Before its chunk list is read: what the disk can hold bounds that too. What was kept of a
+        // cut download has its room already.
+        if self.context.state.partial(&want.entry, &want.tag)?.is_none() {
+            let free = self.context.fs.free_space()?.free_bytes;
+            if want.size > free {
+                return Err(FetchError::NoRoom { needed: want.size, free });
+            }
         }
+        self.check_room(want.size)?;
         let Manifest { chunks } =
             Manifest::read(self.context, want.root.as_ref(), want.size).await?;
         let (left, hashes) = (chunks.len(), vec![None; chunks.len()]);
         let (staged, from_disk, end) = (None, false, None);
         let mut build = Build { want, staged, chunks, hashes, left, from_disk, end };
         let taken = self.take_local(&mut build);
-        build.settle(self.context, taken)?;
+        self.settle(&mut build, taken)?;
         Ok(build)
+    }
+
+    /// Whether a file of this size fits, on a disk that had no room before.
+    fn check_room(&self, size: u64) -> Result<(), FetchError> {
+        if !self.full.get() {
+            return Ok(());
+        }
+        let staged = self.context.fs.stage(&self.context.fresh_name())?;
+        let fits = staged.preallocate(size);
+        self.context.fs.remove(staged.path())?;
+        Ok(fits?)
+    }
+
+    fn settle(&self, build: &mut Build, result: Result<(), FetchError>) -> Result<(), FetchError> {
+        if matches!(result, Err(FetchError::Disk(FsError::NoSpace { .. }))) {
+            self.full.set(true);
+            // A cut download that was kept takes room too.
+            self.context.state.remove_partial(&build.want.entry)?;
+        }
+        build.settle(self.context, result)
     }
 
     /// Copies what lies on this disk already: a cut download of the same version, and chunks of
@@ -324,11 +362,17 @@ impl<'a> Fetch<'a> {
         builds: &mut [Build],
         progress: &mut impl FnMut(u64),
     ) -> Result<(), FetchError> {
-        let requests = plan_requests(builds);
-        let requests = requests.into_iter().map(|request| self.request(request));
-        let mut replies = stream::iter(requests).buffered(GETS_MAX);
+        let mut requests = plan_requests(builds).into_iter();
+        let mut replies = FuturesOrdered::new();
         let mut since_saved = 0_u64;
-        while let Some(reply) = replies.next().await {
+        loop {
+            while replies.len() < GETS_MAX
+                && let Some(request) = requests.next()
+            {
+                let pieces = self.still_wanted(builds, request)?;
+                replies.push_back(self.request(pieces));
+            }
+            let Some(reply) = replies.next().await else { return Ok(()) };
             let reply = match reply {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -338,6 +382,10 @@ impl<'a> Fetch<'a> {
             };
             for (piece, opened) in reply {
                 let Some(build) = builds.get_mut(piece.build) else { continue };
+                if build.end.is_some() {
+                    // It has failed while this piece was on its way.
+                    continue;
+                }
                 let written = opened.and_then(|(hash, bytes)| {
                     if bytes.len() != piece.length as usize {
                         return Err(FetchError::Mismatch("a chunk has another length"));
@@ -348,20 +396,39 @@ impl<'a> Fetch<'a> {
                     since_saved += u64::from(piece.length);
                     progress(u64::from(piece.length));
                 }
-                build.settle(self.context, written)?;
+                self.settle(build, written)?;
             }
             if since_saved >= RESUME_BYTES {
                 since_saved = 0;
                 self.save_partials(builds)?;
             }
         }
-        Ok(())
+    }
+
+    /// The pieces of files that have not failed meanwhile, and for which there is room.
+    fn still_wanted(
+        &self,
+        builds: &mut [Build],
+        mut request: Vec<Piece>,
+    ) -> Result<Vec<Piece>, FetchError> {
+        for piece in &request {
+            let Some(build) = builds.get_mut(piece.build) else { continue };
+            if build.end.is_none() && build.staged.is_none() {
+                let fits = self.check_room(build.want.size);
+                self.settle(build, fits)?;
+            }
+        }
+        request.retain(|piece| builds.get(piece.build).is_some_and(|build| build.end.is_none()));
+        Ok(request)
     }
 
     async fn request(
         &self,
         pieces: Vec<Piece>,
     ) -> Result<Vec<(Piece, Result<(PlainHash, Vec<u8>), FetchError>)>, FetchError> {
+        if pieces.is_empty() {
+            return Ok(Vec::new());
+        }
         let ids = pieces.iter().map(|piece| piece.id).collect();
         let stored = self.context.remote.get(self.context.folder, ids).await?;
         let (keys, folder) = (Arc::clone(&self.context.keys), self.context.folder);

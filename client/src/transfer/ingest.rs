@@ -3,23 +3,25 @@
 //! Owns the pipeline: while one load is sealed the next is cut, and a few puts are under way. A
 //! chunk whose sealed id is known is neither sealed nor sent again: the node is asked for a receipt
 //! first. What a node has acknowledged is remembered at once, so that a transfer that was cut goes
-//! on where it was.
+//! on where it was. A node without room for more leaves the files unread that it has no room for,
+//! and is no reason for anything else to wait.
 
 use super::cutter::{Cutter, End, Load, Piece};
 use super::proofs::{Proofs, RootParts};
 use crate::context::{FolderContext, Stopping, compute};
 use crate::fs::{FsError, RelPath, Stat};
 use crate::remote::RemoteError;
-use crate::state::StateError;
+use crate::state::{IssueSource, StateError};
 use bytes::Bytes;
 use common::chunk::{ChunkRef, build_manifest, seal_chunk};
 use common::ids::{ChunkId, ContentTag, EntryId, PlainHash};
 use common::limits::HAVE_IDS_MAX;
 use common::record::Root;
 use common::trust::TrustError;
+use common::wire::meta::RefusalCode;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Puts under way at a time; each holds about one load.
@@ -85,6 +87,8 @@ pub struct Ingest<'a> {
     chunks: BTreeMap<EntryId, Vec<ChunkRef>>,
     roots: Vec<(Root, RootParts)>,
     is_recovering: bool,
+    /// Why the node takes no more bytes.
+    no_room: Option<RemoteError>,
 }
 
 impl<'a> Ingest<'a> {
@@ -99,10 +103,12 @@ impl<'a> Ingest<'a> {
             chunks: BTreeMap::new(),
             roots: Vec::new(),
             is_recovering,
+            no_room: None,
         }
     }
 
-    /// Reads, seals and uploads; `progress` gets the plaintext bytes of each load.
+    /// Reads, seals and uploads; `progress` gets the plaintext bytes of each load. Files that the
+    /// node has no room for are not among the result: they are listed as issues.
     ///
     /// # Errors
     /// [`IngestError`]; what was acknowledged until then is remembered.
@@ -112,9 +118,13 @@ impl<'a> Ingest<'a> {
         mut progress: impl FnMut(u64),
     ) -> Result<Vec<Ingested>, IngestError> {
         let mut done = Vec::with_capacity(files.len());
+        let entries: Vec<EntryId> = files.iter().map(|(entry, _)| *entry).collect();
         let mut cutting = Some(self.cut(Cutter::new(self.context, files)).await?);
         while let Some((load, cutter)) = cutting.take() {
             let Some(load) = load else { break };
+            if self.no_room.is_some() {
+                break;
+            }
             let bytes: usize = load.pieces.iter().map(|piece| piece.bytes.len()).sum();
             let Load { pieces, ended } = load;
             let environment = Arc::clone(&self.context.environment);
@@ -137,7 +147,47 @@ impl<'a> Ingest<'a> {
         for (root, parts) in std::mem::take(&mut self.roots) {
             self.proofs.add_root(&root, parts);
         }
+        self.note_room(&entries, &mut done)?;
         Ok(done)
+    }
+
+    /// Lists what the node had no room for and leaves it out; what was listed and is through is no
+    /// issue any more.
+    fn note_room(
+        &mut self,
+        entries: &[EntryId],
+        done: &mut Vec<Ingested>,
+    ) -> Result<(), IngestError> {
+        let state = &self.context.state;
+        let Some(error) = self.no_room.take() else {
+            if !state.issues(1)?.is_empty() {
+                for entry in entries {
+                    if let Some(path) = self.path_of(entry)? {
+                        state.clear_issue(&path.to_string(), IssueSource::Apply)?;
+                    }
+                }
+            }
+            return Ok(());
+        };
+        done.retain(|ingested| match &ingested.reading {
+            Reading::Read { root: Some(root), .. } => self.proofs.proves(root),
+            _ => true,
+        });
+        let through: BTreeSet<EntryId> = done.iter().map(|ingested| ingested.entry).collect();
+        let reason = format!("waits to be uploaded: {error}");
+        state.atomically(|state| {
+            for entry in entries.iter().filter(|entry| !through.contains(*entry)) {
+                if let Some(path) = self.path_of(entry)? {
+                    state.put_issue(&path.to_string(), IssueSource::Apply, &reason)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn path_of(&self, entry: &EntryId) -> Result<Option<RelPath>, IngestError> {
+        let names = self.context.state.local_path(entry)?;
+        Ok(names.and_then(|names| RelPath::new(names).ok()))
     }
 
     /// Reads without uploading: what the planner needs to know while there is no server.
@@ -248,7 +298,12 @@ impl<'a> Ingest<'a> {
 
     async fn ask(&mut self, ids: &[ChunkId]) -> Result<(), IngestError> {
         for part in ids.chunks(HAVE_IDS_MAX) {
-            let receipts = self.context.remote.have(self.context.folder, part.to_vec()).await?;
+            let receipts = match self.context.remote.have(self.context.folder, part.to_vec()).await
+            {
+                // Even a proof that something is there may need room. It is put, and refused.
+                Err(error) if is_want_of_room(&error) => Vec::new(),
+                receipts => receipts?,
+            };
             for receipt in receipts {
                 self.proofs.add_receipts(receipt)?;
             }
@@ -275,7 +330,14 @@ impl<'a> Ingest<'a> {
     }
 
     fn acknowledged(&mut self, (names, result): PutResult) -> Result<(), IngestError> {
-        for receipt in result? {
+        let receipts = match result {
+            Err(error) if is_want_of_room(&error) => {
+                self.no_room.get_or_insert(error);
+                return Ok(());
+            }
+            receipts => receipts?,
+        };
+        for receipt in receipts {
             self.proofs.add_receipts(receipt)?;
         }
         let (state, proofs) = (&self.context.state, &self.proofs);
@@ -309,6 +371,11 @@ impl<'a> Ingest<'a> {
         }
         Ok(Reading::Read { tag, stat, begun_ns, root: built.root, chunks })
     }
+}
+
+/// Whether the node takes no more bytes, but everything else.
+fn is_want_of_room(error: &RemoteError) -> bool {
+    matches!(error.refusal_code(), Some(RefusalCode::DiskFull | RefusalCode::Quota))
 }
 
 async fn cut_with(

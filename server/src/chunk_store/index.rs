@@ -163,6 +163,12 @@ impl Index {
                 remove(path).map_err(|source| IndexError::Remove { source })?;
                 Self::open_as_it_is(path, generation)
             }
+            // Nothing was written yet: its shared memory, a file too, could not be made.
+            Err(IndexError::Failed { source: rusqlite::Error::SqliteFailure(cause, _) })
+                if cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
+            {
+                Err(IndexError::NoRoom)
+            }
             result => result,
         }
     }

@@ -1,8 +1,8 @@
 //! `driftless-server invite`: the join code of a user's first device.
 
-use super::life::parse_life_ms;
 use super::{CommandFailure, print_json, print_line};
 use crate::control::{AskError, Reply, Request, ask};
+use common::duration::parse_life_ms;
 use std::path::PathBuf;
 
 /// Flags of `invite`.

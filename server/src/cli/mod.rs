@@ -6,7 +6,6 @@
 mod completions;
 mod failure;
 mod invite;
-mod life;
 mod serve;
 mod status;
 

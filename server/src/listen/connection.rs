@@ -2,8 +2,8 @@
 //!
 //! Owns who is admitted to what: after the handshake and before any stream, by (protocol, key).
 //! A task a connection, started by the listener; it ends when the connection is closed by either
-//! side, by the revocation of its device, or by a joiner's time running out. It must not know what
-//! a request means.
+//! side, by the revocation of its device, by newer connections that need its place, or by a joiner's
+//! time running out. It must not know what a request means.
 
 use super::gate::{Gate, Permit};
 use super::limits::{COMMITS_AT_ONCE, ListenLimits, PUT_BUFFER_BYTES};
@@ -38,7 +38,7 @@ struct Peer {
     /// Held by enrolled devices: they count as online, and learn of their revocation.
     presence: Option<Presence>,
     /// Holds the connection's place.
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Why a peer is not let in.
@@ -81,12 +81,12 @@ fn admit(
         code: RefusalCode::Malformed,
         message: "the handshake names no protocol or key of ours",
     })?;
-    let too_many = NotAdmitted { code: RefusalCode::Busy, message: "too many connections" };
     if protocol == Protocol::Join {
         if !permit.become_stranger(connection.remote_address().ip()) {
-            return Err(too_many);
+            let message = "too many connections";
+            return Err(NotAdmitted { code: RefusalCode::Busy, message });
         }
-        return Ok(Peer { protocol, device, presence: None, _permit: permit });
+        return Ok(Peer { protocol, device, presence: None, permit });
     }
     // Taken before the check, so that a revocation in between is either seen or told.
     let presence = context.service.connected(device);
@@ -97,13 +97,21 @@ fn admit(
             message: "this device is not enrolled",
         });
     }
-    if !permit.become_device(device) {
-        return Err(too_many);
-    }
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(context.limits.streams_max));
+    permit.become_device(device);
+    let streams = streams_of(protocol, &context.limits);
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
     connection.set_receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES));
     connection.set_send_window(SEND_WINDOW_BYTES);
-    Ok(Peer { protocol, device, presence: Some(presence), _permit: permit })
+    Ok(Peer { protocol, device, presence: Some(presence), permit })
+}
+
+/// How many streams an admitted peer may have open.
+fn streams_of(protocol: Protocol, limits: &ListenLimits) -> u32 {
+    match protocol {
+        Protocol::Join => limits.stranger_streams_max,
+        Protocol::Store => limits.streams_max,
+        Protocol::Meta => limits.streams_max.saturating_add(limits.subscriptions_max),
+    }
 }
 
 async fn serve(context: &Arc<Context>, connection: &Connection, mut peer: Peer) {
@@ -118,6 +126,10 @@ async fn serve(context: &Arc<Context>, connection: &Connection, mut peer: Peer) 
                 () = revoked(peer.presence.as_mut()) => {
                     let code = close_code(RefusalCode::NotEnrolled);
                     connection.close(code, b"this device was revoked");
+                }
+                () = peer.permit.displaced() => {
+                    let code = close_code(RefusalCode::Busy);
+                    connection.close(code, b"newer connections of this device took the place");
                 }
                 () = out_of_time(protocol, context.limits.join_life) => {
                     let code = close_code(RefusalCode::Busy);
@@ -187,10 +199,7 @@ async fn accept_requests(
     requests: &mut JoinSet<()>,
 ) {
     let limits = &context.limits;
-    let streams = match protocol {
-        Protocol::Join => limits.stranger_streams_max,
-        Protocol::Meta | Protocol::Store => limits.streams_max,
-    };
+    let streams = streams_of(protocol, limits);
     // A peer that resets its stream frees it for QUIC at once, while the task may still work.
     let turns = Arc::new(Semaphore::new(streams as usize));
     let shared = Arc::new(Shared {

@@ -1,13 +1,15 @@
 //! Who may open a connection while others hold theirs.
 //!
 //! Owns the counts of connections: in all, in a handshake, of strangers for one address, of one
-//! device. It must not know QUIC; what it counts is given back when a [`Permit`] is dropped.
+//! device, of which the oldest gives way to the newest. It must not know QUIC; what it counts is
+//! given back when a [`Permit`] is dropped.
 
 use super::limits::ListenLimits;
 use common::ids::DeviceId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
 
 /// What happened at the door so far, and who is inside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Counters {
     pub retried: u64,
     /// Connections refused for being one too many.
     pub refused: u64,
+    /// Connections that gave way to newer ones of the same device.
+    pub displaced: u64,
     /// Handshakes that failed or took too long.
     pub handshakes_failed: u64,
     /// Connections closed because the device is not enrolled.
@@ -51,7 +55,17 @@ pub(super) struct Gate {
 struct State {
     counters: Counters,
     strangers: BTreeMap<IpAddr, usize>,
-    devices: BTreeMap<DeviceId, usize>,
+    /// Of each device, the oldest first.
+    devices: BTreeMap<DeviceId, VecDeque<Held>>,
+    /// Number of the next connection of a device.
+    next: u64,
+}
+
+/// A device's connection.
+struct Held {
+    number: u64,
+    /// Dropped when the connection has to give way.
+    _stays: oneshot::Sender<()>,
 }
 
 /// How far a connection has come, and whose share it counts in.
@@ -63,8 +77,8 @@ enum Stage {
     HandshakeFrom(IpAddr),
     /// A joiner.
     Stranger(IpAddr),
-    /// An enrolled device.
-    Device(DeviceId),
+    /// An enrolled device, and the number of the connection.
+    Device(DeviceId, u64),
     /// About to be closed.
     Closing,
 }
@@ -73,12 +87,9 @@ impl State {
     /// Counts a connection in a stage; false, and nothing counted, when that is full.
     fn enter(&mut self, stage: &Stage, limits: &ListenLimits) -> bool {
         let entered = match stage {
-            Stage::Handshake | Stage::Closing => true,
+            Stage::Handshake | Stage::Closing | Stage::Device(..) => true,
             Stage::HandshakeFrom(share) | Stage::Stranger(share) => {
                 add_one(&mut self.strangers, *share, limits.strangers_per_address_max)
-            }
-            Stage::Device(device) => {
-                add_one(&mut self.devices, *device, limits.connections_per_device_max)
             }
         };
         if !entered {
@@ -95,10 +106,34 @@ impl State {
             Stage::HandshakeFrom(share) | Stage::Stranger(share) => {
                 take_one(&mut self.strangers, share);
             }
-            Stage::Device(device) => take_one(&mut self.devices, device),
+            Stage::Device(device, number) => self.forget(device, *number),
         }
         if matches!(stage, Stage::Handshake | Stage::HandshakeFrom(_)) {
             self.counters.handshakes -= 1;
+        }
+    }
+
+    /// Counts a connection of a device. Over the limit its oldest gives way: a device that was
+    /// started again leaves connections behind that nobody has noticed to be dead.
+    fn hold(&mut self, device: DeviceId, max: usize) -> (u64, oneshot::Receiver<()>) {
+        let number = self.next;
+        self.next += 1;
+        let (stays, gives_way) = oneshot::channel();
+        let held = self.devices.entry(device).or_default();
+        held.push_back(Held { number, _stays: stays });
+        while held.len() > max.max(1) {
+            held.pop_front();
+            self.counters.displaced += 1;
+        }
+        (number, gives_way)
+    }
+
+    fn forget(&mut self, device: &DeviceId, number: u64) {
+        if let Some(held) = self.devices.get_mut(device) {
+            held.retain(|held| held.number != number);
+            if held.is_empty() {
+                self.devices.remove(device);
+            }
         }
     }
 }
@@ -139,7 +174,7 @@ impl Gate {
         }
         state.counters.connections += 1;
         state.counters.accepted += 1;
-        Verdict::Accept(Permit { gate: Arc::clone(self), stage })
+        Verdict::Accept(Permit { gate: Arc::clone(self), stage, gives_way: None })
     }
 
     pub(super) fn handshake_failed(&self) {
@@ -159,25 +194,39 @@ impl Gate {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     stage: Stage,
+    /// Ends when a device's connection has to give way.
+    gives_way: Option<oneshot::Receiver<()>>,
 }
 
 impl Permit {
     /// The handshake is done and the peer is a joiner; false when its address has too many.
     pub(super) fn become_stranger(&mut self, address: IpAddr) -> bool {
-        self.change(Stage::Stranger(share_of(address)))
-    }
-
-    /// The handshake is done and the peer is an enrolled device; false when it has too many.
-    pub(super) fn become_device(&mut self, device: DeviceId) -> bool {
-        self.change(Stage::Device(device))
-    }
-
-    fn change(&mut self, next: Stage) -> bool {
+        let next = Stage::Stranger(share_of(address));
         let mut state = self.gate.lock();
         state.leave(&self.stage);
         let entered = state.enter(&next, &self.gate.limits);
         self.stage = if entered { next } else { Stage::Closing };
         entered
+    }
+
+    /// The handshake is done and the peer is an enrolled device. When it has too many connections,
+    /// the oldest is told to give way.
+    pub(super) fn become_device(&mut self, device: DeviceId) {
+        let mut state = self.gate.lock();
+        state.leave(&self.stage);
+        let (number, gives_way) = state.hold(device, self.gate.limits.connections_per_device_max);
+        self.stage = Stage::Device(device, number);
+        self.gives_way = Some(gives_way);
+    }
+
+    /// Completes when newer connections of the same device need the place; never for others.
+    /// To be called once.
+    pub(super) async fn displaced(&mut self) {
+        match self.gives_way.take() {
+            // Nothing is ever sent: the other end is dropped.
+            Some(gives_way) => drop(gives_way.await),
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -231,6 +280,7 @@ fn share_of(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     fn gate() -> Arc<Gate> {
         Arc::new(Gate::new(ListenLimits {
@@ -272,7 +322,7 @@ mod tests {
         let mut held = [accept(&gate, "2001:db8::1", true), accept(&gate, "2001:db8::2", true)];
         assert!(matches!(gate.judge("2001:db8::3".parse().unwrap(), true), Verdict::Refuse));
         // An enrolled device no longer counts as a stranger.
-        assert!(held[0].become_device(DeviceId::from_bytes([1; 32])));
+        held[0].become_device(DeviceId::from_bytes([1; 32]));
         let _other = accept(&gate, "2001:db8::3", true);
     }
 
@@ -288,16 +338,22 @@ mod tests {
     }
 
     #[test]
-    fn a_device_has_so_many_connections_and_no_more() {
+    fn the_oldest_connection_of_a_device_gives_way_to_the_newest() {
         let gate = gate();
-        let device = DeviceId::from_bytes([1; 32]);
-        let mut first = accept(&gate, "10.0.0.1", false);
-        let mut second = accept(&gate, "10.0.0.1", false);
-        assert!(first.become_device(device));
-        assert!(!second.become_device(device));
+        let [mut first, mut second, mut other] = [1, 1, 2].map(|number| {
+            let mut permit = accept(&gate, "10.0.0.1", false);
+            permit.become_device(DeviceId::from_bytes([number; 32]));
+            permit
+        });
+        let gives_way = |permit: &mut Permit| permit.displaced().now_or_never().is_some();
+        assert!(gives_way(&mut first));
+        assert!(!gives_way(&mut second) && !gives_way(&mut other));
+        assert_eq!(gate.counters().displaced, 1);
+        // One that gave way takes nothing with it when it ends.
         drop(first);
         let mut third = accept(&gate, "10.0.0.1", false);
-        assert!(third.become_device(device));
+        third.become_device(DeviceId::from_bytes([1; 32]));
+        assert_eq!(gate.counters().displaced, 2);
     }
 
     #[test]

@@ -12,7 +12,8 @@ const RETRY_ABOVE_HANDSHAKES: usize = 64;
 const HANDSHAKES_MAX: usize = 1024;
 /// Connections of peers that are not enrolled, from one address (of IPv6: one /64).
 const STRANGERS_PER_ADDRESS_MAX: usize = 32;
-/// Connections of one enrolled device: two in use, and those that died unnoticed.
+/// Connections of one enrolled device: two in use, and those that died unnoticed. The oldest gives
+/// way to one more.
 const CONNECTIONS_PER_DEVICE_MAX: usize = 8;
 /// Streams of a connection until it is admitted as an enrolled device's.
 const STRANGER_STREAMS_MAX: u32 = 4;
@@ -50,8 +51,10 @@ pub struct ListenLimits {
     pub strangers_per_address_max: usize,
     /// Connections of one enrolled device.
     pub connections_per_device_max: usize,
-    /// Streams of an enrolled device's connection.
+    /// Streams of an enrolled device's connection, beside subscriptions.
     pub streams_max: u32,
+    /// Streams more on its connection for metadata, so that it can follow all its folders.
+    pub subscriptions_max: u32,
     /// Streams of a joiner's connection.
     pub stranger_streams_max: u32,
     /// Time for a handshake, and again for the greeting after it.
@@ -77,6 +80,7 @@ impl Default for ListenLimits {
             strangers_per_address_max: STRANGERS_PER_ADDRESS_MAX,
             connections_per_device_max: CONNECTIONS_PER_DEVICE_MAX,
             streams_max: limits::STREAMS_MAX,
+            subscriptions_max: limits::FOLDERS_PER_DEVICE_MAX as u32,
             stranger_streams_max: STRANGER_STREAMS_MAX,
             handshake: Duration::from_millis(limits::HANDSHAKE_MS_MAX),
             idle: Duration::from_millis(limits::IDLE_MS_MAX),

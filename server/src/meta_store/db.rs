@@ -170,7 +170,8 @@ impl MetaDb {
             .store
             .connection()
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .map_err(failed)?;
+            .map_err(failed)
+            .or_else(no_room_is_busy)?;
         // A reader that still needs the log keeps it: the next attempt waits for as much again.
         let soft = writing.log_bytes_soft;
         writing.log_bytes_next = if busy { length + soft } else { soft };
@@ -224,6 +225,17 @@ impl MetaDb {
             .writer
             .lock()
             .map_err(|_| StoreError::Corrupt { what: "transaction of a thread that panicked" })
+    }
+}
+
+/// Without room to write the log back, it stays as it is: what was committed is durable in it.
+fn no_room_is_busy(error: StoreError) -> Stored<bool> {
+    match error {
+        StoreError::DiskFull => {
+            tracing::warn!("no room to write the metadata's log back");
+            Ok(true)
+        }
+        error => Err(error),
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Requests of one device under way at once; a device works on a few folders in parallel.
 const REQUESTS_PER_DEVICE_MAX: usize = 64;
 /// Subscriptions of one device: its folders, and those of connections that died unnoticed.
-const SUBSCRIPTIONS_PER_DEVICE_MAX: usize = 256;
+const SUBSCRIPTIONS_PER_DEVICE_MAX: usize = 4 * common::limits::FOLDERS_PER_DEVICE_MAX;
 /// Requests of joiners under way at once, all joiners together: they are strangers.
 const JOINS_MAX: usize = 32;
 

@@ -63,6 +63,12 @@ impl Device {
         Ok(())
     }
 
+    /// Its home.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// Its synced directory.
     #[must_use]
     pub fn root(&self) -> &Path {

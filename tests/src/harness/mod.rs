@@ -9,14 +9,18 @@ mod process;
 mod programs;
 mod random;
 mod server;
+mod small_disk;
 mod tree;
+mod wait;
 
 pub use device::{Device, Version};
 pub use process::{Finished, Running};
 pub use programs::Programs;
 pub use random::Random;
 pub use server::Server;
+pub use small_disk::{SmallDisk, with_own_mounts};
 pub use tree::{Node, NodeKind, Tree};
+pub use wait::{eventually, eventually_within};
 
 use std::time::Duration;
 

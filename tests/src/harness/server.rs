@@ -2,6 +2,7 @@
 
 use super::{Programs, Running};
 use anyhow::{Context, Result};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,11 +22,19 @@ impl Server {
     /// # Errors
     /// If it does not get ready.
     pub fn start(programs: &Programs, directory: &Path) -> Result<Self> {
+        Self::start_at(programs, directory, "127.0.0.1:0")
+    }
+
+    /// Starts a new server with its data in `directory` at this address.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub fn start_at(programs: &Programs, directory: &Path, address: &str) -> Result<Self> {
         let mut server = Self {
             programs: programs.clone(),
             data: directory.join("server"),
             log: directory.join("server.log"),
-            address: "127.0.0.1:0".to_owned(),
+            address: address.to_owned(),
             running: None,
         };
         server.run()?;
@@ -47,16 +56,41 @@ impl Server {
         Ok(())
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A join code for a first device.
     ///
     /// # Errors
     /// If the command fails.
     pub fn invite(&self) -> Result<String> {
+        self.invite_for("24h")
+    }
+
+    /// A join code for a first device that works so long.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn invite_for(&self, life: &str) -> Result<String> {
         let mut command = Command::new(self.programs.server());
-        command.arg("invite").arg("--data").arg(&self.data).arg("--json");
+        command.arg("invite").arg("--data").arg(&self.data).args(["--json", "--expires", life]);
         let finished = Running::start("server invite", &mut command, &self.log)?.wait()?;
         let invitation = finished.success("server invite")?.json()?;
         Ok(invitation["code"].as_str().context("an invitation without code")?.to_owned())
+    }
+
+    /// How it does.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn status(&self) -> Result<Value> {
+        let mut command = Command::new(self.programs.server());
+        command.arg("status").arg("--data").arg(&self.data).arg("--json");
+        let finished = Running::start("server status", &mut command, &self.log)?.wait()?;
+        finished.success("server status")?.json()
     }
 
     /// Ends it with SIGKILL.

@@ -133,8 +133,12 @@ fn collect(
         let Ok(name) = entry.file_name().into_string() else { continue };
         let metadata = fs::symlink_metadata(&path).map_err(failed(&path))?;
         let relative = format!("{prefix}{name}");
+        // A directory, or in a second work tree a file that says where that is.
+        if name == ".git" {
+            continue;
+        }
         if metadata.is_dir() {
-            if !is_build_output(&path, &name) && name != ".git" {
+            if !is_build_output(&path, &name) {
                 collect(&path, &format!("{relative}/"), texts)?;
             }
         } else if metadata.is_file() && metadata.len() <= FILE_BYTES_MAX {

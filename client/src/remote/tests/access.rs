@@ -126,23 +126,26 @@ async fn addresses_are_tried_in_order() {
 }
 
 #[tokio::test]
-async fn a_device_has_a_bounded_number_of_connections() {
+async fn the_newest_connections_of_a_device_take_the_place_of_its_oldest() {
     let limits = ListenLimits { connections_per_device_max: 2, ..ListenLimits::default() };
     let bed = Bed::start_with(limits).await;
     let member = bed.enrol(10).await;
-    let others: Vec<_> = (0..3).map(|_| bed.remote(&member.keys.signing)).collect();
-    others[0].connect().await.unwrap();
-    others[1].connect().await.unwrap();
-    let error = others[2].connect().await.unwrap_err();
-    assert_eq!(error.refusal_code(), Some(RefusalCode::Busy), "{error}");
-    others[0].close().await;
-    // The server hears of the goodbye a moment later than it was said.
-    soon(async {
-        while others[2].connect().await.is_err() {
-            tokio::task::yield_now().await;
+    // As a device leaves them behind that is killed and started again and again.
+    let runs: Vec<_> = (0..10).map(|_| bed.remote(&member.keys.signing)).collect();
+    for (number, run) in runs.iter().enumerate() {
+        run.connect().await.unwrap();
+        if let Some(oldest) = number.checked_sub(2) {
+            soon(runs[oldest].disconnected()).await;
         }
-    })
-    .await;
+    }
+    assert!(runs[8].is_connected() && runs[9].is_connected());
+    runs[9].request(Request::FolderList(Empty {})).await.unwrap();
+    // Who was displaced may come again, and others are not touched.
+    let other = bed.enrol(11).await;
+    other.remote.connect().await.unwrap();
+    runs[0].connect().await.unwrap();
+    soon(runs[8].disconnected()).await;
+    assert!(other.remote.is_connected());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::{Bed, Member, soon};
 use crate::remote::{Remote, RemoteError};
 use common::ids::{ContentTag, EntryId, FolderId, Head, NameTag, RequestId};
-use common::limits::FRAME_BYTES_MAX;
+use common::limits::{FOLDERS_PER_DEVICE_MAX, FRAME_BYTES_MAX};
 use common::record::{Change, Content, Group, Kind, Place, SignedGroup};
 use common::wire::meta::{
     CommitPart, GroupMessage, OutcomeKind, RefusalCode, Request, SnapshotRead, Subscribe,
@@ -140,7 +140,7 @@ async fn more_subscriptions_than_a_connection_carries_are_refused_and_requests_g
         }
     };
     assert_eq!(error.refusal_code(), Some(RefusalCode::Busy), "{error}");
-    assert!(held.len() >= 32, "{}", held.len());
+    assert_eq!(held.len(), FOLDERS_PER_DEVICE_MAX);
     let commit = part(vec![make_directory(&member, folder, 1)]);
     soon(member.remote.commit(folder, vec![commit])).await.unwrap();
     held.pop();

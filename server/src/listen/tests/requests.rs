@@ -103,7 +103,7 @@ async fn a_peer_that_trickles_is_cut_off() {
 
 #[tokio::test]
 async fn idle_streams_are_bounded_and_do_not_last() {
-    let limits = ListenLimits { streams_max: 8, ..hasty() };
+    let limits = ListenLimits { streams_max: 8, subscriptions_max: 0, ..hasty() };
     let bed = Bed::start_with(limits).await;
     let connection = Peer::new(&Manners::new(&bed.device, ALPN_META)).greet(&bed).await;
     let mut held = Vec::new();
@@ -200,7 +200,7 @@ async fn what_arrived_whole_is_stored_when_the_rest_never_comes() {
 
 #[tokio::test]
 async fn a_subscription_ends_when_nobody_listens() {
-    let limits = ListenLimits { streams_max: 1, ..ListenLimits::default() };
+    let limits = ListenLimits { streams_max: 1, subscriptions_max: 0, ..ListenLimits::default() };
     let bed = Bed::start_with(limits).await;
     let connection = Peer::new(&Manners::new(&bed.device, ALPN_META)).greet(&bed).await;
     for _ in 0..5 {

@@ -153,7 +153,12 @@ impl Savepoints for SqliteStore {
 /// What an SQLite error means for the store.
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     match &error {
-        rusqlite::Error::SqliteFailure(cause, _) if cause.code == ErrorCode::DiskFull => {
+        // Shared memory is a file too. Whether a commit that lacked room there comes back after a
+        // crash is open, as it is for one whose answer was lost: its request id tells.
+        rusqlite::Error::SqliteFailure(cause, _)
+            if cause.code == ErrorCode::DiskFull
+                || cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
+        {
             StoreError::DiskFull
         }
         rusqlite::Error::FromSqlConversionFailure(..)

@@ -5,7 +5,7 @@
 use super::model::{Model, step};
 use super::world::{
     World, code, conflict, content_at, create, delete, directory, edit, entry, file, genesis,
-    member, place, receipt,
+    member, move_to, place, receipt,
 };
 use crate::meta_store::schema::migrate;
 use crate::meta_store::sqlite::SqliteStore;
@@ -170,6 +170,32 @@ fn m5_both_stores_hold_the_same_after_every_kind_of_command() {
     memory.done(Action::BeginEpoch);
     sqlite.done(Action::BeginEpoch);
     assert_eq!(dump(&memory, &lookups), dump(&sqlite, &lookups));
+}
+
+/// Places hang on the row of their entry: replacing that row, where it should be updated, loses
+/// them, and then nothing can be moved or deleted any more.
+#[test]
+fn an_entry_keeps_its_places_over_edits_and_moves_and_can_then_be_deleted() {
+    fn check<S: MetaStore>(store: S) {
+        let mut world = World::pair(store);
+        let made = world.accept(0, vec![directory(1, "d"), file(2, "f")]);
+        let edited = world.accept(0, vec![edit(2, made, 21)]);
+        let moved = world.accept(1, vec![move_to(2, made, entry(1), "g")]);
+        let edited_again = world.accept(1, vec![edit(2, edited, 22)]);
+        let places = |world: &World<S>| {
+            let places = world.store.places(&world.folder, &entry(2), u64::MAX, 10).unwrap();
+            places.into_iter().map(|p| (p.revision, p.place, p.deleted)).collect::<Vec<_>>()
+        };
+        let before = (made, place(EntryId::ROOT, "f"), false);
+        let after = (moved, place(entry(1), "g"), false);
+        assert_eq!(places(&world), [after.clone(), before.clone()]);
+        let deleted = world.accept(0, vec![delete(2, moved, edited_again)]);
+        let gone = (deleted, place(entry(1), "g"), true);
+        assert_eq!(places(&world), [gone, after, before]);
+        assert_eq!(world.tree().len(), 1);
+    }
+    check(MemoryStore::new());
+    check(sqlite());
 }
 
 #[test]

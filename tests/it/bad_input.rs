@@ -1,0 +1,340 @@
+//! What people and machines get wrong: codes, keys, ports, directories, a second daemon.
+//!
+//! The built programs on loopback, because what is promised here is what a person sees of them:
+//! the message, the hint, the exit code, and that nothing half-made is in the way afterwards.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tests::harness::{Device, Finished, Programs, Running, Server, eventually};
+
+/// Time for one sync, in seconds.
+const SYNC_SECONDS: u64 = 60;
+
+/// A directory, the programs, and what was started by hand.
+struct Bench {
+    directory: tempfile::TempDir,
+    programs: Programs,
+}
+
+impl Bench {
+    fn new() -> Result<Self> {
+        Ok(Self { directory: tempfile::tempdir()?, programs: Programs::locate()? })
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn server(&self) -> Result<Server> {
+        Server::start(&self.programs, self.directory.path())
+    }
+
+    fn join(&self, name: &str, code: &str) -> Result<Device> {
+        Device::join(&self.programs, self.directory.path(), name, code)
+    }
+
+    fn spawn(&self, mut command: Command, arguments: &[&str]) -> Result<Running> {
+        let what = arguments.join(" ");
+        Running::start(&what, command.arg("--json").args(arguments), &self.at("log"))
+    }
+
+    /// A command of the device with this home, started.
+    fn start(&self, home: &Path, arguments: &[&str]) -> Result<Running> {
+        let mut command = Command::new(self.programs.device());
+        command.arg("--home").arg(home);
+        self.spawn(command, arguments)
+    }
+
+    /// A command of the device with this home, to its end.
+    fn ask(&self, home: &Path, arguments: &[&str]) -> Result<Finished> {
+        self.start(home, arguments)?.wait()
+    }
+
+    /// A server on this directory, started.
+    fn serve(&self, data: &str, listen: &str) -> Result<Running> {
+        let data = self.at(data);
+        let arguments = ["serve", "--listen", listen, "--data", text(&data)?];
+        self.spawn(Command::new(self.programs.server()), &arguments)
+    }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is no UTF-8")
+}
+
+/// Checks that a command failed with exit code 1 and one error object of this kind, which says
+/// what to do and holds all of `says`.
+fn refused(finished: &Finished, kind: &str, says: &[&str]) -> Result<()> {
+    ensure!(finished.lines.len() == 1, "not one line: {finished:?}");
+    let error = &finished.json()?["error"];
+    ensure!(finished.code == Some(1), "exit code {:?}: {error}", finished.code);
+    ensure!(error["kind"] == kind, "another kind than {kind}: {error}");
+    let message = error["message"].as_str().context("no message")?;
+    let hint = error["hint"].as_str().context("no hint")?;
+    ensure!(!message.is_empty() && !hint.is_empty(), "it says too little: {error}");
+    for part in says {
+        ensure!(message.contains(part), "it does not say {part}: {error}");
+    }
+    Ok(())
+}
+
+fn checked(test: impl FnOnce() -> Result<()>) {
+    test().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+#[test]
+fn a_wrong_expired_or_used_code_is_told_and_the_home_can_join_with_a_right_one() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let begun = Instant::now(); // ok: an invitation has to expire
+        let expired = server.invite_for("1s")?;
+        let used = server.invite()?;
+        let first = bench.join("first", &used)?;
+        let used_device = first.invite()?;
+        bench.join("second", &used_device)?;
+        let whole = first.invite()?;
+        let cut = whole.get(..whole.len() - 4).context("a short code")?;
+        let altered = altered(&whole);
+        eventually("the second of an invitation is over", || {
+            Ok((begun.elapsed() > Duration::from_secs(2)).then_some(()))
+        })?;
+        let codes = [
+            ("hello", "bad_code"),
+            ("", "bad_code"),
+            (cut, "bad_code"),
+            (altered.as_str(), "bad_code"),
+            (expired.as_str(), "invitation_invalid"),
+            (used.as_str(), "invitation_invalid"),
+            (used_device.as_str(), "invitation_invalid"),
+        ];
+        let (home, root) = (bench.at("third"), bench.at("third folder"));
+        for (code, kind) in codes {
+            let joined = bench.ask(&home, &["join", code, text(&root)?, "--no-run"])?;
+            refused(&joined, kind, &[]).with_context(|| format!("code {code:?}"))?;
+            refused(&bench.ask(&home, &["run"])?, "not_enrolled", &[])?;
+        }
+        let joined = bench.ask(&home, &["join", &whole, text(&root)?, "--no-run"])?;
+        joined.success("a right code after wrong ones")?;
+        let mut third = bench.start(&home, &["run"])?;
+        third.wait_ready()?;
+        bench.ask(&home, &["sync"])?.success("sync")?;
+        // The devices on whose account the codes were tried are none the worse for it.
+        first.sync(SYNC_SECONDS)?;
+        third.stop()
+    });
+}
+
+/// The code with one letter in the middle changed.
+fn altered(code: &str) -> String {
+    let middle = code.len() / 2;
+    let change = |(at, letter): (usize, char)| match letter {
+        _ if at != middle => letter,
+        'a' | 'A' => 'b',
+        _ => 'a',
+    };
+    code.chars().enumerate().map(change).collect()
+}
+
+#[test]
+fn a_command_line_that_is_none_ends_with_2() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let home = bench.at("home");
+        for arguments in [&["fly"][..], &["join"], &["sync", "--timeout", "soon"]] {
+            let finished = bench.ask(&home, arguments)?;
+            ensure!(finished.code == Some(2), "{arguments:?}: {finished:?}");
+            let error = &finished.json()?["error"];
+            ensure!(error["kind"] == "usage" && error["hint"] != "", "{arguments:?}: {error}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_code_for_a_server_that_is_not_there_can_be_used_once_it_is() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let mut server = bench.server()?;
+        let code = server.invite()?;
+        server.stop()?;
+        let (home, root) = (bench.at("first"), bench.at("folder"));
+        let join = ["join", &code, text(&root)?, "--no-run"];
+        let address = server.address().to_owned();
+        refused(&bench.ask(&home, &join)?, "offline", &[&address])?;
+        server.run()?;
+        bench.ask(&home, &join)?.success("the same code later")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_with_another_key_is_refused_and_told_and_the_true_one_goes_on() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let mut server = bench.server()?;
+        let first = bench.join("first", &server.invite()?)?;
+        let second = bench.join("second", &first.invite()?)?;
+        fs::write(first.root().join("before"), "before")?;
+        first.sync(SYNC_SECONDS)?;
+        let code = first.invite()?;
+        server.stop()?;
+
+        let elsewhere = bench.at("elsewhere");
+        fs::create_dir(&elsewhere)?;
+        let mut imposter = Server::start_at(&bench.programs, &elsewhere, server.address())?;
+        fs::write(first.root().join("secret"), "not for strangers")?;
+        let says = "another key";
+        let trouble = eventually("status tells of the other key", || {
+            let status = first.status()?;
+            let trouble = status["trouble"].as_str().filter(|trouble| trouble.contains(says));
+            Ok(trouble.map(|trouble| (trouble.to_owned(), status.clone())))
+        })?;
+        ensure!(trouble.0.contains(server.address()), "{trouble:?}");
+        ensure!(trouble.1["state"] != "idle", "{trouble:?}");
+        let synced = first.ask(&["sync", "--timeout", "2"])?;
+        ensure!(synced.code == Some(3), "a sync with an imposter: {synced:?}");
+        let joined = bench.ask(&bench.at("third"), &["join", &code, text(&bench.at("f"))?])?;
+        refused(&joined, "wrong_server", &[server.address()])?;
+        untouched(&imposter.status()?)?;
+        imposter.stop()?;
+
+        server.run()?;
+        eventually("the second device gets what was written meanwhile", || {
+            let there = fs::read(second.root().join("secret")).is_ok();
+            Ok(there.then_some(()))
+        })?;
+        let status = first.status()?;
+        ensure!(status["trouble"].is_null(), "{status}");
+        Ok(())
+    });
+}
+
+/// Checks that this server was given nothing.
+fn untouched(status: &Value) -> Result<()> {
+    ensure!(status["storage"]["chunks"] == 0, "it holds chunks: {status}");
+    Ok(())
+}
+
+#[test]
+fn a_port_in_use_is_told_and_nothing_is_damaged() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let taken = UdpSocket::bind("127.0.0.1:0")?;
+        let address = taken.local_addr()?.to_string();
+
+        refused(&bench.serve("server", &address)?.wait()?, "port_in_use", &[&address])?;
+        let mut server = bench.server()?;
+        let first = bench.join("first", &server.invite()?)?;
+        fs::write(first.root().join("a"), "a")?;
+        first.sync(SYNC_SECONDS)?;
+        server.stop()?;
+        refused(&bench.serve("server", &address)?.wait()?, "port_in_use", &[&address])?;
+        server.run()?;
+        let second = bench.join("second", &first.invite()?)?;
+        second.sync(SYNC_SECONDS)?;
+        ensure!(fs::read(second.root().join("a"))? == b"a");
+
+        let (home, root) = (bench.at("up"), bench.at("up folder"));
+        let up = |listen: &str| bench.start(&home, &["up", text(&root)?, "--listen", listen]);
+        refused(&up(&address)?.wait()?, "port_in_use", &[&address])?;
+        let mut running = up("127.0.0.1:0")?;
+        let ready = running.wait_ready()?;
+        fs::write(root.join("b"), "b")?;
+        bench.ask(&home, &["sync"])?.success("sync")?;
+        running.stop()?;
+        // Also when it has run before.
+        refused(&up(&address)?.wait()?, "port_in_use", &[&address])?;
+        let mut again = bench.start(&home, &["up", text(&root)?])?;
+        ensure!(again.wait_ready()?["device"] == ready["device"]);
+        bench.ask(&home, &["sync"])?.success("sync after all")?;
+        again.stop()
+    });
+}
+
+#[test]
+fn a_folder_in_or_around_a_folder_is_refused_and_nothing_is_made() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let first = bench.join("first", &server.invite()?)?;
+        let root = fs::canonicalize(first.root())?;
+        fs::create_dir(root.join("sub"))?;
+        let above = root.parent().context("a root without parent")?;
+        let home = fs::canonicalize(first.home())?;
+        std::os::unix::fs::symlink(&root, bench.at("link"))?;
+        let cases = [
+            (root.clone(), &root),
+            (root.join("sub"), &root),
+            (root.join("new"), &root),
+            (bench.at("link").join("new"), &root),
+            (home.clone(), &home),
+            (home.join("new"), &home),
+            (above.to_owned(), &home),
+            (PathBuf::from("/"), &home),
+        ];
+        for (directory, other) in &cases {
+            let added = first.ask(&["folder", "add", text(directory)?])?;
+            refused(&added, "nested_folder", &[text(other)?])
+                .with_context(|| directory.display().to_string())?;
+        }
+        // Another home, which knows of the folder by its marker alone.
+        let code = first.invite()?;
+        let elsewhere = tempfile::tempdir()?;
+        let other = elsewhere.path().join("home");
+        for directory in [&root.join("new"), bench.directory.path()] {
+            let joined = bench.ask(&other, &["join", &code, text(directory)?, "--no-run"])?;
+            refused(&joined, "nested_folder", &[text(&root)?])?;
+        }
+        ensure!(!root.join("new").exists() && !home.join("new").exists(), "it was made");
+        let fine = elsewhere.path().join("fine");
+        bench.ask(&other, &["join", &code, text(&fine)?, "--no-run"])?.success("join")?;
+        let folders = first.ask(&["folder", "ls"])?.success("folder ls")?.json()?;
+        ensure!(folders["folders"].as_array().is_some_and(|list| list.len() == 1), "{folders}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_device_that_is_killed_and_started_again_and_again_is_let_in_each_time() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let mut first = bench.join("first", &server.invite()?)?;
+        // More connections than a device may have, and the server takes half a minute to notice
+        // that they are dead.
+        for run in 0..8 {
+            fs::write(first.root().join("file"), format!("run {run}"))?;
+            first.sync(SYNC_SECONDS)?;
+            first.kill()?;
+            first.run()?;
+        }
+        first.sync(SYNC_SECONDS)
+    });
+}
+
+#[test]
+fn a_second_daemon_or_server_says_that_one_runs_and_ends() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let mut server = bench.server()?;
+        let mut first = bench.join("first", &server.invite()?)?;
+        refused(&bench.ask(first.home(), &["run"])?, "already_running", &[])?;
+        let up = ["up", text(first.root())?, "--listen", "127.0.0.1:0"];
+        refused(&bench.ask(first.home(), &up)?, "already_running", &[])?;
+        refused(&bench.serve("server", "127.0.0.1:0")?.wait()?, "data_in_use", &[])?;
+        // The ones that run are none the worse for it.
+        fs::write(first.root().join("a"), "a")?;
+        first.sync(SYNC_SECONDS)?;
+        first.stop()?;
+        first.run()?;
+        first.sync(SYNC_SECONDS)?;
+        first.stop()?;
+        server.stop()
+    });
+}
