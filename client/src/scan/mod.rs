@@ -6,8 +6,10 @@
 
 mod identity;
 mod observe;
+mod spelling;
 
 pub use observe::{ScanError, ScanReport, Scanner, check_root, holds_only_ignored, remove_subtree};
+pub use spelling::stat_spelled;
 
 use crate::fs::RelPath;
 
