@@ -88,12 +88,17 @@ impl Story {
     }
 
     /// Notes what lies below a path, or below the root, of a device that cannot look there any more.
+    /// What no other device shows at the same path has perhaps come there unseen, and is left out.
     fn note_hidden(&mut self, device: &SimDevice, below: Option<&str>) {
         let is_below = |path: &str| {
             below.is_none_or(|top| path.strip_prefix(top).is_some_and(|rest| rest.starts_with('/')))
         };
+        let others = self.world.devices.iter().filter(|other| other.number != device.number);
+        let others: Vec<_> = others.map(|other| other.fs.user().tree()).collect();
         for (path, entry) in device.fs.user().tree().iter().filter(|(path, _)| is_below(path)) {
-            if let UserEntry::File(bytes, _) = entry {
+            if let UserEntry::File(bytes, _) = entry
+                && others.iter().any(|tree| tree.get(path) == Some(entry))
+            {
                 let (device, path, print) = (device.number, path.clone(), print(bytes));
                 self.mishaps.hidden.push(Hidden { device, path, print });
             }
