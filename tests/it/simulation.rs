@@ -146,10 +146,11 @@ fn planted_bugs_are_all_caught() {
 /// The trouble in which a bug shows.
 fn trouble_for(planted: Planted) -> Kinds {
     match planted {
-        Planted::SyncWithoutSyncing | Planted::BootIdConstant => {
+        Planted::SyncWithoutSyncing | Planted::PushWithoutSyncing => {
             Kinds { power: true, ..Kinds::default() }
         }
-        Planted::ErrorsAsAbsence => Kinds { disk: true, ..Kinds::default() },
+        Planted::ErrorsAsAbsence => Kinds { shut: true, ..Kinds::default() },
+        Planted::SteadyReads => Kinds { meddling: true, ..Kinds::default() },
         _ => Kinds { interference: true, ..Kinds::default() },
     }
 }

@@ -154,6 +154,10 @@ pub trait Root: Send + Sync {
     /// Those of the system.
     fn free_space(&self) -> Result<FreeSpace, FsError>;
 
+    /// Whether names that differ in case or normalisation alone are one name here. A lookup then
+    /// finds what is there by any of its spellings; only a listing tells which one it has.
+    fn folds_names(&self) -> bool;
+
     /// Changes whenever the machine restarts, and so whenever something not synced may be lost.
     ///
     /// # Errors

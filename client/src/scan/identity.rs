@@ -4,6 +4,7 @@
 //! an entry only when the old path, looked at again, is gone, and nothing speaks against it being
 //! the same thing. It must not store anything.
 
+use super::spelling::stat_spelled;
 use crate::context::FolderContext;
 use crate::fs::{FsError, RelPath, Stat};
 use crate::state::{LocalRow, StateError};
@@ -69,7 +70,7 @@ fn same_thing(before: &Stat, now: &Stat) -> bool {
 fn is_gone(context: &FolderContext, row: &LocalRow) -> Result<bool, StateError> {
     let Some(names) = context.state.local_path(&row.entry)? else { return Ok(false) };
     let Ok(path) = RelPath::new(names) else { return Ok(false) };
-    Ok(match context.fs.stat(&path) {
+    Ok(match stat_spelled(context.fs.as_ref(), &path) {
         Ok(found) => found.kind != row.stat.kind,
         Err(FsError::NotADirectory { .. }) => true,
         Err(error) => error.is_not_found(),

@@ -7,10 +7,12 @@
 mod durable;
 mod identity;
 mod observe;
+mod spelling;
 mod unsynced;
 
 pub use durable::{DurableError, make_durable};
 pub use observe::{ScanError, ScanReport, Scanner, check_root, remove_subtree};
+pub use spelling::stat_spelled;
 pub use unsynced::{holds_only_ignored, unsynced_at};
 
 use crate::fs::RelPath;

@@ -6,6 +6,7 @@
 
 use super::Target;
 use super::identity::{Identity, identify};
+use super::spelling::stat_spelled;
 use super::unsynced::is_residue;
 use crate::context::FolderContext;
 use crate::fs::{self, FsError, Listing, RelPath, Stat};
@@ -120,7 +121,7 @@ impl<'a> Scanner<'a> {
             // The parent is new itself: look at it, and so at everything in it.
             return self.begin(&Target::Subtree(parent));
         };
-        match self.context.fs.stat(path) {
+        match stat_spelled(self.context.fs.as_ref(), path) {
             Ok(stat) => {
                 let below = self.observe(directory, &parent, name.as_str().as_bytes(), &stat)?;
                 if let Some(entry) = below {

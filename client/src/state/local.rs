@@ -40,14 +40,15 @@ impl LocalRow {
         })
     }
 
-    /// The planner's view of it.
+    /// The planner's view of it. What was hashed too soon is not known yet: a write during the
+    /// reading could have carried the same times, and no file ever held what was read (S9).
     #[must_use]
     pub fn node(&self) -> LocalNode {
         LocalNode {
             entry: self.entry,
             position: self.position.clone(),
             kind: self.kind,
-            content: self.content(),
+            content: self.content().filter(|_| !self.racy),
         }
     }
 }
@@ -250,5 +251,42 @@ impl FolderState {
     /// [`StateError`].
     pub fn local_bytes(&self) -> Result<u64, StateError> {
         self.count("SELECT coalesce(sum(size), 0) FROM local WHERE kind = 2")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client_core::tree::View;
+    use common::ids::ContentTag;
+    use common::name::Name;
+
+    /// A write during the reading can carry the time of the write before it; what was read then was
+    /// never in the file, and must not be pushed (S9).
+    #[test]
+    fn s9_what_was_hashed_too_soon_is_not_known_to_the_planner() {
+        let stat = Stat {
+            kind: fs::Kind::File,
+            size: 1,
+            mtime_ns: 1,
+            ctime_ns: 1,
+            inode: 1,
+            device: 1,
+            mode: 0o644,
+            nlink: 1,
+            birth_ns: None,
+        };
+        let entry = EntryId::from_bytes([1; 16]);
+        let name = Name::new("f").unwrap();
+        let position = Position { parent: EntryId::ROOT, name };
+        let (kind, tag) = (Kind::File, Some(ContentTag::from_bytes([2; 32])));
+        let state = FolderState::open_in_memory().unwrap();
+        for racy in [true, false] {
+            let (position, target) = (position.clone(), None);
+            let row = LocalRow { entry, position, kind, stat, tag, root: None, target, racy };
+            state.put_local(&row).unwrap();
+            let content = state.view().local(&entry).unwrap().content;
+            assert_eq!(content.is_some(), !racy);
+        }
     }
 }

@@ -188,6 +188,7 @@ fn fill(open: &mut Open) -> Result<(), FsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::SystemEnvironment;
     use crate::fs::DiskFs;
     use common::ids::EntryId;
     use common::name::Name;
@@ -202,8 +203,15 @@ mod tests {
         std::fs::write(&path, vec![7; length]).unwrap();
         let keys = Arc::new(FolderKeys::new([1; 32], [2; 32]));
         let chunker = Chunker::new(keys.chunker_seed());
-        let disk = Arc::new(DiskFs::open(directory.path()).unwrap());
-        let cutter = Cutter::new(disk, keys, chunker, Vec::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let cutter = Cutter {
+            fs: Arc::new(DiskFs::open(directory.path()).unwrap()),
+            keys,
+            chunker,
+            environment: Arc::new(SystemEnvironment::new(runtime.handle().clone())),
+            files: VecDeque::new(),
+            open: None,
+        };
         let name = RelPath::new(vec![Name::new("file").unwrap()]).unwrap();
         let mut open = cutter.begin(ENTRY, name).unwrap();
         let mut first = 0;

@@ -4,7 +4,7 @@
 
 use super::db::MetaDb;
 use super::news::Position;
-use super::writer::{Core, Job, QUEUE_COMMANDS_MAX, run};
+use super::writer::{Core, Job, QUEUE_COMMANDS_MAX, SyncFaults, run};
 use common::ids::FolderId;
 use server_core::metadata::{Answer, Command, Event, MetaReads, Refused, StoreError, Stored};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,6 +81,12 @@ impl MetaHandle {
     #[must_use]
     pub fn inline(db: MetaDb) -> Self {
         Self { core: Arc::new(Core::new(db)), writer: Writer::Inline }
+    }
+
+    /// As [`MetaHandle::inline`], on a disk whose syncs fail as `faults` says.
+    #[must_use]
+    pub fn inline_failing(db: MetaDb, faults: SyncFaults) -> Self {
+        Self { core: Arc::new(Core::failing(db, faults)), writer: Writer::Inline }
     }
 
     /// Carries out a command. Durable when it returns; commands that wait at the same time share a

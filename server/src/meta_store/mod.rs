@@ -18,3 +18,4 @@ mod writer;
 pub use db::{MetaDb, OpenError};
 pub use handle::{MetaError, MetaHandle};
 pub use news::Position;
+pub use writer::{FailedSync, SyncFaults};

@@ -10,6 +10,7 @@ use super::db::MetaDb;
 use super::handle::MetaError;
 use super::news::News;
 use server_core::metadata::{Answer, Command, StoreError, apply};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that wait for the writer; whoever sends more waits.
@@ -23,16 +24,33 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Result<Answer, MetaError>>,
 }
 
+/// A sync of the database that fails: nobody can know what of the transaction is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailedSync {
+    /// Nothing is.
+    Lost,
+    /// All of it is, and a later start finds it.
+    Kept,
+}
+
+/// Asked before each transaction whether its sync fails: how a simulation breaks the disk.
+pub type SyncFaults = Arc<dyn Fn() -> Option<FailedSync> + Send + Sync>;
+
 /// The database, its news, and whether it still serves.
 pub(super) struct Core {
     pub(super) db: MetaDb,
     pub(super) news: News,
     pub(super) stopped: watch::Sender<bool>,
+    faults: Option<SyncFaults>,
 }
 
 impl Core {
     pub(super) fn new(db: MetaDb) -> Self {
-        Self { db, news: News::new(), stopped: watch::Sender::new(false) }
+        Self { db, news: News::new(), stopped: watch::Sender::new(false), faults: None }
+    }
+
+    pub(super) fn failing(db: MetaDb, faults: SyncFaults) -> Self {
+        Self { faults: Some(faults), ..Self::new(db) }
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -48,10 +66,14 @@ impl Core {
         if self.is_stopped() {
             return repeat(count, || MetaError::Stopped);
         }
+        let fault = self.faults.as_ref().and_then(|faults| faults());
         let outcomes = self.db.transact(|store| {
-            commands.map(|command| apply(store, command)).collect::<Result<Vec<_>, _>>()
+            let outcomes: Result<Vec<_>, _> =
+                commands.map(|command| apply(store, command)).collect();
+            outcomes.and_then(|outcomes| failed_if(fault == Some(FailedSync::Lost), outcomes))
         });
-        match outcomes {
+        let is_kept = fault == Some(FailedSync::Kept);
+        match outcomes.and_then(|outcomes| failed_if(is_kept, outcomes)) {
             Ok(outcomes) => {
                 for outcome in &outcomes {
                     self.news.tell(&outcome.events);
@@ -70,6 +92,11 @@ impl Core {
             }
         }
     }
+}
+
+fn failed_if<T>(failed: bool, value: T) -> Result<T, StoreError> {
+    let error = || std::io::Error::from(rustix::io::Errno::IO);
+    if failed { Err(StoreError::Failed(Box::new(error()))) } else { Ok(value) }
 }
 
 fn repeat(count: usize, error: impl Fn() -> MetaError) -> Vec<Result<Answer, MetaError>> {

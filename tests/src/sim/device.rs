@@ -10,12 +10,13 @@ use super::ledger::{Fate, Ledger, Print};
 use super::network::{Link, SimRemote};
 use super::planted::{Commits, Planted, PlantedFs};
 use super::server::{Account, SimServer, read_log};
-use super::writer::{Writer, contents};
+use super::trouble::{Hook, Trouble};
+use super::writer::{Habits, Writer, contents};
 use client::context::{FolderContext, Signers};
 use client::engine::{
     self, Engine, EngineParts, FolderHandle, FolderSummary, LogSource, Pins, Wake,
 };
-use client::fs::memory::{MemoryFs, Operation, OperationKind};
+use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
 use client::fs::{DiskFs, Fs, Root};
 use client::state::FolderState;
 use client::watch::{Hint, Hints};
@@ -31,7 +32,6 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -44,6 +44,8 @@ const STEP_TIME: Duration = Duration::from_millis(1);
 const AGES_NS: i64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 /// Hints that wait.
 const HINTS_MAX: usize = 64;
+/// Tells the hook's second generator from others of the seed.
+const MORE: u64 = 0x6d6f_7265;
 
 /// How a simulated machine stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct CrashNow(pub Stop);
 pub struct SimDevice {
     /// Counts devices from 0.
     pub number: usize,
+    /// Whether names that differ in case or normalisation alone are one on its disk.
+    pub folds: bool,
     /// Its disk.
     pub fs: MemoryFs,
     /// Its user.
@@ -77,6 +81,7 @@ pub struct SimDevice {
     pins: Arc<SimPins>,
     invited: Option<Cursor>,
     disk: RefCell<Option<Arc<dyn Fs>>>,
+    log: RefCell<Option<DeviceLog>>,
     state: Rc<RefCell<Option<FolderState>>>,
     running: RefCell<Option<Running>>,
     /// Planner rounds since the last reset.
@@ -86,27 +91,6 @@ pub struct SimDevice {
     /// Power cuts so far.
     pub power_cuts: Rc<Cell<u32>>,
     trouble: Trouble,
-}
-
-/// What makes a device's disk misbehave and its process end, read by the hook.
-#[derive(Clone, Default)]
-pub struct Trouble {
-    /// Of a thousand operations, so many fail.
-    pub faults_per_mille: Arc<AtomicU32>,
-    /// Of ten thousand operations, so many are preceded by an action of the user.
-    pub acts_per_myriad: Arc<AtomicU32>,
-    /// Of a hundred thousand operations, so many end the process.
-    pub crashes_per_lakh: Arc<AtomicU32>,
-    /// Whether a process may end by a power cut.
-    pub power: Arc<AtomicBool>,
-    /// Whether a process may end by a kill.
-    pub kills: Arc<AtomicBool>,
-    /// How often the user may still act in the middle of operations: each act makes more of them.
-    pub acts_left: Arc<AtomicU32>,
-    /// Operations that failed.
-    pub faults: Arc<AtomicU32>,
-    /// Whether the user may act now.
-    pub acting: Arc<AtomicBool>,
 }
 
 struct Running {
@@ -127,25 +111,40 @@ pub struct Shared {
     pub ledger: Ledger,
     /// The bug to plant.
     pub planted: Option<Planted>,
+    /// The seed of everything.
+    pub seed: u64,
+    /// How users of all devices work.
+    pub habits: Habits,
+}
+
+/// What one device has of its own.
+pub struct Own {
+    /// Counts devices from 0.
+    pub number: usize,
+    /// Where its random things come from.
+    pub draw: Draw,
+    /// Its clock.
+    pub clock: SimClock,
+    /// Where it joins, if not at the beginning.
+    pub invited: Option<Cursor>,
+    /// Whether names that differ in case or normalisation alone are one on its disk.
+    pub folds: bool,
 }
 
 impl SimDevice {
     /// A device with an empty root; its engine does not run yet.
     #[must_use]
-    pub fn new(
-        shared: &Shared,
-        number: usize,
-        draw: Draw,
-        clock: SimClock,
-        invited: Option<Cursor>,
-        hints_fail: bool,
-    ) -> Self {
+    pub fn new(shared: &Shared, own: Own) -> Self {
+        let Own { number, draw, clock, invited, folds } = own;
         let stamps = clock.clone();
-        let fs = MemoryFs::new(Arc::new(move || stamps.stamp_ns()));
+        let options = MemoryOptions { case_insensitive: folds, ..MemoryOptions::default() };
+        let fs = MemoryFs::with_options(Arc::new(move || stamps.stamp_ns()), options);
         fs.init_root(&marker(number)).unwrap();
-        let writer = Writer::new(number, fs.user(), shared.ledger.clone(), draw.fork(), hints_fail);
+        let writer =
+            Writer::new(number, fs.user(), shared.ledger.clone(), draw.fork(), shared.habits);
         let device = Self {
             number,
+            folds,
             fs,
             writer,
             link: Link::new(draw.fork(), 20),
@@ -158,6 +157,7 @@ impl SimDevice {
             pins: Arc::default(),
             invited,
             disk: RefCell::default(),
+            log: RefCell::default(),
             state: Rc::default(),
             running: RefCell::default(),
             steps: Rc::default(),
@@ -165,7 +165,10 @@ impl SimDevice {
             power_cuts: Rc::default(),
             trouble: Trouble::default(),
         };
-        device.set_hook();
+        let more = Draw::new(shared.seed ^ MORE ^ (number as u64) << 32);
+        let (writer, trouble) = (device.writer.clone(), device.trouble.clone());
+        let hook = Hook::new(number, writer, device.draw.fork(), more, trouble, &device.ledger);
+        device.fs.set_hook(Some(Arc::new(move |user, operation| hook.before(user, operation))));
         device
     }
 
@@ -225,7 +228,11 @@ impl SimDevice {
             (account.folder, Arc::clone(&account.keys), account.signer(self.number))
         };
         let device = signer.device();
-        let log = read_log(&self.server.service(), device).await.unwrap();
+        // A device keeps what it has read: the server may have stopped.
+        let log =
+            read_log(&self.server.service(), device).await.or_else(|| self.log.borrow().clone());
+        self.log.replace(log.clone());
+        let log = log.unwrap();
         let fs: Arc<dyn Fs> = match (self.disk.borrow().clone(), self.planted) {
             (Some(disk), _) => disk,
             (None, Some(planted)) => Arc::new(PlantedFs::new(self.fs.clone(), planted)),
@@ -289,6 +296,13 @@ impl SimDevice {
         running.as_ref().filter(|running| !running.ended.get()).map(|r| r.handle.clone())
     }
 
+    /// Ends all that its disk refuses, and tells the watcher.
+    pub fn mend(&self) {
+        self.fs.set_root_state(RootState::Present);
+        self.fs.user().make_all_readable();
+        self.hint(Hint::Everything);
+    }
+
     /// Tells the watcher's listener something.
     pub fn hint(&self, hint: Hint) {
         if let Some(running) = self.running.borrow().as_ref() {
@@ -318,65 +332,6 @@ impl SimDevice {
             draw: self.draw.clone(),
             cuts: Rc::clone(&self.power_cuts),
         }
-    }
-
-    /// Before every operation of the engine: the user acts, the disk fails, the process ends.
-    fn set_hook(&self) {
-        let (writer, draw, trouble) = (self.writer.clone(), self.draw.fork(), self.trouble.clone());
-        let (ledger, number) = (self.ledger.clone(), self.number);
-        let swapped = AtomicBool::new(false);
-        self.fs.set_hook(Some(Arc::new(move |user, operation| {
-            if ledger.is_tracing() {
-                ledger.look(number, user);
-                trace(&ledger, number, operation);
-            }
-            if swapped.swap(false, Ordering::Relaxed) {
-                super::invariants::s8_no_partial_file_visible(&ledger, number, user);
-            }
-            let swaps = matches!(operation.kind, OperationKind::Rename | OperationKind::Exchange);
-            swapped.store(swaps, Ordering::Relaxed);
-            if !trouble.acting.load(Ordering::Relaxed) {
-                return None;
-            }
-            let share = |dial: &AtomicU32, of: usize| {
-                draw.below(of) < dial.load(Ordering::Relaxed) as usize
-            };
-            let left = trouble.acts_left.load(Ordering::Relaxed);
-            if left > 0 && share(&trouble.acts_per_myriad, 10_000) {
-                trouble.acts_left.store(left - 1, Ordering::Relaxed);
-                ledger.log(|| format!("device {number}: during {operation:?}"));
-                writer.act();
-            }
-            if share(&trouble.crashes_per_lakh, 100_000) {
-                let power = trouble.power.load(Ordering::Relaxed);
-                let kills = trouble.kills.load(Ordering::Relaxed);
-                let cuts = power && (!kills || draw.per_mille(500));
-                let how = if cuts { Stop::PowerCut } else { Stop::Kill };
-                ledger.log(|| format!("device {number}: {how:?} during {operation:?}"));
-                std::panic::panic_any(CrashNow(how));
-            }
-            if share(&trouble.faults_per_mille, 1000) {
-                return super::faults::fault_of(operation, &draw).inspect(|fault| {
-                    trouble.faults.fetch_add(1, Ordering::Relaxed);
-                    ledger.log(|| format!("device {number}: {fault:?} for {operation:?}"));
-                });
-            }
-            None
-        })));
-    }
-}
-
-fn trace(ledger: &Ledger, number: usize, operation: &Operation) {
-    let shown = matches!(
-        operation.kind,
-        OperationKind::Rename
-            | OperationKind::Exchange
-            | OperationKind::Remove
-            | OperationKind::MakeDirectory
-            | OperationKind::SetAttributes
-    );
-    if shown && ledger.is_tracing() {
-        ledger.log(|| format!("    engine {number}: {:?} {}", operation.kind, operation.path));
     }
 }
 
@@ -413,8 +368,9 @@ impl Power {
                 self.ledger.settle(print, Fate::Excused("power cut"));
             }
         }
-        for print in after.keys().filter(|print| !before.contains(*print)) {
-            self.ledger.torn(*print);
+        for (_, path) in after.iter().filter(|(print, _)| !before.contains(*print)) {
+            let private = path.strip_prefix('\0').map(|path| format!(".driftless/{path}"));
+            self.ledger.torn(&user.read(private.as_ref().unwrap_or(path)).unwrap());
         }
         self.cuts.set(self.cuts.get() + 1);
         self.ledger.log(|| format!("device {}: power cut", self.number));

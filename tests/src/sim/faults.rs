@@ -1,7 +1,6 @@
 //! Which operation of a disk fails how.
 //!
-//! Owns the choice. A failed sync is no part of it here: what it loses, and what a second sync then
-//! proves, is tested beside the filesystem.
+//! Owns the choice. A failed sync is no part of it here: it has a dial of its own.
 
 use super::draw::Draw;
 use client::fs::memory::{Fault, Operation, OperationKind};
@@ -26,6 +25,7 @@ pub(super) fn fault_of(operation: &Operation, draw: &Draw) -> Option<Fault> {
         | OperationKind::SetAttributes
         | OperationKind::WriterAbsent => Some(Fault::Io),
         OperationKind::Sync
+        | OperationKind::ReadOn
         | OperationKind::InitRoot
         | OperationKind::ReadMarker
         | OperationKind::FreeSpace => None,

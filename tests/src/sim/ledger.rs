@@ -60,6 +60,8 @@ struct Inner {
     values: BTreeMap<Print, Value>,
     /// Contents that nobody wrote but a power cut left behind.
     torn: BTreeSet<Print>,
+    /// Tags of all contents of either making.
+    tags: BTreeSet<ContentTag>,
     accepted: BTreeSet<ContentTag>,
     accepted_groups: u64,
     log: VecDeque<String>,
@@ -97,6 +99,7 @@ impl Ledger {
         if inner.trace {
             eprintln!("    value {number} at {place}, {} bytes", bytes.len());
         }
+        inner.tags.insert(tag);
         let value = Value { number, place: place.to_owned(), fate: Fate::Alive, tag };
         inner.values.entry(print(bytes)).or_insert(value);
     }
@@ -117,8 +120,17 @@ impl Ledger {
     }
 
     /// Notes what a power cut left behind.
-    pub fn torn(&self, print: Print) {
-        self.lock().torn.insert(print);
+    pub fn torn(&self, bytes: &[u8]) {
+        let tag = self.tag(bytes);
+        let mut inner = self.lock();
+        inner.torn.insert(print(bytes));
+        inner.tags.insert(tag);
+    }
+
+    /// Whether somebody, or a power cut, has made a content with this tag.
+    #[must_use]
+    pub fn knows_tag(&self, tag: &ContentTag) -> bool {
+        self.lock().tags.contains(tag)
     }
 
     /// Whether somebody, or a power cut, has made this content.

@@ -15,10 +15,12 @@
 
 pub mod clock;
 pub mod device;
+pub mod disk_chunks;
 pub mod draw;
 mod faults;
 pub mod invariants;
 pub mod ledger;
+mod names;
 pub mod network;
 pub mod planted;
 pub mod report;
@@ -26,5 +28,6 @@ pub mod rogue;
 pub mod scene;
 pub mod server;
 pub mod story;
+pub mod trouble;
 pub mod world;
 pub mod writer;

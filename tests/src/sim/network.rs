@@ -6,6 +6,7 @@
 //! but for noting which contents the server has accepted.
 
 use super::draw::Draw;
+use super::invariants::m8_a_stopped_server_acknowledges_nothing;
 use super::ledger::Ledger;
 use super::planted::Commits;
 use super::server::SimServer;
@@ -199,10 +200,12 @@ impl SimRemote {
         }
         let groups: Vec<meta::GroupMessage> =
             parts.iter().flat_map(|part| part.groups.clone()).collect();
+        let stopped = self.server.meta().is_stopped();
         match service.commit(self.device, folder, parts).await {
             Reply::Outcomes(outcomes) => {
                 for (group, outcome) in groups.iter().zip(&outcomes.outcomes) {
                     if let Some(OutcomeKind::Accepted(_)) = outcome.kind {
+                        m8_a_stopped_server_acknowledges_nothing(&self.ledger, stopped, "commit");
                         self.ledger.accepted(&group.body);
                     }
                 }
@@ -263,10 +266,12 @@ impl Remote for SimRemote {
             let session = self.session(folder, StoreVerb::Put).await?;
             let mut receipts = Vec::new();
             for batch in chunks.chunks(RECEIPT_ITEMS_MAX) {
+                let stopped = self.server.chunks_stopped();
                 let reply = session.put(batch.to_vec()).await;
                 if let Some(refusal) = reply.refusal {
                     return Err(RemoteError::Refused(refusal));
                 }
+                m8_a_stopped_server_acknowledges_nothing(&self.ledger, stopped, "put");
                 receipts.push(reply.receipts);
             }
             Ok(receipts)

@@ -37,6 +37,18 @@ pub struct Report {
     pub late_joins: u64,
     /// Conflicts open at the end.
     pub conflicts: u64,
+    /// Syncs of devices that failed.
+    pub failed_syncs: u64,
+    /// Servers that stopped after a failed sync and were started again.
+    pub server_stops: u64,
+    /// Directories and roots that could not be entered for a while.
+    pub shut: u64,
+    /// Writes in the middle of a read.
+    pub meddles: u64,
+    /// Seeds with a disk that folds names.
+    pub folding: u64,
+    /// Clashing names told apart at the ends of those.
+    pub clashes: u64,
     /// Values written.
     pub written: u64,
     /// Values replaced by somebody who saw them.
@@ -57,7 +69,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 20] {
+    fn fields(&mut self) -> [&mut u64; 26] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -74,6 +86,12 @@ impl Report {
             &mut self.clock_jumps,
             &mut self.late_joins,
             &mut self.conflicts,
+            &mut self.failed_syncs,
+            &mut self.server_stops,
+            &mut self.shut,
+            &mut self.meddles,
+            &mut self.folding,
+            &mut self.clashes,
             &mut self.written,
             &mut self.superseded,
             &mut self.deleted,
@@ -89,8 +107,9 @@ impl fmt::Display for Report {
             f,
             "simulation: {} seeds, {} user actions, {} disk operations, {} groups; faults: {} \
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
-             restores, {} databases lost, {} clock jumps; {} late joins; {} conflicts; values: {} \
-             written, {} superseded, {} deleted, {} excused, {} lost",
+             restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
+             directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
+             {} conflicts; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
             self.seeds,
             self.actions,
             self.operations,
@@ -104,7 +123,13 @@ impl fmt::Display for Report {
             self.restores,
             self.databases_lost,
             self.clock_jumps,
+            self.failed_syncs,
+            self.server_stops,
+            self.shut,
+            self.meddles,
             self.late_joins,
+            self.folding,
+            self.clashes,
             self.conflicts,
             self.written,
             self.superseded,

@@ -1,10 +1,11 @@
-//! The server of a simulation: the real service and the real state machine, on SQLite and a chunk
-//! store in memory.
+//! The server of a simulation: the real service and the real state machine, on SQLite in memory and
+//! a chunk store in memory or on a simulated disk.
 //!
-//! Owns what happens to the server as a machine (restart, backup, restore) and the account that the
-//! simulated user has there. It must not know what devices do with it.
+//! Owns what happens to the server as a machine (failed syncs, restart, backup, restore) and the
+//! account that the simulated user has there. It must not know what devices do with it.
 
 use super::clock::SimClock;
+use super::disk_chunks::DiskChunks;
 use super::planted::{Planted, PlantedStore};
 use common::ids::{DeviceId, FolderId};
 use common::keys::{DeviceKeys, FolderKeys, RecoveryKey, SigningKey, UserSecrets};
@@ -14,7 +15,7 @@ use common::trust::{
 };
 use common::wire::meta::{self, Reply, Request};
 use server::chunk_store::{ChunkKey, ChunkStore, MemoryStore};
-use server::meta_store::{MetaDb, MetaHandle};
+use server::meta_store::{FailedSync, MetaDb, MetaHandle};
 use server::service::{Service, ServiceParts, Work};
 use server_core::metadata::{Action, Command, Quota};
 use std::collections::BTreeSet;
@@ -27,11 +28,29 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 /// The server as a machine.
 pub struct SimServer {
     running: Mutex<(MetaHandle, Service)>,
-    chunks: Arc<MemoryStore>,
+    chunks: Chunks,
     clock: SimClock,
     planted: Option<Planted>,
     files: TempDir,
     restored: AtomicU32,
+    /// How the next sync of the metadata fails, if it does.
+    failing: Arc<Mutex<Option<FailedSync>>>,
+}
+
+/// Where the chunks are.
+#[derive(Clone)]
+enum Chunks {
+    Memory(Arc<MemoryStore>),
+    Disk(Arc<DiskChunks>),
+}
+
+/// A sync of the server that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerFault {
+    /// The next one of the metadata.
+    Metadata(FailedSync),
+    /// All of the chunk store, until it is started again. None without a disk.
+    Chunks,
 }
 
 /// A copy of the server's metadata, and which chunks it had then.
@@ -41,20 +60,19 @@ pub struct Backup {
 }
 
 impl SimServer {
-    /// An empty server.
+    /// An empty server; its chunks are in memory, or on a disk that can fail.
     #[must_use]
-    pub fn new(clock: SimClock, planted: Option<Planted>) -> Self {
-        let meta = MetaHandle::inline(MetaDb::open_in_memory().unwrap());
-        let chunks = Arc::new(MemoryStore::new());
+    pub fn new(clock: SimClock, planted: Option<Planted>, on_disk: bool) -> Self {
+        let files = tempdir();
+        let chunks = match on_disk {
+            true => Chunks::Disk(Arc::new(DiskChunks::new(files.path()))),
+            false => Chunks::Memory(Arc::new(MemoryStore::new())),
+        };
+        let failing = Arc::default();
+        let meta = meta(MetaDb::open_in_memory().unwrap(), &failing);
         let service = service(&meta, &chunks, &clock, planted);
-        Self {
-            running: Mutex::new((meta, service)),
-            chunks,
-            clock,
-            planted,
-            files: tempdir(),
-            restored: AtomicU32::new(0),
-        }
+        let running = Mutex::new((meta, service));
+        Self { running, chunks, clock, planted, files, restored: AtomicU32::new(0), failing }
     }
 
     /// The service as it runs now.
@@ -71,14 +89,48 @@ impl SimServer {
 
     /// The chunks, for oracles.
     #[must_use]
-    pub fn chunks(&self) -> Arc<MemoryStore> {
-        Arc::clone(&self.chunks)
+    pub fn chunks(&self) -> Arc<dyn ChunkStore> {
+        self.chunks.store()
     }
 
-    /// Starts the server again on what is durable. Whoever held a connection has to be cut off.
-    pub fn restart(&self) {
+    /// Makes a sync fail.
+    pub fn fail(&self, fault: ServerFault) {
+        match (fault, &self.chunks) {
+            (ServerFault::Metadata(failed), _) => *self.failing() = Some(failed),
+            (ServerFault::Chunks, Chunks::Disk(chunks)) => chunks.fail_syncs(),
+            (ServerFault::Chunks, Chunks::Memory(_)) => {}
+        }
+    }
+
+    /// No more syncs fail.
+    pub fn mend(&self) {
+        *self.failing() = None;
+        if let Chunks::Disk(chunks) = &self.chunks {
+            chunks.mend();
+        }
+    }
+
+    /// Whether a part of it has stopped after a failed sync.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.meta().is_stopped() || self.chunks_stopped()
+    }
+
+    /// Whether the chunk store has stopped after a failed sync.
+    #[must_use]
+    pub fn chunks_stopped(&self) -> bool {
+        matches!(&self.chunks, Chunks::Disk(chunks) if chunks.is_stopped())
+    }
+
+    /// Starts the server again on what is durable, after a power cut with what the seed keeps of
+    /// the rest. Whoever held a connection has to be cut off.
+    pub fn restart(&self, power_cut: Option<u64>) {
+        *self.failing() = None;
+        if let Chunks::Disk(chunks) = &self.chunks {
+            chunks.restart(power_cut);
+        }
         let db = self.meta().db().clone();
-        self.begin(MetaHandle::inline(db));
+        self.begin(meta(db, &self.failing));
     }
 
     /// Copies the metadata and notes which chunks there are.
@@ -89,18 +141,26 @@ impl SimServer {
             std::fs::remove_file(&path).unwrap();
         }
         self.meta().db().backup(&path).unwrap();
-        Backup { path, chunks: self.chunks.keys().into_iter().collect() }
+        let chunks = match &self.chunks {
+            Chunks::Memory(chunks) => chunks.keys().into_iter().collect(),
+            Chunks::Disk(_) => BTreeSet::new(),
+        };
+        Backup { path, chunks }
     }
 
-    /// Goes back to a backup, in a new epoch; what was stored since is lost.
+    /// Goes back to a backup, in a new epoch; what was stored since is lost, but for chunks on a
+    /// disk.
     pub fn restore(&self, backup: Backup) {
         self.restored.fetch_add(1, Ordering::Relaxed);
-        for key in self.chunks.keys() {
-            if !backup.chunks.contains(&key) {
-                self.chunks.lose(&key);
+        *self.failing() = None;
+        match &self.chunks {
+            Chunks::Memory(chunks) => {
+                let lost = chunks.keys().into_iter().filter(|key| !backup.chunks.contains(key));
+                lost.for_each(|key| assert!(chunks.lose(&key)));
             }
+            Chunks::Disk(chunks) => chunks.restart(None),
         }
-        let meta = MetaHandle::inline(MetaDb::open(&backup.path).unwrap());
+        let meta = meta(MetaDb::open(&backup.path).unwrap(), &self.failing);
         let time_ms = server::service::Clock::now_ms(&self.clock);
         meta.apply_here(&Command { time_ms, action: Action::BeginEpoch }).unwrap();
         self.begin(meta);
@@ -117,9 +177,28 @@ impl SimServer {
         *self.running() = (meta, service);
     }
 
+    fn failing(&self) -> MutexGuard<'_, Option<FailedSync>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn running(&self) -> MutexGuard<'_, (MetaHandle, Service)> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Chunks {
+    fn store(&self) -> Arc<dyn ChunkStore> {
+        match self {
+            Self::Memory(chunks) => Arc::clone(chunks) as Arc<dyn ChunkStore>,
+            Self::Disk(chunks) => Arc::clone(chunks) as Arc<dyn ChunkStore>,
+        }
+    }
+}
+
+fn meta(db: MetaDb, failing: &Arc<Mutex<Option<FailedSync>>>) -> MetaHandle {
+    let failing = Arc::clone(failing);
+    let take = move || failing.lock().unwrap_or_else(PoisonError::into_inner).take();
+    MetaHandle::inline_failing(db, Arc::new(take))
 }
 
 /// Memory where there is such a place: a simulation does not test the machine's disk.
@@ -129,13 +208,15 @@ fn tempdir() -> TempDir {
 
 fn service(
     meta: &MetaHandle,
-    chunks: &Arc<MemoryStore>,
+    chunks: &Chunks,
     clock: &SimClock,
     planted: Option<Planted>,
 ) -> Service {
-    let chunks: Arc<dyn ChunkStore> = match planted {
-        Some(Planted::AcknowledgeWithoutStoring) => Arc::new(PlantedStore::new(Arc::clone(chunks))),
-        _ => Arc::clone(chunks) as Arc<dyn ChunkStore>,
+    let chunks: Arc<dyn ChunkStore> = match (planted, chunks) {
+        (Some(Planted::AcknowledgeWithoutStoring), Chunks::Memory(chunks)) => {
+            Arc::new(PlantedStore::new(Arc::clone(chunks)))
+        }
+        _ => chunks.store(),
     };
     Service::new(ServiceParts {
         meta: meta.clone(),

@@ -3,16 +3,20 @@
 //! Owns what happens in which order. Which kinds of trouble a seed has is drawn from the seed too
 //! (swarm testing: a seed without crashes finds other bugs than one with everything).
 
+mod kinds;
+mod mishaps;
+
+pub use kinds::Kinds;
+use mishaps::Mishaps;
+
 use super::device::{SimDevice, Stop};
 use super::invariants;
 use super::ledger::{Fate, Print};
 use super::planted::Planted;
 use super::report::Report;
-use super::server::Backup;
 use super::world::{Make, World};
-use super::writer::contents;
+use super::writer::{Habits, contents};
 use client::engine::Ask;
-use common::ids::ContentTag;
 use common::trust::Checkpoint;
 use common::wire::meta::{CheckpointPut, Request};
 use std::collections::BTreeSet;
@@ -50,35 +54,6 @@ pub struct Ending {
     pub report: Report,
 }
 
-/// Kinds of trouble.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds {
-    /// Processes are killed.
-    pub kills: bool,
-    /// The power is cut.
-    pub power: bool,
-    /// Calls are lost, links cut and partitioned.
-    pub network: bool,
-    /// Disk operations fail.
-    pub disk: bool,
-    /// The user acts in the middle of the engine's operations.
-    pub interference: bool,
-    /// The server restarts.
-    pub server: bool,
-    /// The server is restored from an older backup.
-    pub restore: bool,
-    /// State databases are lost.
-    pub database: bool,
-    /// Clocks jump.
-    pub clock: bool,
-    /// Watchers are late or overflow.
-    pub hints: bool,
-    /// File times are coarse.
-    pub coarse: bool,
-    /// A device joins late.
-    pub late: bool,
-}
-
 /// Runs a seed.
 ///
 /// # Panics
@@ -94,54 +69,38 @@ pub fn run(options: Options) -> Ending {
 }
 
 async fn tell(options: Options) -> Ending {
-    let kinds = options.trouble.unwrap_or_else(|| draw_kinds(options.seed));
+    let kinds = options.trouble.unwrap_or_else(|| Kinds::draw(options.seed));
     let make = Make {
         seed: options.seed,
         devices: 3,
         grain_ns: if kinds.coarse { 4_000_000 } else { 1 },
-        hints_fail: kinds.hints,
+        habits: Habits { hints_fail: kinds.hints, clashes: kinds.folding },
+        folding: kinds.folding.then_some(2),
+        chunks_on_disk: kinds.server_disk,
         planted: options.planted,
         trace: options.trace,
     };
     let world = World::new(make).await;
     world.ledger.log(|| format!("seed {} with {kinds:?}", options.seed));
     world.ledger.follow(options.follow);
-    let mut story = Story { world, kinds, report: Report::default(), backup: None };
+    let mishaps = Mishaps::new(options.seed);
+    let mut story = Story { world, kinds, report: Report::default(), mishaps };
     story.report.seeds = 1;
     story.tell(options.actions).await;
     story.finish(options.seed).await
-}
-
-fn draw_kinds(seed: u64) -> Kinds {
-    let draw = super::draw::Draw::new(seed ^ 0x5eed);
-    let kind = |per_mille| draw.per_mille(per_mille);
-    Kinds {
-        kills: kind(400),
-        power: kind(400),
-        network: kind(600),
-        disk: kind(300),
-        interference: kind(500),
-        server: kind(400),
-        restore: kind(120),
-        database: kind(150),
-        clock: kind(150),
-        hints: kind(500),
-        coarse: kind(300),
-        late: kind(300),
-    }
 }
 
 struct Story {
     world: World,
     kinds: Kinds,
     report: Report,
-    backup: Option<(Backup, BTreeSet<ContentTag>)>,
+    mishaps: Mishaps,
 }
 
 impl Story {
     async fn tell(&mut self, actions: usize) {
         self.world.end_faults().await;
-        self.begin_trouble();
+        self.begin_trouble(actions);
         self.chaos(actions).await;
         if !self.agree().await {
             return;
@@ -150,11 +109,17 @@ impl Story {
         if self.kinds.late && !self.late_device().await {
             return;
         }
-        self.begin_trouble();
+        self.begin_trouble(actions);
         let before = self.unsafe_for_deletes();
         self.chaos(actions).await;
-        if self.agree().await && self.unsafe_for_deletes() == before {
+        if !self.agree().await {
+            return;
+        }
+        if self.unsafe_for_deletes() == before {
             invariants::s5_no_resurrection(&self.world, &gone);
+        }
+        if self.kinds.folding && self.tell_clashes_apart() {
+            self.agree().await;
         }
     }
 
@@ -176,7 +141,8 @@ impl Story {
         gone
     }
 
-    fn begin_trouble(&self) {
+    fn begin_trouble(&mut self, actions: usize) {
+        self.mishaps.begin(self.kinds, actions);
         for device in &self.world.devices {
             let trouble = device.trouble();
             let dial = |on: bool, value: u32| if on { value } else { 0 };
@@ -187,6 +153,9 @@ impl Story {
             trouble.power.store(self.kinds.power, Ordering::Relaxed);
             trouble.kills.store(self.kinds.kills, Ordering::Relaxed);
             trouble.acts_left.store(12, Ordering::Relaxed);
+            trouble.failed_syncs_per_mille.store(dial(self.kinds.syncs, 60), Ordering::Relaxed);
+            trouble.meddles_per_mille.store(dial(self.kinds.meddling, 60), Ordering::Relaxed);
+            trouble.meddles_left.store(8, Ordering::Relaxed);
             device.steps.set(0);
             trouble.acting.store(true, Ordering::Relaxed);
             device.link.set_loss(dial(self.kinds.network, 25));
@@ -195,7 +164,7 @@ impl Story {
 
     async fn chaos(&mut self, actions: usize) {
         let draw = self.world.draw.clone();
-        for _ in 0..actions {
+        for step in 0..actions {
             if !self.world.ledger.violations().is_empty() {
                 return;
             }
@@ -205,6 +174,7 @@ impl Story {
             if draw.per_mille(120) {
                 self.trouble(&device).await;
             }
+            self.mishap(step);
             let pause_ms = match draw.below(10) {
                 0..4 => 0,
                 4..8 => draw.below(120),
@@ -234,10 +204,9 @@ impl Story {
                 self.report.cuts += 1;
             }
             4 if kinds.server => {
-                self.world.restart_server();
+                self.world.restart_server(None);
                 self.report.server_restarts += 1;
             }
-            5 if kinds.restore => self.back_up_or_restore(),
             6 if kinds.database => {
                 device.stop(Stop::Kill).await;
                 device.lose_state();
@@ -253,36 +222,11 @@ impl Story {
         }
     }
 
-    fn back_up_or_restore(&mut self) {
-        let ledger = self.world.ledger.clone();
-        let Some((backup, accepted)) = self.backup.take() else {
-            self.backup = Some((self.world.server.back_up(), ledger.accepted_tags()));
-            ledger.log(|| "server backed up".to_owned());
-            return;
-        };
-        let mut held: BTreeSet<Print> = BTreeSet::new();
-        for device in &self.world.devices {
-            let user = device.fs.user();
-            held.extend(contents(&user.tree()).into_keys());
-            held.extend(contents(&user.private_tree()).into_keys());
-            held.extend(device.writer.held());
-        }
-        for (print, value) in ledger.values(Fate::Alive) {
-            if !held.contains(&print) && !accepted.contains(&value.tag) {
-                ledger.settle(&print, Fate::Excused("restore"));
-            }
-        }
-        self.world.server.restore(backup);
-        ledger.forget_accepted(accepted);
-        self.world.devices.iter().for_each(|device| device.link.cut());
-        ledger.log(|| "server restored from a backup".to_owned());
-        self.report.restores += 1;
-    }
-
     async fn agree(&mut self) -> bool {
         if !self.world.ledger.violations().is_empty() {
             return false;
         }
+        self.look_while_shut().await;
         self.world.end_faults().await;
         if !self.world.settle().await {
             return false;
@@ -291,9 +235,12 @@ impl Story {
         invariants::s4_convergence(world);
         invariants::s1_no_lost_update(world);
         invariants::s3_no_phantom(world);
+        invariants::s9_bytes_of_one_moment(world);
+        invariants::s13_colliding_names(world);
         invariants::m1_commits_are_linearizable(world);
         invariants::m3_one_request_one_effect(world);
         invariants::m9_no_gaps(world);
+        invariants::m9_the_server_has_everything(world);
         invariants::s10_history_is_readable(world);
         invariants::s11_a_tree_stays_a_tree(world);
         world.ledger.violations().is_empty()
@@ -310,9 +257,6 @@ impl Story {
         let request = Request::CheckpointPut(CheckpointPut { checkpoint: bytes });
         let replies = self.world.server.service().request(checkpoint.device, request).await;
         self.world.ledger.log(|| format!("checkpoint: {replies:?}"));
-        // A restore must not go back to before the device was enrolled: enrolments are repeated by
-        // the account, which is no part of this simulation.
-        self.backup = None;
         let device = self.world.add_device(true, Some(checkpoint.cursor)).await;
         self.world.ledger.log(|| format!("device {} joins", device.number));
         self.report.late_joins += 1;
@@ -327,8 +271,12 @@ impl Story {
             report.power_cuts += u64::from(device.power_cuts.get());
             report.kills += u64::from(device.stops.get());
             report.lost_calls += u64::from(device.link.lost());
-            report.disk_faults += u64::from(device.trouble().faults.load(Ordering::Relaxed));
+            let trouble = device.trouble();
+            report.disk_faults += u64::from(trouble.faults.load(Ordering::Relaxed));
+            report.failed_syncs += u64::from(trouble.failed_syncs.load(Ordering::Relaxed));
+            report.meddles += u64::from(trouble.meddles.load(Ordering::Relaxed));
         }
+        report.folding = u64::from(self.kinds.folding);
         report.kills = report.kills.saturating_sub(report.power_cuts);
         report.groups = world.ledger.accepted_groups();
         if let Some(handle) = world.devices[0].handle() {

@@ -4,12 +4,13 @@
 //! story's.
 
 use super::clock::SimClock;
-use super::device::{Shared, SimDevice, Stop};
+use super::device::{Own, Shared, SimDevice, Stop};
 use super::draw::Draw;
 use super::ledger::Ledger;
 use super::planted::Planted;
 use super::rogue::Rogue;
 use super::server::{Account, SimServer, read_log};
+use super::writer::Habits;
 use client::engine::{Ask, FolderHandle, FolderStatus};
 use common::chunk::open_name;
 use common::ids::{EntryId, FolderId};
@@ -44,7 +45,8 @@ pub struct World {
     planted: Option<Planted>,
     seed: u64,
     grain_ns: i64,
-    hints_fail: bool,
+    habits: Habits,
+    folding: Option<usize>,
 }
 
 /// How a world is made.
@@ -56,8 +58,12 @@ pub struct Make {
     pub devices: usize,
     /// The grain of file times, in ns.
     pub grain_ns: i64,
-    /// Whether watchers are late or overflow now and then.
-    pub hints_fail: bool,
+    /// How users work.
+    pub habits: Habits,
+    /// The device whose disk takes names that differ in case or normalisation alone for one.
+    pub folding: Option<usize>,
+    /// Whether the server's chunks are on a disk that can fail.
+    pub chunks_on_disk: bool,
     /// The bug to plant.
     pub planted: Option<Planted>,
     /// Whether to print each event at once.
@@ -69,7 +75,7 @@ impl World {
     /// `LocalSet` of a runtime whose time is paused.
     pub async fn new(make: Make) -> Self {
         let draw = Draw::new(make.seed);
-        let server = Arc::new(SimServer::new(SimClock::new(1), make.planted));
+        let server = Arc::new(SimServer::new(SimClock::new(1), make.planted, make.chunks_on_disk));
         let account = Account::open(&server, make.seed).await;
         let ledger = Ledger::new(Arc::clone(&account.keys), make.trace);
         let mut world = Self {
@@ -81,7 +87,8 @@ impl World {
             planted: make.planted,
             seed: make.seed,
             grain_ns: make.grain_ns,
-            hints_fail: make.hints_fail,
+            habits: make.habits,
+            folding: make.folding,
         };
         for number in 0..make.devices {
             world.add_device(number > 0, None).await;
@@ -102,10 +109,12 @@ impl World {
             account: Rc::clone(&self.account),
             ledger: self.ledger.clone(),
             planted: self.planted,
+            seed: self.seed,
+            habits: self.habits,
         };
-        let clock = SimClock::new(self.grain_ns);
-        let draw = self.draw.fork();
-        let device = SimDevice::new(&shared, number, draw, clock, invited, self.hints_fail);
+        let (clock, draw) = (SimClock::new(self.grain_ns), self.draw.fork());
+        let folds = self.folding == Some(number);
+        let device = SimDevice::new(&shared, Own { number, draw, clock, invited, folds });
         self.devices.push(Rc::new(device));
         Rc::clone(&self.devices[number])
     }
@@ -182,15 +191,27 @@ impl World {
         }
     }
 
-    /// Restarts the server: all connections are lost.
-    pub fn restart_server(&self) {
-        self.server.restart();
+    /// Restarts the server, after a power cut with what the seed keeps of what was not synced: all
+    /// connections are lost.
+    pub fn restart_server(&self, power_cut: Option<u64>) {
+        self.server.restart(power_cut);
         self.devices.iter().for_each(|device| device.link.cut());
         self.ledger.log(|| "server restarted".to_owned());
     }
 
     /// Ends all trouble and lets every device run.
     pub async fn end_faults(&self) {
+        self.end_trouble().await;
+        self.devices.iter().for_each(|device| device.mend());
+        self.ledger.log(|| "faults stop".to_owned());
+    }
+
+    /// Ends all trouble but what was shut, and lets every device run.
+    pub async fn end_trouble(&self) {
+        if self.server.is_stopped() {
+            self.restart_server(None);
+        }
+        self.server.mend();
         for device in &self.devices {
             device.trouble().acting.store(false, Ordering::Relaxed);
             device.link.set_loss(0);
@@ -198,7 +219,6 @@ impl World {
             device.writer.close_all();
             device.start().await;
         }
-        self.ledger.log(|| "faults stop".to_owned());
     }
 
     /// Waits until all devices are idle and in sync, confirming what waits for a person. Says
@@ -259,7 +279,14 @@ impl World {
             }
             return false;
         }
-        matches!(answer, Ok(Ok(true)))
+        // What a folding disk cannot hold waits, and is listed.
+        let folds = self.devices.get(number).is_some_and(|device| device.folds);
+        matches!(answer, Ok(Ok(in_sync)) if in_sync || folds)
+    }
+
+    /// The devices whose disks tell all names apart: what they hold is the measure for others.
+    pub fn plain_devices(&self) -> impl Iterator<Item = &Rc<SimDevice>> {
+        self.devices.iter().filter(|device| !device.folds)
     }
 
     fn server_revision(&self) -> u64 {

@@ -6,6 +6,7 @@
 
 use super::draw::Draw;
 use super::ledger::{Fate, Ledger, Print, print};
+use super::names;
 use client::fs::RelPath;
 use client::fs::memory::user::{MemoryUser, UserEntry, UserFile};
 use client::watch::{Hint, Hints};
@@ -29,6 +30,15 @@ struct Held {
     disowned: bool,
 }
 
+/// How users work.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Habits {
+    /// The watcher is late now and then, or overflows.
+    pub hints_fail: bool,
+    /// Names often differ in case or normalisation alone.
+    pub clashes: bool,
+}
+
 /// Programs of the user on one device. Clones share everything.
 #[derive(Clone)]
 pub struct Writer {
@@ -43,22 +53,22 @@ struct Inner {
     hints: Mutex<Option<Hints>>,
     open: Mutex<Vec<Held>>,
     counter: Mutex<u64>,
-    hints_fail: bool,
+    habits: Habits,
 }
 
 impl Writer {
-    /// Programs on a device. With `hints_fail` the watcher is late now and then, or overflows.
+    /// Programs on a device.
     #[must_use]
     pub fn new(
         device: usize,
         user: MemoryUser,
         ledger: Ledger,
         draw: Draw,
-        hints_fail: bool,
+        habits: Habits,
     ) -> Self {
         let (hints, open) = (Mutex::new(None), Mutex::new(Vec::new()));
         let counter = Mutex::new(0);
-        let inner = Inner { device, user, ledger, draw, hints, open, counter, hints_fail };
+        let inner = Inner { device, user, ledger, draw, hints, open, counter, habits };
         Self { inner: Arc::new(inner) }
     }
 
@@ -158,6 +168,23 @@ impl Writer {
             let offset = self.inner.draw.below(length.max(1)) as u64;
             file.write_at(offset, &token)
         });
+    }
+
+    /// Writes in place to both ends of a file that somebody is reading, who has the old start and
+    /// will see the new end. Says whether it could.
+    pub fn meddle(&self, path: &str, draw: &Draw) -> bool {
+        let Ok(length) = self.inner.user.stat(path).map(|stat| stat.size as usize) else {
+            return false;
+        };
+        let mut token = format!("<{}.{}>", self.inner.device, self.count()).into_bytes();
+        token.extend(draw.number().to_le_bytes());
+        let end = length.saturating_sub(token.len()) as u64;
+        self.action("write while it is read", path, |user| {
+            let file = user.open_write(path)?;
+            file.write_at(0, &token)?;
+            file.write_at(end, &token)
+        });
+        true
     }
 
     fn save_with_backup(&self, path: &str) {
@@ -366,7 +393,7 @@ impl Writer {
     }
 
     fn hint(&self, hints: &Hints, hint: Hint) {
-        if !self.inner.hints_fail {
+        if !self.inner.habits.hints_fail {
             hints.push(hint);
             return;
         }
@@ -384,25 +411,10 @@ impl Writer {
     }
 
     fn fresh_path(&self, dirs: &[String]) -> String {
-        const NAMES: [&str; 14] = [
-            "a",
-            "b",
-            "c",
-            "notes.txt",
-            "Foo",
-            "foo",
-            "x",
-            "y",
-            "z",
-            "data.bin",
-            "d1",
-            "d2",
-            "d3",
-            "caf\u{e9}",
-        ];
+        let names = if self.inner.habits.clashes { &names::CLASHING } else { &names::USUAL };
         let draw = &self.inner.draw;
         let name = if draw.per_mille(650) {
-            (*draw.pick(&NAMES).unwrap_or(&"a")).to_owned()
+            (*draw.pick(names).unwrap_or(&"a")).to_owned()
         } else {
             format!("n{}-{}", self.inner.device, self.count())
         };

@@ -79,5 +79,6 @@ contract! {
         the_marker_is_made_once,
         missing_areas_are_repaired,
         sync_takes_what_is_there_and_what_is_gone,
-        tells_room_and_boot;
+        tells_room_and_boot,
+        tells_whether_names_fold;
 }

@@ -113,3 +113,8 @@ pub(super) fn tells_room_and_boot(subject: &dyn Subject) {
     assert!(matches!(&error, FsError::NotFound { .. }));
     assert_eq!(error.path(), Some(&path("no")));
 }
+
+pub(super) fn tells_whether_names_fold(subject: &dyn Subject) {
+    subject.write("Foo", b"1");
+    assert_eq!(subject.fs().folds_names(), subject.exists("foo"));
+}

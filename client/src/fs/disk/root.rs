@@ -4,7 +4,7 @@
 
 use super::DiskFs;
 use super::file::read_full;
-use super::look::stat_handle;
+use super::look::{stat_at, stat_handle};
 use super::open_root;
 use crate::fs::error::{At, FsError};
 use crate::fs::path::{Area, RelPath};
@@ -18,6 +18,8 @@ use std::io;
 
 /// The marker's name in `.driftless`.
 const MARKER: &str = "root";
+/// That name as only a disk that ignores case finds it.
+const MARKER_CAPITALS: &[u8] = b"ROOT";
 /// The name under which a marker is written first.
 const MARKER_NEW: &str = "root.new";
 /// More paths than this are synced by one `syncfs`, which also flushes what others wrote.
@@ -81,6 +83,12 @@ impl Root for DiskFs {
             total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
             free_inodes: (found.f_files > 0).then_some(found.f_favail),
         })
+    }
+
+    fn folds_names(&self) -> bool {
+        // The marker is always there: does its name in capitals lead to it too?
+        let private = self.open_private(OFlags::PATH);
+        private.is_ok_and(|private| stat_at(private.as_fd(), MARKER_CAPITALS).is_ok())
     }
 
     fn boot_id(&self) -> Result<String, FsError> {

@@ -12,6 +12,9 @@ use crate::fs::traits::{ReadFile, StagedFile};
 use rustix::io::Errno;
 use std::any::Any;
 
+/// Bytes that are read in one step; between two of them others may write.
+const READ_PIECE_BYTES: usize = 1024;
+
 /// An open file; closed by dropping it.
 #[derive(Debug)]
 pub(super) struct Handle {
@@ -193,9 +196,19 @@ fn read_handle(
     offset: u64,
     buffer: &mut [u8],
 ) -> Result<usize, FsError> {
-    let state = handle.fs().begin(OperationKind::Read, path)?;
-    let id = handle.id(&state).at(path)?;
-    read(&state, id, offset, buffer).at(path)
+    let (mut kind, mut count) = (OperationKind::Read, 0);
+    loop {
+        let state = handle.fs().begin(kind, path)?;
+        let id = handle.id(&state).at(path)?;
+        let end = buffer.len().min(count + READ_PIECE_BYTES);
+        let piece = buffer.get_mut(count..end).unwrap_or_default();
+        let read = read(&state, id, offset + count as u64, piece).at(path)?;
+        count += read;
+        if read < READ_PIECE_BYTES || count == buffer.len() {
+            return Ok(count);
+        }
+        kind = OperationKind::ReadOn;
+    }
 }
 
 fn stat_handle(handle: &Handle, path: &RelPath) -> Result<Stat, FsError> {

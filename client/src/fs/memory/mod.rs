@@ -56,8 +56,10 @@ pub enum OperationKind {
     ReadLink,
     /// `open`.
     Open,
-    /// `read_at`.
+    /// `read_at`, or its first piece.
     Read,
+    /// A further piece of a `read_at`: others may write in between, as they may during a read(2).
+    ReadOn,
     /// `stage`.
     Stage,
     /// `write_at`, `truncate`, `preallocate`.

@@ -67,6 +67,10 @@ impl Root for MemoryFs {
         Ok(FreeSpace { free_bytes, total_bytes, free_inodes: None })
     }
 
+    fn folds_names(&self) -> bool {
+        self.state().options.case_insensitive
+    }
+
     fn boot_id(&self) -> Result<String, FsError> {
         Ok(format!("boot-{}", self.state().boot))
     }

@@ -229,3 +229,48 @@ fn a_failed_sync_loses_what_a_second_one_cannot_save() {
     fs.crash(7);
     assert_eq!(fs.user().read(".driftless/staging/s").unwrap(), b"");
 }
+
+/// A sync of many paths is one of the whole filesystem; it fails for all of them.
+#[test]
+fn a_failed_sync_of_many_loses_all_of_them() {
+    let fs = memory();
+    let user = fs.user();
+    let paths: Vec<RelPath> = (0..60).map(|number| path(&format!("f{number}"))).collect();
+    paths.iter().for_each(|path| user.write(path.to_string(), b"old").unwrap());
+    fs.sync(&paths).unwrap();
+    paths.iter().for_each(|path| user.write(path.to_string(), b"new").unwrap());
+    fs.fail_operation(fs.operations() + 1, Fault::Io);
+    fs.sync(&paths).unwrap_err();
+    fs.sync(&paths).unwrap();
+    fs.crash(3);
+    for path in &paths {
+        assert_eq!(user.read(path.to_string()).unwrap(), b"old", "the second sync proves nothing");
+    }
+}
+
+#[test]
+fn a_file_can_be_written_in_the_middle_of_a_read() {
+    let fs = memory();
+    fs.user().write("f", &[1; 3000]).unwrap();
+    let file = fs.open(&path("f")).unwrap();
+    fs.set_hook(Some(Arc::new(|user, operation| {
+        if operation.kind == OperationKind::ReadOn {
+            user.write("f", &[2; 3000]).unwrap();
+        }
+        None
+    })));
+    let mut bytes = vec![0; 4000];
+    assert_eq!(file.read_at(0, &mut bytes).unwrap(), 3000);
+    assert!(bytes.starts_with(&[1; 1024]) && bytes[1024..3000] == [2; 1976]);
+}
+
+#[test]
+fn what_was_made_unreadable_can_be_made_readable_wherever_it_is() {
+    let fs = memory();
+    fs.user().mkdir("d").unwrap();
+    fs.user().set_unreadable("d", true).unwrap();
+    fs.user().rename("d", "e").unwrap();
+    assert_refused!(fs.list(&path("e")), Denied, path("e"));
+    fs.user().make_all_readable();
+    assert!(fs.list(&path("e")).unwrap().entries.is_empty());
+}

@@ -212,6 +212,11 @@ impl MemoryUser {
         Ok(())
     }
 
+    /// Ends every [`MemoryUser::set_unreadable`], wherever the files are by now.
+    pub fn make_all_readable(&self) {
+        self.fs.state().nodes.values_mut().for_each(|node| node.unreadable = false);
+    }
+
     /// Makes a directory the root of another filesystem, or ends that.
     ///
     /// # Errors

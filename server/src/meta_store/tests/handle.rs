@@ -1,7 +1,7 @@
 //! The writer's promises: durable when answered, news after that, and M8.
 
 use super::world::{code, create, file, genesis, member};
-use crate::meta_store::{MetaDb, MetaError, MetaHandle, OpenError, Position};
+use crate::meta_store::{FailedSync, MetaDb, MetaError, MetaHandle, OpenError, Position};
 use common::ids::{DeviceId, EntryId, FolderId, Head, RequestId, UserId};
 use common::record::{Change, Group, Kind, SignedGroup};
 use common::trust::{DeviceLog, FolderGenesis, JoinKind};
@@ -189,6 +189,33 @@ async fn m8_after_a_failed_write_nothing_is_written_any_more() {
         let later = site.handle.apply(site.commit(3, vec![file(3, "h")])).await;
         assert!(matches!(later, Err(MetaError::Stopped)));
         assert_eq!(site.revision(), 1);
+    }
+}
+
+#[tokio::test]
+async fn m8_a_failed_sync_stops_the_store_whether_its_transaction_stands_or_not() {
+    for (fault, revision) in [(FailedSync::Lost, 1), (FailedSync::Kept, 2)] {
+        let db = MetaDb::open_in_memory().unwrap();
+        let next = Arc::new(Mutex::new(None));
+        let faults = Arc::clone(&next);
+        let faults = Arc::new(move || faults.lock().unwrap().take());
+        let mut site = Site::on(MetaHandle::inline_failing(db.clone(), faults)).await;
+        site.accept(1, vec![file(1, "f")]).await;
+        let mut folder = site.handle.watch_folder(&site.folder);
+        *next.lock().unwrap() = Some(fault);
+        let command = site.commit(2, vec![file(2, "g")]);
+        let failed = site.handle.apply(command.clone()).await;
+        assert!(matches!(failed, Err(MetaError::Stopped)), "{failed:?}");
+        assert!(site.handle.is_stopped() && !folder.has_changed().unwrap(), "no news of it");
+        let later = site.handle.apply(site.commit(3, vec![file(3, "h")])).await;
+        assert!(matches!(later, Err(MetaError::Stopped)));
+        drop(folder.borrow_and_update());
+        // A start on the same database finds it or not; asked again, it has one effect (M3).
+        site.handle = MetaHandle::inline(db);
+        assert_eq!(site.revision(), revision);
+        let Ok(Answer::Groups(outcomes)) = site.handle.apply(command).await else { panic!() };
+        assert_eq!(outcomes[0].revision(), Some(2));
+        assert_eq!(site.revision(), 2);
     }
 }
 

@@ -6,26 +6,19 @@ use common::chunk::{open_chunk, open_page};
 use common::ids::{ChunkId, ContentTag, EntryId};
 use common::record::{Kind, Root};
 use futures_util::FutureExt;
-use server::chunk_store::{ChunkKey, ChunkStore};
+use server::chunk_store::ChunkKey;
 use std::collections::BTreeSet;
 
 /// Checks that each version of each file's content opens to what it was, and that each accepted
 /// value is among them.
 pub fn s10_history_is_readable(world: &World) {
-    let (folder, meta) = (world.folder(), world.server.meta());
     let mut readable: BTreeSet<ContentTag> = BTreeSet::new();
-    let entries = meta.read(|reads| reads.entries(&folder, None, usize::MAX >> 1)).unwrap();
-    for (entry, kind) in entries {
-        if kind != Kind::File {
-            continue;
-        }
-        for (root, tag) in versions(world, &entry) {
-            if !readable.contains(&tag) {
-                match root.map_or(Some(Vec::new()), |root| read(world, &root)) {
-                    Some(bytes) if world.ledger.tag(&bytes) == tag => drop(readable.insert(tag)),
-                    Some(_) => broken(world, &entry, "does not hold what its tag says"),
-                    None => broken(world, &entry, "cannot be read"),
-                }
+    for (entry, root, tag) in history(world) {
+        if !readable.contains(&tag) {
+            match root.map_or(Some(Vec::new()), |root| read(world, &root)) {
+                Some(bytes) if world.ledger.tag(&bytes) == tag => drop(readable.insert(tag)),
+                Some(_) => broken(world, &entry, "does not hold what its tag says"),
+                None => broken(world, &entry, "cannot be read"),
             }
         }
     }
@@ -36,6 +29,18 @@ pub fn s10_history_is_readable(world: &World) {
             world.ledger.violation(format!("S10: accepted value {number} is not in the history"));
         }
     }
+}
+
+/// Each version of each file that the server ever accepted.
+pub(super) fn history(world: &World) -> Vec<(EntryId, Option<Root>, ContentTag)> {
+    let (folder, meta) = (world.folder(), world.server.meta());
+    let entries = meta.read(|reads| reads.entries(&folder, None, usize::MAX >> 1)).unwrap();
+    let files = entries.into_iter().filter(|(_, kind)| *kind == Kind::File);
+    let of_entry = |(entry, _)| {
+        let versions = versions(world, &entry).into_iter();
+        versions.map(move |(root, tag)| (entry, root, tag))
+    };
+    files.flat_map(of_entry).collect()
 }
 
 fn broken(world: &World, entry: &EntryId, what: &str) {

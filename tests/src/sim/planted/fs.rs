@@ -9,8 +9,8 @@ use client::fs::{
 };
 use common::name::Name;
 use std::any::Any;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes beyond which a short write stops.
 const SHORT_WRITE_BYTES: usize = 100;
@@ -21,13 +21,24 @@ pub struct PlantedFs {
     planted: Planted,
     seen: Mutex<BTreeMap<RelPath, Stat>>,
     lies: Mutex<BTreeMap<u64, Stat>>,
+    /// How files that changed while they were read look, and how they looked before.
+    steady: Arc<Mutex<BTreeMap<u64, (Stat, Stat)>>>,
+    /// Files that were to be synced through their handles and were not.
+    unsynced: Arc<Mutex<BTreeSet<RelPath>>>,
 }
 
 impl PlantedFs {
     /// Breaks one promise of a filesystem.
     #[must_use]
     pub fn new(inner: MemoryFs, planted: Planted) -> Self {
-        Self { inner, planted, seen: Mutex::default(), lies: Mutex::default() }
+        let (seen, lies, steady, unsynced) = Default::default();
+        Self { inner, planted, seen, lies, steady, unsynced }
+    }
+
+    /// A write in the middle of a read shows in no time of the file.
+    fn steady(&self, stat: Stat) -> Stat {
+        let lie = lock(&self.steady).get(&stat.inode).filter(|(now, _)| *now == stat).copied();
+        lie.map_or(stat, |(_, before)| before)
     }
 
     fn is(&self, planted: Planted) -> bool {
@@ -45,6 +56,10 @@ impl Look for PlantedFs {
             Err(error) if self.is(Planted::ErrorsAsAbsence) && !error.is_not_found() => {
                 let directory = self.inner.stat(directory)?;
                 Ok(Listing { directory, entries: Vec::new(), steady: true })
+            }
+            Ok(mut listing) if self.is(Planted::SteadyReads) => {
+                listing.entries.iter_mut().for_each(|it| it.stat = self.steady(it.stat));
+                Ok(listing)
             }
             answer => answer,
         }
@@ -66,6 +81,7 @@ impl Look for PlantedFs {
                 lock(&self.seen).insert(path.clone(), stat);
                 Ok(stat)
             }
+            Ok(stat) if self.is(Planted::SteadyReads) => Ok(self.steady(stat)),
             answer => answer,
         }
     }
@@ -78,10 +94,13 @@ impl Look for PlantedFs {
         let file = self.inner.open(path)?;
         match self.planted {
             Planted::SteadyReads => {
-                let first = file.stat()?;
-                Ok(Box::new(SteadyFile { inner: file, first }))
+                let first = self.steady(file.stat()?);
+                Ok(Box::new(SteadyFile { inner: file, first, steady: Arc::clone(&self.steady) }))
             }
-            Planted::SyncWithoutSyncing => Ok(Box::new(UnsyncedFile { inner: file })),
+            Planted::SyncWithoutSyncing | Planted::PushWithoutSyncing => {
+                let (path, unsynced) = (path.clone(), Arc::clone(&self.unsynced));
+                Ok(Box::new(UnsyncedFile { inner: file, path, unsynced }))
+            }
             _ => Ok(file),
         }
     }
@@ -177,7 +196,11 @@ impl Root for PlantedFs {
     }
 
     fn sync(&self, paths: &[RelPath]) -> Result<(), FsError> {
-        if self.is(Planted::SyncWithoutSyncing) {
+        // A push syncs through handles and then by their paths; nothing else does both.
+        let unsynced = std::mem::take(&mut *lock(&self.unsynced));
+        let is_push = paths.iter().all(|path| unsynced.contains(path));
+        if self.is(Planted::SyncWithoutSyncing) || (self.is(Planted::PushWithoutSyncing) && is_push)
+        {
             return Ok(());
         }
         self.inner.sync(paths)
@@ -187,18 +210,30 @@ impl Root for PlantedFs {
         self.inner.free_space()
     }
 
+    fn folds_names(&self) -> bool {
+        self.inner.folds_names()
+    }
+
     fn boot_id(&self) -> Result<String, FsError> {
-        if self.is(Planted::BootIdConstant) {
-            return Ok("boot".to_owned());
-        }
         self.inner.boot_id()
     }
 }
 
-/// Looks as it did when it was opened.
+/// Looks as it did when it was opened, and goes on looking so until it is written again.
 struct SteadyFile {
     inner: Box<dyn ReadFile>,
     first: Stat,
+    steady: Arc<Mutex<BTreeMap<u64, (Stat, Stat)>>>,
+}
+
+impl Drop for SteadyFile {
+    fn drop(&mut self) {
+        if let Ok(now) = self.inner.stat()
+            && now.size == self.first.size
+        {
+            lock(&self.steady).insert(now.inode, (now, self.first));
+        }
+    }
 }
 
 impl ReadFile for SteadyFile {
@@ -222,6 +257,8 @@ impl ReadFile for SteadyFile {
 /// Syncs nothing.
 struct UnsyncedFile {
     inner: Box<dyn ReadFile>,
+    path: RelPath,
+    unsynced: Arc<Mutex<BTreeSet<RelPath>>>,
 }
 
 impl ReadFile for UnsyncedFile {
@@ -234,6 +271,7 @@ impl ReadFile for UnsyncedFile {
     }
 
     fn sync(&self) -> Result<(), FsError> {
+        lock(&self.unsynced).insert(self.path.clone());
         Ok(())
     }
 

@@ -1,0 +1,35 @@
+//! S7: errors mean unknown: what a device cannot see is not deleted for it.
+
+use super::super::ledger::{Fate, Print};
+use super::super::world::World;
+use super::m9_the_server_has_everything::live_contents;
+use client::fs::memory::user::UserEntry;
+
+/// A file in a directory, or below a root, that its device cannot look into.
+pub struct Hidden {
+    /// On which device.
+    pub device: usize,
+    /// Where.
+    pub path: String,
+    /// What it held.
+    pub print: Print,
+}
+
+/// Checks that what is hidden from a device, and lies where it lay, is still live at the server if
+/// it ever was: nobody has removed it.
+pub fn s7_absence_is_not_deletion(world: &World, hidden: &[Hidden]) {
+    let live = live_contents(world);
+    for Hidden { device, path, print } in hidden {
+        let tree = world.devices[*device].fs.user().tree();
+        let Some(UserEntry::File(bytes, _)) = tree.get(path) else { continue };
+        let stands = super::super::ledger::print(bytes) == *print;
+        let Some(value) = world.ledger.value(print).filter(|_| stands) else { continue };
+        let was_live = value.fate == Fate::Alive && world.ledger.is_accepted(&value.tag);
+        if was_live && !live.contains(&value.tag) {
+            let number = value.number;
+            world.ledger.violation(format!(
+                "S7: value {number}, which device {device} has at {path} and cannot see, was deleted"
+            ));
+        }
+    }
+}

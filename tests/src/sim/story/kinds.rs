@@ -1,0 +1,93 @@
+//! Which trouble a seed has.
+//!
+//! Owns the list of kinds and their shares. What was added later is drawn from a generator of its
+//! own, so that older seeds keep what they had.
+
+use super::super::draw::Draw;
+
+/// Of a thousand seeds, so many have a disk that folds names. None as long as the engine plans for
+/// every disk as one that tells all names apart; 167 then.
+const FOLDING: u32 = 0;
+/// Of a thousand seeds, so many have roots that are not mounted for a while. None as long as an
+/// engine without its root does not wait until it looks again; 150 then.
+const UNMOUNTED: u32 = 0;
+/// Whether users write during reads where clocks are coarse too. Not as long as the engine measures
+/// from the end of an upload whether a file was hashed too soon after it was written.
+const MEDDLING_WHERE_COARSE: bool = false;
+
+/// Kinds of trouble.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// Processes are killed.
+    pub kills: bool,
+    /// The power is cut.
+    pub power: bool,
+    /// Calls are lost, links cut and partitioned.
+    pub network: bool,
+    /// Disk operations fail.
+    pub disk: bool,
+    /// The user acts in the middle of the engine's operations.
+    pub interference: bool,
+    /// The server restarts.
+    pub server: bool,
+    /// The server is restored from an older backup.
+    pub restore: bool,
+    /// State databases are lost.
+    pub database: bool,
+    /// Clocks jump.
+    pub clock: bool,
+    /// Watchers are late or overflow.
+    pub hints: bool,
+    /// File times are coarse.
+    pub coarse: bool,
+    /// A device joins late.
+    pub late: bool,
+    /// One disk takes names that differ in case or normalisation alone for one, and users make such
+    /// names.
+    pub folding: bool,
+    /// Syncs of devices fail.
+    pub syncs: bool,
+    /// The server's chunks are on a disk; its syncs and those of the metadata fail.
+    pub server_disk: bool,
+    /// Directories cannot be entered for a while.
+    pub shut: bool,
+    /// Roots are not mounted for a while.
+    pub unmounted: bool,
+    /// Users write to files while they are read.
+    pub meddling: bool,
+}
+
+impl Kinds {
+    /// What a seed has.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let draw = Draw::new(seed ^ 0x5eed);
+        let kind = |per_mille| draw.per_mille(per_mille);
+        let first = Self {
+            kills: kind(400),
+            power: kind(400),
+            network: kind(600),
+            disk: kind(300),
+            interference: kind(500),
+            server: kind(400),
+            restore: kind(125),
+            database: kind(150),
+            clock: kind(150),
+            hints: kind(500),
+            coarse: kind(300),
+            late: kind(300),
+            ..Self::default()
+        };
+        let draw = Draw::new(seed ^ 0x0005_eed2);
+        let kind = |per_mille| draw.per_mille(per_mille);
+        Self {
+            folding: kind(FOLDING),
+            syncs: kind(200),
+            server_disk: kind(150),
+            shut: kind(200),
+            meddling: kind(250) && (MEDDLING_WHERE_COARSE || !first.coarse),
+            unmounted: kind(UNMOUNTED),
+            ..first
+        }
+    }
+}

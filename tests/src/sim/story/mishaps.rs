@@ -1,0 +1,193 @@
+//! Mishaps that were added to the stories later: a disk whose directories shut or whose root is gone,
+//! a server whose syncs fail, a restore from an older backup.
+//!
+//! Owns when they happen, drawn from a generator of their own, so that they change nothing of what
+//! the story draws.
+
+use super::super::device::SimDevice;
+use super::super::draw::Draw;
+use super::super::invariants::{self, Hidden};
+use super::super::ledger::{Fate, Print, print};
+use super::super::server::{Backup, ServerFault};
+use super::super::writer::contents;
+use super::{Kinds, Story};
+use client::fs::memory::RootState;
+use client::fs::memory::user::UserEntry;
+use common::ids::ContentTag;
+use server::meta_store::FailedSync;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What is still to come in this phase.
+pub(super) struct Mishaps {
+    draw: Draw,
+    /// At which steps the server is backed up and restored.
+    restore: Option<(usize, usize)>,
+    backup: Option<(Backup, BTreeSet<ContentTag>)>,
+    /// What could not be seen any more when something was shut.
+    hidden: Vec<Hidden>,
+}
+
+/// Until every device has heard of what others take for deleted.
+const SHUT_TIME: Duration = Duration::from_secs(60);
+
+impl Mishaps {
+    pub(super) fn new(seed: u64) -> Self {
+        let draw = Draw::new(seed ^ 0x0bad_1dea);
+        Self { draw, restore: None, backup: None, hidden: Vec::new() }
+    }
+
+    /// Draws a phase. A restore never goes back to an earlier one: a device may have been enrolled
+    /// since, and enrolments are repeated by the account, which is no part of this simulation.
+    pub(super) fn begin(&mut self, kinds: Kinds, actions: usize) {
+        self.backup = None;
+        self.restore = kinds.restore.then(|| {
+            let back_up = self.draw.below(actions / 2);
+            (back_up, back_up + 1 + self.draw.below(actions - back_up - 1))
+        });
+    }
+}
+
+impl Story {
+    /// What else happens after a step.
+    pub(super) fn mishap(&mut self, step: usize) {
+        let draw = self.mishaps.draw.clone();
+        match self.mishaps.restore {
+            Some((at, _)) if at == step => self.back_up(),
+            Some((_, at)) if at == step => self.restore(),
+            _ => {}
+        }
+        let Some(device) = draw.pick(&self.world.devices).map(Rc::clone) else { return };
+        if self.kinds.shut && draw.per_mille(180) {
+            self.shut(&device, &draw);
+        }
+        if self.kinds.unmounted && draw.per_mille(60) {
+            self.unmount(&device, &draw);
+        }
+        if (self.kinds.shut || self.kinds.unmounted) && draw.per_mille(120) {
+            device.mend();
+        }
+        if self.kinds.server_disk && draw.per_mille(100) {
+            self.fail_server(&draw);
+        }
+        if self.world.server.is_stopped() && draw.per_mille(350) {
+            let power_cut = draw.per_mille(500).then(|| draw.number());
+            self.world.restart_server(power_cut);
+            self.report.server_stops += 1;
+        }
+    }
+
+    /// The root is not mounted until it is mended.
+    fn unmount(&mut self, device: &SimDevice, draw: &Draw) {
+        let state = if draw.per_mille(500) { RootState::Empty } else { RootState::Gone };
+        device.fs.set_root_state(state);
+        self.world.ledger.log(|| format!("device {}: its root is {state:?}", device.number));
+        self.report.shut += 1;
+        self.note_hidden(device, None);
+    }
+
+    /// Notes what lies below a path, or below the root, of a device that cannot look there any more.
+    /// What no other device shows at the same path has perhaps come there unseen, and is left out.
+    fn note_hidden(&mut self, device: &SimDevice, below: Option<&str>) {
+        let is_below = |path: &str| {
+            below.is_none_or(|top| path.strip_prefix(top).is_some_and(|rest| rest.starts_with('/')))
+        };
+        let others = self.world.devices.iter().filter(|other| other.number != device.number);
+        let others: Vec<_> = others.map(|other| other.fs.user().tree()).collect();
+        for (path, entry) in device.fs.user().tree().iter().filter(|(path, _)| is_below(path)) {
+            if let UserEntry::File(bytes, _) = entry
+                && others.iter().any(|tree| tree.get(path) == Some(entry))
+            {
+                let (device, path, print) = (device.number, path.clone(), print(bytes));
+                self.mishaps.hidden.push(Hidden { device, path, print });
+            }
+        }
+    }
+
+    /// While disks are still shut: waits until all devices have heard of each other, and checks that
+    /// nothing was deleted for it.
+    pub(super) async fn look_while_shut(&mut self) {
+        if self.mishaps.hidden.is_empty() {
+            return;
+        }
+        self.world.end_trouble().await;
+        tokio::time::sleep(SHUT_TIME).await; // ok: virtual time
+        invariants::s7_absence_is_not_deletion(&self.world, &self.mishaps.hidden);
+        self.mishaps.hidden.clear();
+    }
+
+    /// A directory cannot be entered any more until it is mended.
+    fn shut(&mut self, device: &SimDevice, draw: &Draw) {
+        let number = device.number;
+        let user = device.fs.user();
+        let tree = user.tree();
+        let directories = tree.iter().filter(|(_, entry)| matches!(entry, UserEntry::Directory(_)));
+        let directories: Vec<&String> = directories.map(|(path, _)| path).collect();
+        if let Some(path) = draw.pick(&directories) {
+            self.note_hidden(device, Some(path.as_str()));
+            user.set_unreadable(path.as_str(), true).unwrap();
+            self.report.shut += 1;
+            self.world.ledger.log(|| format!("device {number}: {path} cannot be entered"));
+            // Somebody looks there: a hint comes from anywhere.
+            device.hint(client::watch::Hint::Everything);
+        }
+    }
+
+    fn fail_server(&mut self, draw: &Draw) {
+        let faults = [
+            ServerFault::Chunks,
+            ServerFault::Metadata(FailedSync::Lost),
+            ServerFault::Metadata(FailedSync::Kept),
+        ];
+        let Some(fault) = draw.pick(&faults).copied() else { return };
+        self.world.ledger.log(|| format!("server: {fault:?} fails"));
+        self.world.server.fail(fault);
+    }
+
+    fn back_up(&mut self) {
+        let accepted = self.world.ledger.accepted_tags();
+        self.mishaps.backup = Some((self.world.server.back_up(), accepted));
+        self.world.ledger.log(|| "server backed up".to_owned());
+    }
+
+    /// The server goes back to its backup. What no device holds is lost with it.
+    fn restore(&mut self) {
+        let Some((backup, accepted)) = self.mishaps.backup.take() else { return };
+        let ledger = self.world.ledger.clone();
+        let mut held: BTreeSet<Print> = BTreeSet::new();
+        for device in &self.world.devices {
+            let user = device.fs.user();
+            held.extend(contents(&user.tree()).into_keys());
+            held.extend(contents(&user.private_tree()).into_keys());
+            held.extend(device.writer.held());
+        }
+        for (print, value) in ledger.values(Fate::Alive) {
+            if !held.contains(&print) && !accepted.contains(&value.tag) {
+                ledger.settle(&print, Fate::Excused("restore"));
+            }
+        }
+        self.world.server.restore(backup);
+        ledger.forget_accepted(accepted);
+        self.world.devices.iter().for_each(|device| device.link.cut());
+        ledger.log(|| "server restored from a backup".to_owned());
+        self.report.restores += 1;
+    }
+
+    /// A user renames what clashes, where names are told apart. Says whether there was anything.
+    pub(super) fn tell_clashes_apart(&mut self) -> bool {
+        let Some(device) = self.world.plain_devices().next().map(Rc::clone) else { return false };
+        let mut renamed = 0;
+        loop {
+            let clashing = invariants::clashing(&device.fs.user().tree());
+            // The deepest first: what is above it keeps its path until then.
+            let Some(path) = clashing.iter().max_by_key(|path| path.matches('/').count()) else {
+                break;
+            };
+            device.writer.rename(path, &format!("{path}.apart{renamed}"));
+            renamed += 1;
+        }
+        self.report.clashes += renamed;
+        renamed > 0
+    }
+}

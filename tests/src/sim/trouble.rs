@@ -1,0 +1,171 @@
+//! What happens in the middle of an engine's work on its disk.
+//!
+//! Owns the dials of a device's misbehaviour and the hook before each of its disk operations: the
+//! user acts, the disk fails, the process ends. How often is the story's choice. What was added
+//! later draws from a generator of its own, so that it does not change what older seeds tell.
+
+use super::device::{CrashNow, Stop};
+use super::draw::Draw;
+use super::faults::fault_of;
+use super::invariants;
+use super::ledger::Ledger;
+use super::writer::Writer;
+use client::fs::memory::user::MemoryUser;
+use client::fs::memory::{Fault, Operation, OperationKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// What makes a device's disk misbehave and its process end, read by the hook.
+#[derive(Clone, Default)]
+pub struct Trouble {
+    /// Of a thousand operations, so many fail.
+    pub faults_per_mille: Arc<AtomicU32>,
+    /// Of a thousand syncs, so many fail.
+    pub failed_syncs_per_mille: Arc<AtomicU32>,
+    /// Of ten thousand operations, so many are preceded by an action of the user.
+    pub acts_per_myriad: Arc<AtomicU32>,
+    /// Of a thousand pieces of a read but the first, before so many the user writes to that file.
+    pub meddles_per_mille: Arc<AtomicU32>,
+    /// Of a hundred thousand operations, so many end the process.
+    pub crashes_per_lakh: Arc<AtomicU32>,
+    /// Whether a process may end by a power cut.
+    pub power: Arc<AtomicBool>,
+    /// Whether a process may end by a kill.
+    pub kills: Arc<AtomicBool>,
+    /// How often the user may still act in the middle of operations: each act makes more of them.
+    pub acts_left: Arc<AtomicU32>,
+    /// The same for writes in the middle of a read.
+    pub meddles_left: Arc<AtomicU32>,
+    /// Operations that failed.
+    pub faults: Arc<AtomicU32>,
+    /// Syncs that failed.
+    pub failed_syncs: Arc<AtomicU32>,
+    /// Writes in the middle of a read.
+    pub meddles: Arc<AtomicU32>,
+    /// Whether the user may act now.
+    pub acting: Arc<AtomicBool>,
+}
+
+fn read(dial: &AtomicU32) -> u32 {
+    dial.load(Ordering::Relaxed)
+}
+
+/// The hook of one device's disk.
+pub(super) struct Hook {
+    number: usize,
+    writer: Writer,
+    draw: Draw,
+    more: Draw,
+    trouble: Trouble,
+    ledger: Ledger,
+    swapped: AtomicBool,
+}
+
+impl Hook {
+    pub(super) fn new(
+        number: usize,
+        writer: Writer,
+        draw: Draw,
+        more: Draw,
+        trouble: Trouble,
+        ledger: &Ledger,
+    ) -> Self {
+        let (ledger, swapped) = (ledger.clone(), AtomicBool::new(false));
+        Self { number, writer, draw, more, trouble, ledger, swapped }
+    }
+
+    /// Before every operation of the engine: the user acts, the disk fails, the process ends.
+    pub(super) fn before(&self, user: &MemoryUser, operation: &Operation) -> Option<Fault> {
+        if operation.kind == OperationKind::ReadOn {
+            self.meddle(operation);
+            return None;
+        }
+        self.look(user, operation);
+        if !self.trouble.acting.load(Ordering::Relaxed) {
+            return None;
+        }
+        let share = |dial: &AtomicU32, of: usize| self.draw.below(of) < read(dial) as usize;
+        let trouble = &self.trouble;
+        let left = read(&trouble.acts_left);
+        if left > 0 && share(&trouble.acts_per_myriad, 10_000) {
+            trouble.acts_left.store(left - 1, Ordering::Relaxed);
+            self.ledger.log(|| format!("device {}: during {operation:?}", self.number));
+            self.writer.act();
+        }
+        if share(&trouble.crashes_per_lakh, 100_000) {
+            self.crash(operation);
+        }
+        let fault = match share(&trouble.faults_per_mille, 1000) {
+            true => fault_of(operation, &self.draw).inspect(|_| count(&trouble.faults)),
+            false => None,
+        };
+        let fault = fault.or_else(|| self.failed_sync(operation));
+        fault.inspect(|fault| {
+            self.ledger.log(|| format!("device {}: {fault:?} for {operation:?}", self.number));
+        })
+    }
+
+    fn look(&self, user: &MemoryUser, operation: &Operation) {
+        if self.ledger.is_tracing() {
+            self.ledger.look(self.number, user);
+            trace(&self.ledger, self.number, operation);
+        }
+        let swaps = matches!(operation.kind, OperationKind::Rename | OperationKind::Exchange);
+        if self.swapped.swap(swaps, Ordering::Relaxed) {
+            invariants::s8_no_partial_file_visible(&self.ledger, self.number, user);
+        }
+    }
+
+    fn crash(&self, operation: &Operation) {
+        let power = self.trouble.power.load(Ordering::Relaxed);
+        let kills = self.trouble.kills.load(Ordering::Relaxed);
+        let cuts = power && (!kills || self.draw.per_mille(500));
+        let how = if cuts { Stop::PowerCut } else { Stop::Kill };
+        self.ledger.log(|| format!("device {}: {how:?} during {operation:?}", self.number));
+        std::panic::panic_any(CrashNow(how));
+    }
+
+    fn failed_sync(&self, operation: &Operation) -> Option<Fault> {
+        let share = read(&self.trouble.failed_syncs_per_mille);
+        // What a power cut leaves of a user's file whose sync failed, the device takes for an edit:
+        // it syncs once more, and believes that. Only files that can be written anew fail there.
+        let is_safe = operation.path.is_private() || !self.trouble.power.load(Ordering::Relaxed);
+        let fails = operation.kind == OperationKind::Sync && share > 0 && is_safe;
+        (fails && self.more.per_mille(share)).then(|| {
+            count(&self.trouble.failed_syncs);
+            Fault::Io
+        })
+    }
+
+    /// The user writes to the file that is just being read.
+    fn meddle(&self, operation: &Operation) {
+        let (left, share) =
+            (read(&self.trouble.meddles_left), read(&self.trouble.meddles_per_mille));
+        let acting = self.trouble.acting.load(Ordering::Relaxed) && !operation.path.is_private();
+        if acting && left > 0 && share > 0 && self.more.per_mille(share) {
+            self.trouble.meddles_left.store(left - 1, Ordering::Relaxed);
+            self.ledger.log(|| format!("device {}: during {operation:?}", self.number));
+            if self.writer.meddle(&operation.path.to_string(), &self.more) {
+                count(&self.trouble.meddles);
+            }
+        }
+    }
+}
+
+fn count(counter: &AtomicU32) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn trace(ledger: &Ledger, number: usize, operation: &Operation) {
+    let shown = matches!(
+        operation.kind,
+        OperationKind::Rename
+            | OperationKind::Exchange
+            | OperationKind::Remove
+            | OperationKind::MakeDirectory
+            | OperationKind::SetAttributes
+    );
+    if shown && ledger.is_tracing() {
+        ledger.log(|| format!("    engine {number}: {:?} {}", operation.kind, operation.path));
+    }
+}
