@@ -137,7 +137,8 @@ fn a_full_disk_of_a_receiving_device_keeps_back_only_what_does_not_fit() {
 #[test]
 fn a_full_disk_of_a_receiving_device_is_left_behind_by_a_sync_once_there_is_room() {
     let test = "a_full_disk_of_a_receiving_device_is_left_behind_by_a_sync_once_there_is_room";
-    with_own_mounts(test, || left_behind("second/folder"));
+    // Alone, and together with the state of the device.
+    with_own_mounts(test, || ["second/folder", "second"].into_iter().try_for_each(left_behind));
 }
 
 /// `small`: what of the second device lies on the small disk.

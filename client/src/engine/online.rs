@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
+/// Batches of the journal that one round takes, at most.
+const BATCHES_TOGETHER: usize = 64;
+
 type Next = Pin<
     Box<
         dyn Future<Output = (Box<dyn JournalStream>, Result<Option<JournalBatch>, RemoteError>)>
@@ -168,9 +171,11 @@ impl Engine {
         }
     }
 
-    /// Takes every batch that has arrived, and waits for those that the server says follow at once.
+    /// Takes the batches that have arrived, as many as one round takes: a server that never ends
+    /// must not keep this device from its disk and its questions.
     async fn drain(&mut self) -> Result<(), RoundError> {
-        while let Some(journal) = self.journal.as_mut() {
+        for _ in 0..BATCHES_TOGETHER {
+            let Some(journal) = self.journal.as_mut() else { return Ok(()) };
             let Some(result) = journal.poll() else { return Ok(()) };
             match result {
                 Ok(Some(batch)) => self.take_batch(&batch).await?,
@@ -181,6 +186,7 @@ impl Engine {
                 }
             }
         }
+        self.busy = true;
         Ok(())
     }
 
@@ -205,7 +211,17 @@ impl Engine {
         }
     }
 
+    /// Applies a batch. One that was not applied is asked for again with a new subscription: the
+    /// next of this one would seem to leave a gap.
     async fn take_batch(&mut self, batch: &JournalBatch) -> Result<(), RoundError> {
+        let taken = self.apply_batch(batch).await;
+        if taken.is_err() {
+            self.journal = None;
+        }
+        taken
+    }
+
+    async fn apply_batch(&mut self, batch: &JournalBatch) -> Result<(), RoundError> {
         let epoch = self.context.state.cursor()?.map(|cursor| cursor.epoch);
         if epoch.is_some_and(|epoch| epoch != batch.epoch) {
             self.journal = None;
@@ -338,7 +354,11 @@ impl Engine {
         self.refresh_ignored()?;
         if let Some(highest) = confirm {
             let change = Change::ConfirmEpoch { restored: *restored, highest };
-            self.send_changes(vec![change], Vec::new()).await?;
+            if !self.send_changes(vec![change], Vec::new()).await? {
+                // Still halted: the person who agreed is asked once more.
+                let text = "the server did not take the agreement to go on after the restore";
+                return Err(RemoteError::Closed(text.into()).into());
+            }
         }
         self.halted = None;
         self.busy = true;

@@ -180,7 +180,7 @@ impl Engine {
             self.missing.remove(&entry);
             let Some(names) = self.context.state.local_path(&entry)? else { continue };
             let Ok(path) = RelPath::new(names) else { continue };
-            match self.context.fs.stat(&path) {
+            match crate::scan::stat_spelled(self.context.fs.as_ref(), &path) {
                 Ok(_) => drop(self.targets.insert(Target::Subtree(path))),
                 Err(error) if error.is_not_found() => gone.push(entry),
                 Err(_) => drop(self.targets.insert(Target::Path(path))),
@@ -397,7 +397,7 @@ impl Engine {
             device: self.context.device(),
             device_name: self.context.device_name.clone(),
             date: date_of(self.context.environment.now_ns()),
-            folds_names: false,
+            folds_names: self.context.fs.folds_names(),
             platform: common::name::Platform::Unix,
             empty_content: Some(self.context.keys.content_tag().finish()),
             guard_percent: GUARD.0,

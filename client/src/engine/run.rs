@@ -268,7 +268,7 @@ impl Engine {
     pub(super) fn takes_journal(&self) -> bool {
         let waits =
             self.trouble.is_some() && self.context.environment.monotonic_ns() < self.retry_at_ns;
-        !self.paused && !waits && !matches!(self.halted, Some(Halted::Alarm(_)))
+        !self.paused && !waits && !matches!(self.halted, Some(Halted::Alarm(_) | Halted::Root(_)))
     }
 
     /// Ends the engine as a crash does, and gives back what it had remembered durably. For the
@@ -292,6 +292,10 @@ impl Engine {
     /// Milliseconds until the next thing that happens by itself.
     fn pause_ms(&self) -> u64 {
         let now = self.context.environment.monotonic_ns();
+        if matches!(self.halted, Some(Halted::Root(_))) {
+            // Nothing else is done before the root is back.
+            return pause_until(self.retry_at_ns, now);
+        }
         let mut until = self.housekeeping_ns;
         let stays_offline = self.paused || matches!(self.halted, Some(Halted::Alarm(_)));
         if !stays_offline && (self.journal.is_none() || self.trouble.is_some()) {
@@ -309,7 +313,7 @@ impl Engine {
         if self.context.state.local_racy().is_ok_and(|rows| !rows.is_empty()) {
             until = until.min(now + 2 * RACY_NS);
         }
-        u64::try_from((until - now) / 1_000_000 + 1).unwrap_or(1).clamp(1, 60_000)
+        pause_until(until, now)
     }
 
     /// Whether housekeeping is due; sets the next time.
@@ -512,4 +516,9 @@ fn halt_reason(halted: &Halted) -> HaltReason {
             can_confirm: false,
         },
     }
+}
+
+/// Milliseconds from `now` until a moment, one at least and a minute at most.
+fn pause_until(until_ns: i64, now_ns: i64) -> u64 {
+    u64::try_from((until_ns - now_ns) / 1_000_000 + 1).unwrap_or(1).clamp(1, 60_000)
 }

@@ -5,16 +5,10 @@
 
 use super::super::draw::Draw;
 
-/// Of a thousand seeds, so many have a disk that folds names. None as long as the engine plans for
-/// every disk as one that tells all names apart; 167 then.
-const FOLDING: u32 = 0;
-/// Of a thousand seeds, so many have roots that are not mounted for a while. None as long as an
-/// engine without its root does not wait until it looks again; 150 then.
-const UNMOUNTED: u32 = 0;
-/// Whether users write during reads where clocks are coarse too. Not as long as the engine measures
-/// from the end of an upload whether a file was hashed too soon after it was written.
-const MEDDLING_WHERE_COARSE: bool = false;
-
+/// Of a thousand seeds, so many have a disk that folds names.
+const FOLDING: u32 = 167;
+/// Of a thousand seeds, so many have roots that are not mounted for a while.
+const UNMOUNTED: u32 = 150;
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
@@ -85,7 +79,7 @@ impl Kinds {
             syncs: kind(200),
             server_disk: kind(150),
             shut: kind(200),
-            meddling: kind(250) && (MEDDLING_WHERE_COARSE || !first.coarse),
+            meddling: kind(250),
             unmounted: kind(UNMOUNTED),
             ..first
         }
