@@ -98,6 +98,9 @@ pub const IDLE_MS_MAX: u64 = 30_000;
 pub const KEEP_ALIVE_MS: u64 = 8_000;
 /// Time within which a request's next bytes must arrive, in milliseconds.
 pub const READ_MS_MAX: u64 = 20_000;
+/// Largest datagram that is tried and taken, in bytes: on a link that carries it (loopback, jumbo
+/// frames) it costs a third less processor time than one of an ordinary frame.
+pub const DATAGRAM_BYTES_MAX: u16 = 6_000;
 /// Receive window of one stream, in bytes.
 pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// Receive window of one connection, in bytes.

@@ -445,6 +445,17 @@ fn s13_names_that_clash_here_are_issues() {
     run(&mut world, &folding);
     assert_eq!(listing(&world), ["Foo=1", "x=3"]);
 
+    // Who cannot leave for a name that clashes keeps its place from whoever is to have it.
+    let mut world =
+        view(&["1 file 0/Foo:1 0/Foo:1 0/Foo:1", "2 file 0/x:2 0/x:2 0/foo:2", "3 dir - - 0/x:0"]);
+    world.folds_names = true;
+    let issues = plan_all(&world, &folding).issues;
+    let listed: Vec<_> = issues.into_iter().map(|issue| (issue.entry, issue.kind)).collect();
+    let clash = IssueKind::NameClash { with: id(1) };
+    assert_eq!(listed, [(id(2), clash), (id(3), IssueKind::PlaceHeld { by: id(2) })]);
+    run(&mut world, &folding);
+    assert_eq!(listing(&world), ["Foo=1", "x=2"]);
+
     let mut world = view(&["1 file - - 0/caf\u{e9}:1", "2 file - - 0/cafe\u{301}:2"]);
     world.folds_names = true;
     run(&mut world, &folding);

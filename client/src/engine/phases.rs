@@ -30,6 +30,8 @@ const GUARD: (u32, u64) = (50, 20);
 impl Engine {
     /// Does what can be done now; returns whether all phases were gone through.
     pub(super) async fn round(&mut self) -> Result<bool, RoundError> {
+        let now = self.context.environment.monotonic_ns();
+        self.fresh_until_ns = self.fresh_until_ns.filter(|at| now < *at);
         // The disk first: what is local is known whether there is a server or not.
         crate::scan::check_root(&self.context)?;
         if matches!(self.halted, Some(Halted::Root(_))) {
@@ -275,6 +277,8 @@ impl Engine {
 
     fn files_to_read(&mut self) -> Result<Vec<(EntryId, RelPath)>, RoundError> {
         let now = self.context.environment.monotonic_ns();
+        let wall = self.context.environment.now_ns();
+        self.fresh_until_ns = None;
         // One that is gone, or whose content came another way, is not waited for any more.
         let state = &self.context.state;
         self.unsteady.retain(|entry, _| {
@@ -288,6 +292,14 @@ impl Engine {
             let known_bad =
                 self.missing.contains_key(&row.entry) || self.failed.contains(&row.entry);
             if early || known_bad {
+                continue;
+            }
+            // Read too soon after it was written, it would have to be read once more.
+            if is_racy(&row.stat, wall, wall) {
+                let times = [row.stat.mtime_ns, row.stat.ctime_ns];
+                let rest = times.iter().map(|time| time + RACY_NS - wall).max().unwrap_or(0);
+                let at = now + rest.clamp(0, 2 * RACY_NS) + 1_000_000;
+                self.fresh_until_ns = Some(self.fresh_until_ns.map_or(at, |first| first.min(at)));
                 continue;
             }
             let names = self.context.state.local_path(&row.entry)?;
@@ -464,6 +476,7 @@ fn issue_text(kind: &IssueKind) -> &'static str {
              rename one of them"
         }
         IssueKind::NameNotHeld => "this platform cannot hold the name; rename it elsewhere",
+        IssueKind::PlaceHeld { .. } => "its place is held by what cannot be moved away yet",
         IssueKind::TooDeep => "the path is too deep or too long; move it further up",
     }
 }

@@ -84,6 +84,8 @@ pub struct Engine {
     pub(super) ignore: IgnoreRules,
     pub(super) targets: BTreeSet<Target>,
     pub(super) missing: BTreeMap<EntryId, i64>,
+    /// When the first of the files that were written just now can be read.
+    pub(super) fresh_until_ns: Option<i64>,
     pub(super) failed: BTreeSet<EntryId>,
     /// Files that changed while they were read: how often, and when to try again.
     pub(super) unsteady: BTreeMap<EntryId, (u32, i64)>,
@@ -157,6 +159,7 @@ impl Engine {
             ignore: IgnoreRules::default(),
             targets,
             missing: BTreeMap::new(),
+            fresh_until_ns: None,
             failed: BTreeSet::new(),
             unsteady: BTreeMap::new(),
             journal: None,
@@ -304,6 +307,9 @@ impl Engine {
         if let Some(at) = self.unsteady.values().map(|(_, at)| at).min() {
             until = until.min(*at);
         }
+        if let Some(at) = self.fresh_until_ns {
+            until = until.min(at);
+        }
         if let Some(since) = self.missing.values().min() {
             until = until.min(since + SETTLE_MS * 1_000_000);
         }
@@ -438,6 +444,7 @@ impl Engine {
             && self.targets.is_empty()
             && self.missing.is_empty()
             && self.unsteady.is_empty()
+            && self.fresh_until_ns.is_none()
             && state.outbox().is_ok_and(|rows| rows.is_empty())
             && state.local_racy().is_ok_and(|rows| rows.is_empty())
     }

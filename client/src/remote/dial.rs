@@ -10,11 +10,14 @@ use super::{Server, Timing, socket};
 use common::ids::ClusterId;
 use common::keys::SigningKey;
 use common::limits::{
-    CONNECTION_WINDOW_BYTES, IDLE_MS_MAX, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, IDLE_MS_MAX, SEND_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
 };
 use common::wire::hello::{Hello, HelloReply, VERSION};
 use common::wire::meta::{Refusal, RefusalCode};
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout};
@@ -117,7 +120,11 @@ impl Dialer {
         let socket =
             socket::bind_towards(address).map_err(|error| unreachable(error.to_string()))?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)
+        let mut settings = EndpointConfig::default();
+        settings
+            .max_udp_payload_size(DATAGRAM_BYTES_MAX)
+            .map_err(|error| unreachable(error.to_string()))?;
+        let endpoint = Endpoint::new(settings, None, socket, runtime)
             .map_err(|error| unreachable(error.to_string()))?;
         let connecting = endpoint
             .connect_with(config.clone(), address, SERVER_NAME)
@@ -169,6 +176,13 @@ fn reason_of_close(connection: &Connection, error: RemoteError) -> RemoteError {
     connection.close_reason().map_or(error, |reason| lost(&reason))
 }
 
+/// Larger datagrams are tried where the path may carry them.
+fn mtu_discovery() -> MtuDiscoveryConfig {
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(DATAGRAM_BYTES_MAX);
+    discovery
+}
+
 fn config(
     key: &SigningKey,
     pinned: &ClusterId,
@@ -183,6 +197,7 @@ fn config(
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
+        .mtu_discovery_config(Some(mtu_discovery()))
         .keep_alive_interval(Some(timing.keep_alive))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_MS_MAX as u32).into()));
     let mut config = ClientConfig::new(Arc::new(client_config(key, pinned.as_bytes(), alpn)?));

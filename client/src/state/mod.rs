@@ -25,6 +25,7 @@ pub use outbox::{Effect, OutboxRow};
 pub use remote::RemoteRow;
 
 use common::ids::EntryId;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::cell::Cell;
 use std::path::Path;
@@ -96,6 +97,10 @@ impl FolderState {
 
     fn prepare(connection: Connection) -> Result<Self, StateError> {
         connection.set_prepared_statement_cache_capacity(128);
+        // One process at a time has the state: locking each statement would cost more than most do.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        // Otherwise a plan that could depend on a bound value is made anew with each value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -8000)?;

@@ -24,6 +24,8 @@ const GET_BYTES: u64 = 4 * 1024 * 1024;
 const GET_CHUNKS: usize = 512;
 /// Requests for chunks under way at a time.
 const GETS_MAX: usize = 3;
+/// Files of so many chunks stay open until they are whole, and are written by the CPU pool.
+const LARGE_CHUNKS: usize = 16;
 /// Downloads longer than this remember how far they have come, in bytes.
 const RESUME_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -122,7 +124,7 @@ pub struct Built {
 /// files than a process may hold open.
 struct Build {
     want: Want,
-    staged: Option<Box<dyn StagedFile>>,
+    staged: Option<Arc<dyn StagedFile>>,
     chunks: Vec<(ChunkId, u32)>,
     hashes: Vec<Option<PlainHash>>,
     left: usize,
@@ -131,6 +133,20 @@ struct Build {
 }
 
 impl Build {
+    /// The file in staging, made now if there is none yet.
+    fn staged(&mut self, context: &FolderContext) -> Result<&Arc<dyn StagedFile>, FetchError> {
+        let slot = match &mut self.staged {
+            Some(staged) => return Ok(staged),
+            slot => slot,
+        };
+        let staged = slot.insert(Arc::from(context.fs.stage(&context.fresh_name())?));
+        // Found out now, it takes no room from others and is not downloaded in vain.
+        if self.chunks.len() > 1 {
+            staged.preallocate(self.want.size)?;
+        }
+        Ok(staged)
+    }
+
     fn write(
         &mut self,
         context: &FolderContext,
@@ -139,24 +155,18 @@ impl Build {
         bytes: &[u8],
         hash: PlainHash,
     ) -> Result<(), FetchError> {
-        let staged = match &mut self.staged {
-            Some(staged) => staged,
-            slot => {
-                let staged = slot.insert(context.fs.stage(&context.fresh_name())?);
-                // Found out now, it takes no room from others and is not downloaded in vain.
-                if self.chunks.len() > 1 {
-                    staged.preallocate(self.want.size)?;
-                }
-                staged
-            }
-        };
-        staged.write_at(offset, bytes)?;
+        self.staged(context)?.write_at(offset, bytes)?;
+        self.written(index, hash);
+        Ok(())
+    }
+
+    /// A chunk is in its place.
+    fn written(&mut self, index: usize, hash: PlainHash) {
         if let Some(slot) = self.hashes.get_mut(index)
             && slot.replace(hash).is_none()
         {
             self.left -= 1;
         }
-        Ok(())
     }
 
     /// Ends the build when nothing is left to write, or with what went wrong.
@@ -203,7 +213,7 @@ impl Build {
         }
         let staged = match self.staged.take() {
             Some(staged) => staged,
-            None => context.fs.stage(&context.fresh_name())?,
+            None => Arc::from(context.fs.stage(&context.fresh_name())?),
         };
         staged.set_attributes(self.want.mode, self.want.mtime_ns)?;
         let stat = staged.stat()?;
@@ -370,7 +380,8 @@ impl<'a> Fetch<'a> {
                 && let Some(request) = requests.next()
             {
                 let pieces = self.still_wanted(builds, request)?;
-                replies.push_back(self.request(pieces));
+                let files = self.large_files(builds, &pieces)?;
+                replies.push_back(self.request(pieces, files));
             }
             let Some(reply) = replies.next().await else { return Ok(()) };
             let reply = match reply {
@@ -387,9 +398,10 @@ impl<'a> Fetch<'a> {
                     continue;
                 }
                 let written = opened.and_then(|(hash, bytes)| {
-                    if bytes.len() != piece.length as usize {
-                        return Err(FetchError::Mismatch("a chunk has another length"));
-                    }
+                    let Some(bytes) = bytes else {
+                        build.written(piece.index, hash);
+                        return Ok(());
+                    };
                     build.write(self.context, piece.index, piece.offset, &bytes, hash)
                 });
                 if written.is_ok() {
@@ -422,10 +434,25 @@ impl<'a> Fetch<'a> {
         Ok(request)
     }
 
-    async fn request(
-        &self,
-        pieces: Vec<Piece>,
-    ) -> Result<Vec<(Piece, Result<(PlainHash, Vec<u8>), FetchError>)>, FetchError> {
+    /// The files of these pieces that are large enough to be written where they are opened.
+    fn large_files(&self, builds: &mut [Build], pieces: &[Piece]) -> Result<Files, FetchError> {
+        let mut files = Files::new();
+        for piece in pieces {
+            let Some(build) = builds.get_mut(piece.build) else { continue };
+            if build.chunks.len() < LARGE_CHUNKS || build.end.is_some() {
+                continue;
+            }
+            match build.staged(self.context).map(Arc::clone) {
+                Ok(file) => drop(files.insert(piece.build, file)),
+                Err(error) => self.settle(build, Err(error))?,
+            }
+        }
+        Ok(files)
+    }
+
+    /// Fetches and opens pieces, and writes those of large files. A file of one chunk is open for
+    /// the moment of its writing alone, so its bytes are returned.
+    async fn request(&self, pieces: Vec<Piece>, files: Files) -> Result<Vec<Opened>, FetchError> {
         if pieces.is_empty() {
             return Ok(Vec::new());
         }
@@ -437,8 +464,11 @@ impl<'a> Fetch<'a> {
                 let opened = match stored {
                     None => Err(FetchError::Absent(piece.id)),
                     Some(stored) => open_chunk(&keys, &folder, &piece.id, &stored)
-                        .map(|bytes| (keys.plain_hash(&bytes), bytes))
-                        .map_err(|source| FetchError::Object { id: piece.id, source }),
+                        .map_err(|source| FetchError::Object { id: piece.id, source })
+                        .and_then(|bytes| {
+                            let hash = keys.plain_hash(&bytes);
+                            Ok((hash, write_out(&piece, bytes, files.get(&piece.build))?))
+                        }),
                 };
                 (piece, opened)
             };
@@ -463,6 +493,24 @@ impl<'a> Fetch<'a> {
         }
         Ok(())
     }
+}
+
+/// Large files that a request's pieces belong to, by the number of their build.
+type Files = BTreeMap<usize, Arc<dyn StagedFile>>;
+/// A piece, and its hash with the bytes that are still to be written.
+type Opened = (Piece, Result<(PlainHash, Option<Vec<u8>>), FetchError>);
+
+fn write_out(
+    piece: &Piece,
+    bytes: Vec<u8>,
+    file: Option<&Arc<dyn StagedFile>>,
+) -> Result<Option<Vec<u8>>, FetchError> {
+    if bytes.len() != piece.length as usize {
+        return Err(FetchError::Mismatch("a chunk has another length"));
+    }
+    let Some(file) = file else { return Ok(Some(bytes)) };
+    file.write_at(piece.offset, &bytes)?;
+    Ok(None)
 }
 
 #[derive(Clone, Copy)]

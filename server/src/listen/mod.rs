@@ -25,10 +25,13 @@ pub use limits::ListenLimits;
 
 use crate::service::Service;
 use common::keys::SigningKey;
-use common::limits::STREAM_WINDOW_BYTES;
+use common::limits::{DATAGRAM_BYTES_MAX, STREAM_WINDOW_BYTES};
 use connection::Context;
 use gate::{Gate, Verdict};
-use quinn::{AsyncUdpSocket, Endpoint, Incoming, Runtime, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AsyncUdpSocket, Endpoint, Incoming, MtuDiscoveryConfig, Runtime, ServerConfig, TransportConfig,
+    VarInt,
+};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -183,6 +186,8 @@ impl Drop for Listener {
 }
 
 fn server_config(key: &SigningKey, limits: &ListenLimits) -> Result<ServerConfig, ListenError> {
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(DATAGRAM_BYTES_MAX);
     let mut transport = TransportConfig::default();
     // Everybody begins as a stranger; admission grants an enrolled device more.
     transport
@@ -192,6 +197,7 @@ fn server_config(key: &SigningKey, limits: &ListenLimits) -> Result<ServerConfig
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(limits.stranger_window_bytes))
         .send_window(u64::from(limits.stranger_window_bytes))
+        .mtu_discovery_config(Some(discovery))
         .max_idle_timeout(Some(limits.idle.try_into().map_err(|_| ListenError::IdleLimit)?));
     let mut config = ServerConfig::with_crypto(Arc::new(tls::server_config(key)?));
     config

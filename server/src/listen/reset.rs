@@ -6,6 +6,7 @@
 
 use aws_lc_rs::{hmac, rand};
 use common::keys::SigningKey;
+use common::limits::DATAGRAM_BYTES_MAX;
 use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub(super) fn endpoint_config(key: &SigningKey) -> EndpointConfig {
     let reset = blake3::derive_key(CONTEXT, key.seed());
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)));
     config.cid_generator(|| Box::new(RandomIds));
+    if let Err(error) = config.max_udp_payload_size(DATAGRAM_BYTES_MAX) {
+        unreachable!("a size that the protocol allows: {error}");
+    }
     config
 }
 

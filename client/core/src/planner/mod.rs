@@ -148,4 +148,26 @@ fn report_blocked(round: &mut Round<'_>, schedule: &Schedule, issues: &mut Vec<I
         let subjects = unit.members.iter().map(|member| member.subject);
         issues.extend(subjects.map(|entry| Issue { entry, kind: kind.clone() }));
     }
+    report_behind(schedule, issues);
+}
+
+/// What waits for a place whose holder cannot leave it waits for as long.
+fn report_behind(schedule: &Schedule, issues: &mut Vec<Issue>) {
+    let mut listed: BTreeSet<EntryId> = issues.iter().map(|issue| issue.entry).collect();
+    loop {
+        let before = listed.len();
+        for (unit, block) in &schedule.blocked {
+            if block.obstacle != Obstacle::Name || !listed.contains(&block.by) {
+                continue;
+            }
+            for entry in unit.members.iter().map(|member| member.subject) {
+                if listed.insert(entry) {
+                    issues.push(Issue { entry, kind: IssueKind::PlaceHeld { by: block.by } });
+                }
+            }
+        }
+        if listed.len() == before {
+            return;
+        }
+    }
 }

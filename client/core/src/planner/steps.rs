@@ -262,4 +262,9 @@ pub enum IssueKind {
     NameNotHeld,
     /// The path would be longer or deeper than the limits.
     TooDeep,
+    /// Its place is held by an entry that is listed itself, and cannot leave it.
+    PlaceHeld {
+        /// Who holds the place.
+        by: EntryId,
+    },
 }

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn s13_colliding_names(world: &World) {
     let Some(plain) = world.plain_devices().next() else { return };
     let all = plain.fs.user().tree();
-    let hidden = below(&all, &clashing(&all));
     for device in world.devices.iter().filter(|device| device.folds) {
         let shown = device.fs.user().tree();
+        let hidden = hidden(&all, &shown);
         let missing: Vec<&String> = all.keys().filter(|path| !shown.contains_key(*path)).collect();
         for path in &missing {
             if !hidden.contains(*path) {
@@ -34,6 +34,24 @@ pub fn s13_colliding_names(world: &World) {
         let issues = device.handle().map(|handle| handle.summary().issues).unwrap_or_default();
         if clashes && issues.is_empty() {
             violation(world, device, &format!("of {missing:?} nothing is listed as an issue"));
+        }
+    }
+}
+
+/// What a disk that folds names need not show: what collides, and whatever has its place where
+/// something stands that cannot go to its own.
+fn hidden(all: &Tree, shown: &Tree) -> BTreeSet<String> {
+    let mut hidden = below(all, &clashing(all));
+    loop {
+        let stands_in_for_hidden = |path: &str, entry: &UserEntry| {
+            all.get(path) != Some(entry) && hidden.iter().any(|it| is_same(all, it, entry))
+        };
+        let held = shown.iter().filter(|(path, entry)| stands_in_for_hidden(path, entry));
+        let held: BTreeSet<String> = held.map(|(path, _)| path.clone()).collect();
+        let before = hidden.len();
+        hidden.extend(below(all, &held));
+        if hidden.len() == before {
+            return hidden;
         }
     }
 }
