@@ -51,7 +51,7 @@ pub enum FetchError {
     #[error("the server's chunks do not make up this version: {0}")]
     Mismatch(&'static str),
     /// The disk has less room than the file needs.
-    #[error("the file needs {needed} bytes and this disk has {free} left")]
+    #[error("no space left for it: the file needs {needed} bytes and {free} are left on this disk")]
     NoRoom {
         /// Its size in bytes.
         needed: u64,
