@@ -126,8 +126,8 @@ pub(super) fn recovery_key(context: &Context) -> Result<Option<String>, Failure>
 }
 
 /// What a person has to know about a recovery key.
-pub(super) const RECOVERY_REMARK: &str = "Write the recovery key down and keep it safe: with it \
-     you get your data back when all devices are lost. It is not shown again.";
+pub(super) const RECOVERY_REMARK: &str = "Write the recovery key down and keep it safe: your keys \
+     are sealed to it, for the day on which all devices are lost. It is not shown again.";
 
 /// This machine's name, for a device that is given none.
 pub(super) fn host_name() -> String {

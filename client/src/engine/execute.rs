@@ -171,7 +171,7 @@ impl Engine {
     }
 
     /// Gives a local node another id; its children follow.
-    fn rename(&self, old: &EntryId, new: &EntryId) -> Result<bool, StateError> {
+    pub(super) fn rename(&self, old: &EntryId, new: &EntryId) -> Result<bool, StateError> {
         let state = &self.context.state;
         if state.local_row(old)?.is_none() || state.local_row(new)?.is_some() {
             return Ok(false);

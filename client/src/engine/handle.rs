@@ -197,8 +197,8 @@ pub enum AskError {
     /// There is no connection to the server.
     #[error("the server cannot be reached: {0}")]
     Offline(String),
-    /// The server refused.
-    #[error("the server refused: {0}")]
+    /// The server or the state of things refused; the text says which and why.
+    #[error("{0}")]
     Refused(String),
     /// The disk failed.
     #[error("{0}")]

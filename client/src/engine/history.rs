@@ -8,6 +8,7 @@ use super::run::Engine;
 use crate::fs::{FsError, RelPath};
 use crate::scan::Target;
 use crate::transfer::{Fetch, Want};
+use client_core::tree::Position;
 use common::chunk::{open_attributes, open_name};
 use common::ids::{DeviceId, EntryId};
 use common::limits::REPLY_ITEMS_MAX;
@@ -192,8 +193,10 @@ impl Engine {
         copied.map(|()| size)
     }
 
-    /// Brings a version back at its path, as an edit of this device.
+    /// Brings a version back at its path, as an edit of this device. An entry that was deleted is
+    /// revived, and keeps its history.
     pub(super) async fn restore(&mut self, path: &str, revision: Revision) -> Result<(), AskError> {
+        let restored = self.entry_ever_at(path)?;
         let version = self.file_version(path, revision).await?;
         let names = path.split('/').filter(|part| !part.is_empty()).map(Name::new);
         let names: Result<Vec<Name>, _> = names.collect();
@@ -228,10 +231,28 @@ impl Engine {
             _ => {
                 self.make_parents(&target)?;
                 self.context.fs.rename_noreplace(&staged, &target)?;
+                self.targets.insert(Target::Path(target.clone()));
+                self.scan()?;
+                self.take_for(&target, &restored)?;
             }
         }
         self.targets.insert(Target::Path(target));
         self.busy = true;
+        Ok(())
+    }
+
+    /// What has just been made at a path is an entry that was deleted.
+    fn take_for(&self, path: &RelPath, deleted: &EntryId) -> Result<(), AskError> {
+        let state = &self.context.state;
+        let mut found = EntryId::ROOT;
+        for name in path.names() {
+            let position = Position { parent: found, name: name.clone() };
+            let Some(row) = state.local_row_at(&position)? else { return Ok(()) };
+            found = row.entry;
+        }
+        if state.remote_row(deleted)?.is_some_and(|row| row.node.deleted) {
+            self.rename(&found, deleted)?;
+        }
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl Engine {
         self.back_off();
     }
 
-    fn scan(&mut self) -> Result<(), RoundError> {
+    pub(super) fn scan(&mut self) -> Result<(), RoundError> {
         if self.targets.is_empty() && self.missing.is_empty() {
             return self.refresh_racy();
         }

@@ -500,9 +500,15 @@ fn halt_reason(halted: &Halted) -> HaltReason {
         },
         Halted::Deletions { count, held, from_remote } => {
             let source = if *from_remote { "the server" } else { "this disk" };
+            let hint = if *from_remote {
+                "the files are still here: restore them where they were deleted, or run `driftless \
+                 confirm` if this is meant"
+            } else {
+                "put the files back, or run `driftless confirm` if this is meant"
+            };
             HaltReason {
                 message: format!("{source} would delete {count} of {held} entries"),
-                hint: "restore the files, or run `driftless confirm` if this is meant".to_owned(),
+                hint: hint.to_owned(),
                 can_confirm: true,
             }
         }
