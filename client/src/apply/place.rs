@@ -283,9 +283,11 @@ impl Applying<'_> {
                 self.touched.push(path);
                 self.records.push(Record::Gone { entry: *entry, residue: None });
             }
-            Err(FsError::NotEmpty { .. }) => {
-                self.applied.again.insert(Target::Subtree(path));
-            }
+            Err(FsError::NotEmpty { .. }) => match self.context.fs.list(&path) {
+                // What is in it cannot be seen: looking again at once would show no more.
+                Err(error) if !error.is_stale_view() => self.fail(entry, &error.to_string())?,
+                _ => drop(self.applied.again.insert(Target::Subtree(path))),
+            },
             Err(error) if error.is_stale_view() => self.look_again([path]),
             Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
                 return Err(error.into());

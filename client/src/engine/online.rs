@@ -281,6 +281,7 @@ impl Engine {
                 return Err(alarm("the restored server has another history"));
             }
             self.context.state.set_cursor(&Cursor { epoch: batch.epoch, ..cursor })?;
+            self.forget_presence()?;
             self.busy = true;
             return Ok(());
         }
@@ -294,6 +295,14 @@ impl Engine {
         self.halted = Some(Halted::Rollback { restored });
         // A person takes their time: whether another device has agreed is asked now and then.
         self.back_off();
+        Ok(())
+    }
+
+    /// What was stored before a restore may not be there any more, whoever has acknowledged it.
+    fn forget_presence(&mut self) -> Result<(), RoundError> {
+        self.context.state.forget_stored()?;
+        self.proofs.clear();
+        self.recovering = true;
         Ok(())
     }
 
@@ -343,9 +352,7 @@ impl Engine {
         for row in self.context.state.outbox()? {
             self.context.state.remove_outbox(row.counter)?;
         }
-        self.context.state.forget_stored()?;
-        self.proofs.clear();
-        self.recovering = true;
+        self.forget_presence()?;
         self.pinned = None;
         self.open(restored.epoch).await?;
         let (_, last) = self.folder_state().await?;

@@ -15,6 +15,19 @@ pub struct Hidden {
     pub print: Print,
 }
 
+/// Whether some device has the value at another path: there it was moved, perhaps to where its own
+/// device cannot look, which is a deletion until it can.
+fn is_moved(world: &World, path: &str, print: &Print) -> bool {
+    world.devices.iter().any(|device| {
+        device.fs.user().tree().into_iter().any(|(other, entry)| match entry {
+            UserEntry::File(bytes, _) => {
+                other != path && super::super::ledger::print(&bytes) == *print
+            }
+            _ => false,
+        })
+    })
+}
+
 /// Checks that what is hidden from a device, and lies where it lay, is still live at the server if
 /// it ever was: nobody has removed it.
 pub fn s7_absence_is_not_deletion(world: &World, hidden: &[Hidden]) {
@@ -24,6 +37,9 @@ pub fn s7_absence_is_not_deletion(world: &World, hidden: &[Hidden]) {
         let Some(UserEntry::File(bytes, _)) = tree.get(path) else { continue };
         let stands = super::super::ledger::print(bytes) == *print;
         let Some(value) = world.ledger.value(print).filter(|_| stands) else { continue };
+        if is_moved(world, path, print) {
+            continue;
+        }
         let was_live = value.fate == Fate::Alive && world.ledger.is_accepted(&value.tag);
         if was_live && !live.contains(&value.tag) {
             let number = value.number;
