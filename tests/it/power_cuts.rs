@@ -95,3 +95,26 @@ fn a_symlink_and_a_directory_are_durable_before_they_are_pushed() {
         "link",
     );
 }
+
+/// The sync after a batch names a path that is another by then.
+#[test]
+fn what_was_renamed_while_it_was_put_in_place_is_synced_where_it_is() {
+    check(
+        |one| {
+            one.writer.make_directory("d");
+            one.writer.write("d/a", b"old");
+        },
+        |one, two| {
+            let done = std::sync::atomic::AtomicBool::new(false);
+            two.fs.set_hook(Some(Arc::new(move |user, operation| {
+                let displaced = operation.kind == OperationKind::WriterAbsent;
+                if displaced && !done.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                    user.rename("d", "e").unwrap();
+                }
+                None
+            })));
+            one.writer.write("d/a", b"new and longer");
+        },
+        "e/a",
+    );
+}

@@ -102,9 +102,10 @@ impl Applying<'_> {
                 self.held(placing, stat, built);
                 Ok(Outcome::Done)
             }
-            // Somebody was faster: what is there now was made over ours, and is an edit of it. When
-            // that cannot be seen, ours was in place all the same.
-            Ok(_) | Err(_) => Ok(self.overtaken(&placing)),
+            // Somebody was faster: what is there now was made over ours, and is an edit of it.
+            Ok(_) => Ok(self.overtaken(&placing)),
+            // It is somewhere else by now, or cannot be seen.
+            Err(_) => Ok(Outcome::Changed(placing.path)),
         }
     }
 
@@ -119,7 +120,7 @@ impl Applying<'_> {
     fn overtaken(&mut self, placing: &Placing) -> Outcome {
         let synced = self.synced_after(placing);
         self.touched.push(placing.path.clone());
-        self.records.push(Record::Overtaken { synced });
+        self.records.push(Record::Overtaken { path: placing.path.clone(), synced });
         Outcome::Changed(placing.path.clone())
     }
 
@@ -150,8 +151,8 @@ impl Applying<'_> {
             target: remote.target,
             racy: false,
         };
-        self.touched.push(path);
-        self.records.push(Record::Held { local, synced, chunks: built.chunks });
+        self.touched.push(path.clone());
+        self.records.push(Record::Held { path, local, synced, chunks: built.chunks });
     }
 
     fn create(&self, placing: &Placing, built: &Built) -> Result<bool, FsError> {

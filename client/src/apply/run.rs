@@ -5,7 +5,7 @@
 
 use super::place::{Outcome, Placing};
 use crate::context::{FolderContext, Stopping, compute};
-use crate::fs::{self, FsError, RelPath};
+use crate::fs::{self, FsError, RelPath, Stat};
 use crate::scan::Target;
 use crate::state::{IssueSource, LocalRow, RemoteRow, StateError};
 use crate::transfer::{Built, Fetch, FetchError, Want};
@@ -53,10 +53,10 @@ pub struct Applied {
 /// What a finished step means for the trees; recorded once it is durable.
 pub(super) enum Record {
     /// The entry is at its place with the remote content.
-    Held { local: LocalRow, synced: SyncedNode, chunks: Vec<(ChunkId, u32)> },
+    Held { path: RelPath, local: LocalRow, synced: SyncedNode, chunks: Vec<(ChunkId, u32)> },
     /// The server's version was in place, and somebody has written over it since: that is an edit
     /// of this version, even if it gives the file the bytes that it had before.
-    Overtaken { synced: SyncedNode },
+    Overtaken { path: RelPath, synced: SyncedNode },
     /// The entry stands there now.
     Moved { local: LocalRow, synced: Option<SyncedNode> },
     /// The entry is gone.
@@ -229,6 +229,8 @@ impl<'a> Applying<'a> {
         touched.dedup();
         self.sync(touched).await?;
         let records = std::mem::take(&mut self.records);
+        let records: Vec<Record> =
+            records.into_iter().filter_map(|record| self.still_true(record)).collect();
         self.context.state.atomically(|_| {
             for record in &records {
                 self.record(record)?;
@@ -236,6 +238,26 @@ impl<'a> Applying<'a> {
             Ok::<_, StateError>(())
         })?;
         Ok(())
+    }
+
+    /// What a record is worth after the sync. What is not at its path any more (somebody has renamed
+    /// a directory above, say) was not synced with it: the next scan finds it.
+    fn still_true(&mut self, record: Record) -> Option<Record> {
+        let path = match &record {
+            Record::Held { path, .. } | Record::Overtaken { path, .. } => path.clone(),
+            Record::Moved { .. } | Record::Gone { .. } => return Some(record),
+        };
+        let Ok(now) = self.context.fs.stat(&path) else {
+            self.applied.again.insert(Target::Path(path));
+            return None;
+        };
+        match record {
+            Record::Held { local, synced, .. } if !is_still(&local, &now) => {
+                self.applied.again.insert(Target::Path(path.clone()));
+                Some(Record::Overtaken { path, synced })
+            }
+            record => Some(record),
+        }
     }
 
     async fn sync(&self, paths: Vec<RelPath>) -> Result<(), ApplyError> {
@@ -249,7 +271,7 @@ impl<'a> Applying<'a> {
     fn record(&self, record: &Record) -> Result<(), StateError> {
         let state = &self.context.state;
         match record {
-            Record::Held { local, synced, chunks } => {
+            Record::Held { local, synced, chunks, .. } => {
                 if let Some(other) = state.local_row_at(&local.position)?
                     && other.entry != local.entry
                 {
@@ -261,7 +283,7 @@ impl<'a> Applying<'a> {
                 state.put_locations(&local.entry, chunks.iter().copied())?;
                 self.clear_issue(&local.entry)
             }
-            Record::Overtaken { synced } => {
+            Record::Overtaken { synced, .. } => {
                 if let Some(row) = state.local_row(&synced.entry)? {
                     state.put_local(&LocalRow { tag: None, racy: false, ..row })?;
                 }
@@ -323,6 +345,14 @@ impl<'a> Applying<'a> {
         };
         names.push(position.name.clone());
         Ok(RelPath::new(names).ok())
+    }
+}
+
+/// Whether an entry is what was put there; what is in a directory changes its times.
+fn is_still(local: &LocalRow, now: &Stat) -> bool {
+    match local.kind {
+        Kind::Directory => now.same_inode(&local.stat),
+        Kind::File | Kind::Symlink => now.same_content(&local.stat),
     }
 }
 
