@@ -220,7 +220,7 @@ fn a_file_larger_than_the_disk_is_an_issue_and_nothing_else_stops() {
         scene.honest.writer.write("small", b"fits");
         scene.wait().await;
         scene.shows(&[BEFORE, "small"]);
-        scene.lists("this disk has");
+        scene.lists("no space left for it");
         scene.goes_on().await;
         scene.victim.fs.set_capacity(u64::MAX);
         scene.wait().await;
