@@ -1,10 +1,11 @@
-//! History that outlives a deletion.
+//! History that outlives a deletion, and a save that keeps what was there before.
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
 use client::engine::{Ask, FolderHandle};
 use common::revision::Revision;
 use std::rc::Rc;
+use std::time::Duration;
 use tests::sim::world::{Make, World};
 
 async fn revisions(handle: &FolderHandle, path: &str) -> Vec<Revision> {
@@ -41,6 +42,48 @@ fn a_deleted_file_that_is_restored_keeps_its_history() {
             assert_eq!(device.fs.user().read("d/file").unwrap(), b"first");
             let after = revisions(&device.handle().unwrap(), "d/file").await;
             assert!(after.len() > before.len() && after.ends_with(&before), "{after:?}");
+        }
+    });
+}
+
+/// What many editors do, seen by the engine half way.
+#[test]
+fn a_save_that_keeps_a_backup_is_an_edit_of_the_path() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let world = World::new(Make { seed: 4, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        one.writer.write("file", b"first");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let handle = one.handle().unwrap();
+        let before = revisions(&handle, "file").await;
+
+        one.writer.rename("file", "file~");
+        tokio::time::sleep(Duration::from_millis(100)).await; // ok: virtual time
+        one.writer.write("file", b"second, longer");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let after = revisions(&handle, "file").await;
+        assert!(after.len() == before.len() + 1 && after.ends_with(&before), "{after:?}");
+        assert_eq!(revisions(&handle, "file~").await.len(), 1, "the backup is new");
+
+        two.link.set_up(false);
+        two.writer.write("file", b"meanwhile, elsewhere");
+        one.writer.rename("file", "file~~");
+        tokio::time::sleep(Duration::from_millis(100)).await; // ok: virtual time
+        one.writer.write("file", b"third, and longest of all");
+        tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
+        two.link.set_up(true);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for device in [&one, &two] {
+            let user = device.fs.user();
+            assert_eq!(user.read("file~~").unwrap(), b"second, longer");
+            assert_eq!(user.read("file").unwrap(), b"third, and longest of all");
+            assert_eq!(device.handle().unwrap().summary().conflicts, 1);
         }
     });
 }

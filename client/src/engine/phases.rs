@@ -32,6 +32,7 @@ impl Engine {
     pub(super) async fn round(&mut self) -> Result<bool, RoundError> {
         let now = self.context.environment.monotonic_ns();
         self.fresh_until_ns = self.fresh_until_ns.filter(|at| now < *at);
+        self.moved.retain(|_, since| now - *since < SETTLE_MS * 1_000_000);
         // The disk first: what is local is known whether there is a server or not.
         crate::scan::check_root(&self.context)?;
         if matches!(self.halted, Some(Halted::Root(_))) {
@@ -143,6 +144,7 @@ impl Engine {
             self.missing.remove(entry);
         }
 
+        self.moved.extend(report.moved.iter().map(|entry| (*entry, now)));
         for entry in report.missing {
             self.missing.entry(entry).or_insert(now);
         }
@@ -400,7 +402,11 @@ impl Engine {
     fn plan(&mut self) -> Result<Plan, RoundError> {
         // All of them at once: the guard has to see a mass deletion as a whole.
         let mut dirty = self.context.state.dirty_and_read()?;
-        dirty.retain(|entry| !self.missing.contains_key(entry) && !self.failed.contains(entry));
+        dirty.retain(|entry| {
+            !self.missing.contains_key(entry)
+                && !self.moved.contains_key(entry)
+                && !self.failed.contains(entry)
+        });
         if dirty.is_empty() {
             return Ok(Plan::default());
         }

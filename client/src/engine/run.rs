@@ -86,6 +86,8 @@ pub struct Engine {
     pub(super) missing: BTreeMap<EntryId, i64>,
     /// When the first of the files that were written just now can be read.
     pub(super) fresh_until_ns: Option<i64>,
+    /// Files that have moved, and when: their moves are not believed at once.
+    pub(super) moved: BTreeMap<EntryId, i64>,
     pub(super) failed: BTreeSet<EntryId>,
     /// Files that changed while they were read: how often, and when to try again.
     pub(super) unsteady: BTreeMap<EntryId, (u32, i64)>,
@@ -160,6 +162,7 @@ impl Engine {
             targets,
             missing: BTreeMap::new(),
             fresh_until_ns: None,
+            moved: BTreeMap::new(),
             failed: BTreeSet::new(),
             unsteady: BTreeMap::new(),
             journal: None,
@@ -310,6 +313,9 @@ impl Engine {
         if let Some(at) = self.fresh_until_ns {
             until = until.min(at);
         }
+        if let Some(since) = self.moved.values().min() {
+            until = until.min(since + SETTLE_MS * 1_000_000);
+        }
         if let Some(since) = self.missing.values().min() {
             until = until.min(since + SETTLE_MS * 1_000_000);
         }
@@ -443,6 +449,7 @@ impl Engine {
         self.settled
             && self.targets.is_empty()
             && self.missing.is_empty()
+            && self.moved.is_empty()
             && self.unsteady.is_empty()
             && self.fresh_until_ns.is_none()
             && state.outbox().is_ok_and(|rows| rows.is_empty())

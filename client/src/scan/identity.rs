@@ -8,7 +8,7 @@ use super::spelling::stat_spelled;
 use crate::context::FolderContext;
 use crate::fs::{FsError, RelPath, Stat};
 use crate::state::{LocalRow, StateError};
-use client_core::tree::Position;
+use client_core::tree::{PARKED, Position};
 use common::ids::EntryId;
 use common::record::Kind;
 
@@ -16,6 +16,14 @@ use common::record::Kind;
 pub(super) enum Identity {
     /// A row that stood elsewhere until now.
     Moved(Box<LocalRow>),
+    /// A file that had moved away, where something stands again: the path keeps its entry, and what
+    /// has moved is something new (a program saved, and kept what was there before).
+    Returned {
+        /// The row, where it has moved to.
+        row: Box<LocalRow>,
+        /// What the moved file is called from now on.
+        fresh: EntryId,
+    },
     /// An entry of the merge base that was missing here and is back at its place.
     Back(EntryId),
     /// Something new.
@@ -33,11 +41,31 @@ pub(super) fn identify(
         return Ok(Identity::Moved(Box::new(row)));
     }
     for node in context.state.synced_nodes_at(position)? {
-        if node.kind == kind && context.state.local_row(&node.entry)?.is_none() {
+        if node.kind != kind {
+            continue;
+        }
+        let Some(row) = context.state.local_row(&node.entry)? else {
             return Ok(Identity::Back(node.entry));
+        };
+        if has_left(context, &row, position)? {
+            return Ok(Identity::Returned { row: Box::new(row), fresh: context.fresh_entry() });
         }
     }
     Ok(Identity::New(context.fresh_entry()))
+}
+
+/// Whether a file of the merge base was moved away from a position by somebody, and the server has
+/// neither heard of it nor given the position to another.
+fn has_left(
+    context: &FolderContext,
+    row: &LocalRow,
+    position: &Position,
+) -> Result<bool, StateError> {
+    if row.kind != Kind::File || row.position == *position || row.position.parent == PARKED {
+        return Ok(false);
+    }
+    let remote = context.state.remote_row(&row.entry)?;
+    Ok(remote.is_some_and(|remote| !remote.node.deleted && remote.node.position == *position))
 }
 
 fn moved_here(

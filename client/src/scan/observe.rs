@@ -46,6 +46,8 @@ pub struct ScanReport {
     pub found: BTreeSet<EntryId>,
     /// Targets that have to be looked at again soon: they changed while looked at.
     pub again: BTreeSet<Target>,
+    /// Files that stand at another path now: something may come back to the old one.
+    pub moved: BTreeSet<EntryId>,
     /// Entries looked at.
     pub looked_at: u64,
     /// Whether the file with the ignore patterns may have changed.
@@ -312,7 +314,16 @@ impl<'a> Scanner<'a> {
                     remove_subtree(self.context, &row.entry)?;
                 }
                 match identify(self.context, &position, kind, stat)? {
-                    Identity::Moved(row) => (LocalRow { position, ..*row }, true),
+                    Identity::Moved(row) => {
+                        if kind == Kind::File {
+                            self.report.moved.insert(row.entry);
+                        }
+                        (LocalRow { position, ..*row }, true)
+                    }
+                    Identity::Returned { row, fresh } => {
+                        state.rename_local(&row.entry, &fresh)?;
+                        (LocalRow { position, tag: None, racy: false, ..*row }, false)
+                    }
                     Identity::Back(entry) | Identity::New(entry) => (
                         LocalRow {
                             entry,
