@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
 use std::rc::Rc;
+use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::invariants;
 use tests::sim::world::{Make, World};
@@ -21,12 +22,7 @@ struct Row {
 }
 
 fn check(row: &Row) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, apart(row));
+    in_virtual_time(apart(row));
 }
 
 async fn apart(row: &Row) {

@@ -6,6 +6,7 @@ use client::engine::{Ask, FolderHandle};
 use common::revision::Revision;
 use std::rc::Rc;
 use std::time::Duration;
+use tests::sim::clock::in_virtual_time;
 use tests::sim::world::{Make, World};
 
 async fn revisions(handle: &FolderHandle, path: &str) -> Vec<Revision> {
@@ -15,12 +16,7 @@ async fn revisions(handle: &FolderHandle, path: &str) -> Vec<Revision> {
 
 #[test]
 fn a_deleted_file_that_is_restored_keeps_its_history() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    in_virtual_time(async {
         let world = World::new(Make { seed: 2, devices: 2, grain_ns: 1, ..Make::default() }).await;
         let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
         world.end_faults().await;
@@ -49,12 +45,7 @@ fn a_deleted_file_that_is_restored_keeps_its_history() {
 /// What many editors do, seen by the engine half way.
 #[test]
 fn a_save_that_keeps_a_backup_is_an_edit_of_the_path() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    in_virtual_time(async {
         let world = World::new(Make { seed: 4, devices: 2, grain_ns: 1, ..Make::default() }).await;
         let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
         world.end_faults().await;

@@ -10,6 +10,7 @@ use common::wire::meta::JournalBatch;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::invariants;
 use tests::sim::network::Hostile;
@@ -27,12 +28,7 @@ struct Seen {
 }
 
 fn lied_to(hostile: impl Hostile + 'static, writes: fn(&SimDevice)) -> Seen {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    in_virtual_time(async {
         let world = World::new(Make { seed: 7, devices: 2, grain_ns: 1, ..Make::default() }).await;
         let [writer, reader] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
         world.end_faults().await;
@@ -164,12 +160,7 @@ fn an_older_group_under_a_new_number_is_not_taken() {
 
 #[test]
 fn a_mass_deletion_waits_for_a_person() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    in_virtual_time(async {
         let world = World::new(Make { seed: 8, devices: 2, grain_ns: 1, ..Make::default() }).await;
         let [writer, reader] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
         world.end_faults().await;

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::time::Duration;
+use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::world::{Make, World};
 
@@ -32,12 +33,7 @@ async fn with_a_kept_directory() -> (World, [Rc<SimDevice>; 2]) {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, test);
+    in_virtual_time(test);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use client::fs::memory::{Fault, OperationKind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tests::sim::clock::in_virtual_time;
 use tests::sim::device::{SimDevice, Stop};
 use tests::sim::invariants;
 use tests::sim::world::{Make, World};
@@ -20,12 +21,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// Two devices in sync do something; the second loses its power at the end of it, and comes back.
 fn check(before: fn(&SimDevice), act: fn(&SimDevice, &SimDevice), path: &str) {
     for seed in 1..=SEEDS {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, async {
+        in_virtual_time(async {
             let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
             let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
             world.end_faults().await;

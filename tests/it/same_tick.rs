@@ -6,6 +6,7 @@ use client::fs::memory::OperationKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tests::sim::clock::in_virtual_time;
 use tests::sim::world::{Make, World};
 
 /// A tick of 20 ms: what the slowest Linux kernels stamp files with.
@@ -22,12 +23,7 @@ fn a_write_in_the_tick_in_which_a_file_was_read_is_noticed_after_the_upload() {
 }
 
 fn write_in_the_tick(seed: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    in_virtual_time(async {
         let make = Make { seed, devices: 2, grain_ns: TICK_NS, ..Make::default() };
         let world = World::new(make).await;
         let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);

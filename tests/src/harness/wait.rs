@@ -30,8 +30,8 @@ pub fn eventually_within<T>(
         if let Some(seen) = look().with_context(|| what.to_owned())? {
             return Ok(seen);
         }
-        // ok: the wait ends
-        if Instant::now() >= deadline {
+        let is_late = Instant::now() >= deadline; // ok: the wait ends
+        if is_late {
             bail!("not in time: {what}");
         }
         // ok: a pause between two looks at another process

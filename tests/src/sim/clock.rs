@@ -19,6 +19,19 @@ const START_NS: i64 = 1_795_305_600_000_000_000;
 /// What one look at a clock costs, in ns.
 const LOOK_NS: i64 = 1_000;
 
+/// Runs a simulation to its end: in one thread, and in a time that passes only when all wait.
+///
+/// # Panics
+/// When the runtime cannot be built.
+pub fn in_virtual_time<T>(simulation: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, simulation)
+}
+
 /// A machine's wall clock. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SimClock {

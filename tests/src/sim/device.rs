@@ -428,7 +428,7 @@ async fn drive(mut engine: Engine, mut killed: watch::Receiver<bool>, end: End) 
         let round = AssertUnwindSafe(async {
             engine.step().await;
             // Work takes time: without this, time would stand still while somebody is busy.
-            tokio::time::sleep(STEP_TIME).await;
+            tokio::time::sleep(STEP_TIME).await; // ok: virtual time
             engine.wait().await
         });
         let outcome = tokio::select! {

@@ -248,7 +248,7 @@ impl Ledger {
     /// Adds a line to the event log.
     pub fn log(&self, line: impl FnOnce() -> String) {
         let mut inner = self.lock();
-        let at = inner.begun.get_or_insert_with(Instant::now).elapsed().as_millis();
+        let at = inner.begun.get_or_insert_with(Instant::now).elapsed().as_millis(); // ok: virtual time
         let line = format!("{at:>7} {}", line());
         if inner.trace {
             eprintln!("{line}");

@@ -116,7 +116,7 @@ impl Link {
 
     async fn pause(&self) {
         let delay = self.inner.draw.below(self.inner.delay_ms * 1000) as u64;
-        tokio::time::sleep(Duration::from_micros(delay)).await;
+        tokio::time::sleep(Duration::from_micros(delay)).await; // ok: virtual time
     }
 
     fn loses(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Owns the course of such a play: all are in sync, then something hostile happens, and what is
 //! asked afterwards is what the attacked device shows, says and still does.
 
+use super::clock::in_virtual_time;
 use super::device::SimDevice;
 use super::invariants;
 use super::network::Hostile;
@@ -39,12 +40,7 @@ pub fn play(act: impl AsyncFnOnce(&Scene)) {
 /// Plays with an attacked device that is prepared before it starts.
 pub fn play_with(prepare: impl FnOnce(&SimDevice), act: impl AsyncFnOnce(&Scene)) {
     let make = Make { seed: 11, devices: 2, grain_ns: 1, ..Make::default() };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    in_virtual_time(async {
         let world = World::new(make).await;
         let rogue = world.add_rogue().await;
         let [honest, victim] = [&world.devices[0], &world.devices[1]].map(Rc::clone);

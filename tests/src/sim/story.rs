@@ -9,6 +9,7 @@ mod mishaps;
 pub use kinds::Kinds;
 use mishaps::Mishaps;
 
+use super::clock::in_virtual_time;
 use super::device::{SimDevice, Stop};
 use super::invariants;
 use super::ledger::{Fate, Print};
@@ -60,12 +61,7 @@ pub struct Ending {
 /// When the runtime cannot be built.
 #[must_use]
 pub fn run(options: Options) -> Ending {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, tell(options))
+    in_virtual_time(tell(options))
 }
 
 async fn tell(options: Options) -> Ending {
@@ -180,7 +176,7 @@ impl Story {
                 4..8 => draw.below(120),
                 _ => draw.below(1_500),
             };
-            tokio::time::sleep(Duration::from_millis(pause_ms as u64)).await;
+            tokio::time::sleep(Duration::from_millis(pause_ms as u64)).await; // ok: virtual time
             for device in &self.world.devices {
                 if draw.per_mille(300) {
                     device.start().await;

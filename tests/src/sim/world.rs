@@ -227,7 +227,7 @@ impl World {
         for device in &self.devices {
             device.steps.set(0);
         }
-        tokio::time::sleep(SETTLE_TIME).await;
+        tokio::time::sleep(SETTLE_TIME).await; // ok: virtual time
         let mut last = None;
         for _ in 0..SYNCS_MAX {
             if !self.ledger.violations().is_empty() {

@@ -325,7 +325,7 @@ impl Writer {
         let after = self.inner.user.tree();
         let device = self.inner.device;
         ledger.log(|| {
-            let at = tokio::time::Instant::now();
+            let at = tokio::time::Instant::now(); // ok: virtual time
             let result =
                 result.as_ref().map_or_else(|error| format!(" ({error})"), |()| String::new());
             let _ = at;
@@ -405,7 +405,7 @@ impl Writer {
         };
         let hints = hints.clone();
         drop(tokio::task::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(late_ms)).await;
+            tokio::time::sleep(Duration::from_millis(late_ms)).await; // ok: virtual time
             hints.push(hint);
         }));
     }
