@@ -3,6 +3,7 @@
 //! Owns how deletions are counted and what is held back. It must not know who confirms.
 
 use super::merge::{Fate, Merge};
+use super::repack::Repacks;
 use super::round::Round;
 use super::{Halt, Policy};
 use crate::tree::ContentState;
@@ -13,6 +14,8 @@ const EXAMPLES: usize = 10;
 
 /// Holds deletions back when there are too many, those found on this disk and those that come
 /// from the server each for themselves, and says so. Files that become empty count as deleted.
+/// Loose objects that git has packed count on neither side of the comparison: a `git gc` in a young
+/// repository deletes most of its entries and none of its content.
 pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
     if round.policy.deletions_confirmed {
         return None;
@@ -21,7 +24,14 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
     let local = losses(round, false);
     let remote = losses(round, true);
     let mut halt = None;
-    for (found, from_remote) in [(remote, true), (local, false)] {
+    for (mut found, from_remote) in [(remote, true), (local, false)] {
+        if !is_too_much(found.len() as u64, held, round.policy) {
+            continue;
+        }
+        let all = found.len();
+        let mut repacks = Repacks::new(from_remote);
+        found.retain(|entry| !repacks.covers(round, entry));
+        let held = held.saturating_sub((all - found.len()) as u64);
         if !is_too_much(found.len() as u64, held, round.policy) {
             continue;
         }

@@ -19,6 +19,7 @@ mod merge;
 mod moves;
 mod names;
 mod overlay;
+mod repack;
 mod round;
 mod schedule;
 mod steps;

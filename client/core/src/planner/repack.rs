@@ -1,0 +1,76 @@
+//! What git deletes because it has packed it.
+//!
+//! Owns the shape of git's object store, as far as the guard has to know it: `objects/xx/` holds
+//! loose objects, `objects/pack/` the packs that `git gc` moves them to (gitrepository-layout(5)).
+//! It must not decide what is held back.
+
+use super::round::Round;
+use crate::tree::Position;
+use common::ids::EntryId;
+use common::name::Name;
+use std::collections::BTreeMap;
+
+/// Tells which deletions leave packed objects behind, and remembers what it has looked up.
+#[derive(Default)]
+pub(super) struct Repacks {
+    /// Whether an object store has a pack, by the id of its `objects` directory.
+    packed: BTreeMap<EntryId, bool>,
+    from_remote: bool,
+}
+
+impl Repacks {
+    /// For deletions that come from the server, or for those found on this disk.
+    pub(super) fn new(from_remote: bool) -> Self {
+        Self { packed: BTreeMap::new(), from_remote }
+    }
+
+    /// Whether an entry that is to go is a loose object of git, or a directory of such, and the side
+    /// that deleted it still has a whole pack beside.
+    pub(super) fn covers(&mut self, round: &Round<'_>, entry: &EntryId) -> bool {
+        let Some(objects) = loose_in(round, entry) else { return false };
+        let from_remote = self.from_remote;
+        *self.packed.entry(objects).or_insert_with(|| has_pack(round, objects, from_remote))
+    }
+}
+
+/// The `objects` directory that an entry was a loose object of, or a directory of such.
+fn loose_in(round: &Round<'_>, entry: &EntryId) -> Option<EntryId> {
+    let fan_out = match base(round, entry)? {
+        object if is_hexadecimal(&object.name, &[38, 62]) => base(round, &object.parent)?,
+        directory => directory,
+    };
+    let objects = fan_out.parent;
+    let is_store = base(round, &objects)?.name.as_str() == "objects";
+    (is_store && is_hexadecimal(&fan_out.name, &[2])).then_some(objects)
+}
+
+fn base(round: &Round<'_>, entry: &EntryId) -> Option<Position> {
+    round.trees.get(entry).base().map(|node| node.position.clone())
+}
+
+fn is_hexadecimal(name: &Name, lengths: &[usize]) -> bool {
+    let name = name.as_str();
+    lengths.contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a pack stands there with its index: git writes the index last, and drops loose objects
+/// after that.
+fn has_pack(round: &Round<'_>, objects: EntryId, from_remote: bool) -> bool {
+    let view = round.trees.view();
+    let at = |parent, name: &str| {
+        let position = Position { parent, name: Name::new(name).ok()? };
+        if from_remote { view.remote_at(&position) } else { view.local_at(&position) }
+    };
+    let Some(packs) = at(objects, "pack") else { return false };
+    let inside =
+        if from_remote { view.remote_children(&packs) } else { view.local_children(&packs) };
+    inside.iter().any(|child| {
+        let trio = round.trees.get(child);
+        let name = match from_remote {
+            true => trio.live().map(|node| &node.position.name),
+            false => trio.local.as_ref().map(|node| &node.position.name),
+        };
+        let index = name.and_then(|name| name.as_str().strip_suffix(".idx"));
+        index.is_some_and(|stem| at(packs, &format!("{stem}.pack")).is_some())
+    })
+}
