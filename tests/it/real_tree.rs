@@ -2,11 +2,12 @@
 //!
 //! The files come from the sources that cargo has unpacked to build this very test, so they are as
 //! mixed as real trees are. What those lack is added: spaces and non-ASCII letters, executable
-//! bits, private files, links, empty files and directories.
+//! bits, private files, links, empty files and directories, and a large file of noise.
 
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,9 @@ use tests::harness::{Device, Programs, Server, Tree, size};
 
 /// Files in CI; `DRIFTLESS_TREE_FILES=20000` for the full size.
 const FILES: usize = 2_000;
-/// Larger files are left to the benchmarks.
+/// MiB of the large file in CI; `DRIFTLESS_TREE_LARGE_MIB=1024` for the full size.
+const LARGE_MIB: usize = 32;
+/// Larger files are not copied: the large one stands for them.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Time for one sync, in seconds.
 const SYNC_SECONDS: u64 = 600;
@@ -42,17 +45,22 @@ fn real_tree() -> Result<()> {
     let second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
 
     build(first.root(), size("DRIFTLESS_TREE_FILES", FILES))?;
+    write_noise(&first.root().join(LARGE), size("DRIFTLESS_TREE_LARGE_MIB", LARGE_MIB))?;
     equal_after_sync(&[&first, &second], "the first sync")?;
     let (files, directories, links) = Tree::read(second.root())?.counts();
     println!("{files} files, {directories} directories, {links} links");
 
     for (round, (author, reader)) in [(&first, &second), (&second, &first)].iter().enumerate() {
         edit(author.root(), round)?;
+        edit_large(author.root(), round)?;
         equal_after_sync(&[*author, *reader], &format!("edits on {}", author.name()))?;
     }
 
     let third = Device::join(&programs, directory.path(), "third", &second.invite()?)?;
     equal_after_sync(&[&second, &third, &first], "a third device that joined later")?;
+    fs::remove_file(third.root().join(LARGE))?;
+    edit(third.root(), 2)?;
+    equal_after_sync(&[&third, &first, &second], "edits on the third device")?;
     for device in [&first, &second, &third] {
         let status = device.status()?;
         ensure!(status["conflicts"] == 0, "{}: {status}", device.name());
@@ -85,8 +93,20 @@ fn equal_after_sync(devices: &[&Device], what: &str) -> Result<()> {
 /// Fills a root with `count` real files and with what they lack.
 fn build(root: &Path, count: usize) -> Result<()> {
     let sources = cargo_sources()?;
+    let (mut copied, mut again) = (0, 0);
+    while copied < count {
+        let before = copied;
+        copied += copy_sources(&sources, &root.join(format!("packages {again}")), count - copied)?;
+        ensure!(copied > before, "cargo has unpacked no files in {}", sources.display());
+        again += 1;
+    }
+    add_oddities(root)
+}
+
+/// Copies up to `count` files, and says how many there were.
+fn copy_sources(sources: &Path, into: &Path, count: usize) -> Result<usize> {
     let mut copied = 0;
-    let mut open = vec![sources.clone()];
+    let mut open = vec![sources.to_owned()];
     while let Some(directory) = open.pop() {
         let mut entries: Vec<_> = fs::read_dir(&directory)?.collect::<Result<_, _>>()?;
         entries.sort_by_key(fs::DirEntry::file_name);
@@ -95,7 +115,7 @@ fn build(root: &Path, count: usize) -> Result<()> {
             if metadata.is_dir() {
                 open.push(entry.path());
             } else if metadata.is_file() && metadata.len() <= FILE_BYTES_MAX && copied < count {
-                let to = root.join("packages").join(entry.path().strip_prefix(&sources)?);
+                let to = into.join(entry.path().strip_prefix(sources)?);
                 fs::create_dir_all(to.parent().context("a file without directory")?)?;
                 fs::copy(entry.path(), &to)?;
                 fs::File::open(&to)?.set_modified(metadata.modified()?)?;
@@ -103,8 +123,38 @@ fn build(root: &Path, count: usize) -> Result<()> {
             }
         }
     }
-    ensure!(copied == count, "cargo has unpacked only {copied} files in {}", sources.display());
-    add_oddities(root)
+    Ok(copied)
+}
+
+/// The large file, in the root.
+const LARGE: &str = "large.bin";
+/// Where the first round of edits moves it; what the next one calls that directory.
+const MOVED: [&str; 2] = ["odd names, moved/large.bin", "odd names/large.bin"];
+
+fn write_noise(path: &Path, mebibytes: usize) -> Result<()> {
+    let mut noise = blake3::Hasher::new().finalize_xof();
+    let mut file = fs::File::create(path)?;
+    let mut piece = vec![0; 1024 * 1024];
+    for _ in 0..mebibytes {
+        noise.fill(&mut piece);
+        file.write_all(&piece)?;
+    }
+    Ok(())
+}
+
+/// Writes over a bit in the middle of the large file, adds to its end and moves it.
+fn edit_large(root: &Path, round: usize) -> Result<()> {
+    let (from, to) = match round % 2 {
+        0 => (root.join(LARGE), root.join(MOVED[0])),
+        _ => (root.join(MOVED[1]), root.join(LARGE)),
+    };
+    let file = fs::File::options().write(true).open(&from)?;
+    let bytes = file.metadata()?.len();
+    file.write_all_at(format!("edited in round {round}").as_bytes(), bytes / 2)?;
+    file.write_all_at(b"a new end", bytes)?;
+    drop(file);
+    fs::rename(from, to)?;
+    Ok(())
 }
 
 fn add_oddities(root: &Path) -> Result<()> {
@@ -140,7 +190,7 @@ fn cargo_sources() -> Result<PathBuf> {
 
 /// Edits, renames, deletes and creates a bit of everything.
 fn edit(root: &Path, round: usize) -> Result<()> {
-    let packages = root.join("packages");
+    let packages = root.join("packages 0");
     let mut files: Vec<PathBuf> = Vec::new();
     let mut open = vec![packages];
     while let Some(directory) = open.pop() {

@@ -1,66 +1,16 @@
 //! The planner's rules as named tables: the table of concurrent changes, orders of moves, names.
-//!
-//! A row is `ID KIND synced local remote`; a column is `-` (not there), `x` (deleted at the
-//! server, of the remote column only) or `PARENT/NAME:CONTENT`, where the parent is an id, 0 the
-//! top and `P` the parking place, and `?` as content stands for bytes that are not hashed yet.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by unwrapping")]
 
 mod world;
 
-use client_core::planner::{
-    Change, Destination, Halt, IssueKind, Plan, Policy, PushGroup, Step, plan,
-};
+use client_core::planner::{Change, Destination, IssueKind, Plan, Policy, PushGroup, Step, plan};
 use client_core::tree::memory::MemoryView;
-use client_core::tree::{Kind, LocalNode, PARKED, Position, RemoteNode, SyncedNode};
+use client_core::tree::{Kind, LocalNode, RemoteNode, SyncedNode};
 use common::ids::EntryId;
 use std::collections::BTreeMap;
+use world::rows::view;
 use world::*;
-
-fn column(text: &str) -> Option<(Position, Option<u16>)> {
-    let (place, tag) = text.split_once(':')?;
-    let (parent, text) = place.split_once('/')?;
-    let parent = if parent == "P" { PARKED } else { id(parent.parse().unwrap()) };
-    Some((Position { parent, name: name(text) }, tag.parse().ok()))
-}
-
-fn view(rows: &[&str]) -> MemoryView {
-    let mut view = MemoryView::default();
-    for row in rows {
-        let parts: Vec<_> = row.split_whitespace().collect();
-        let [number, kind, base, here, there] = parts[..] else { panic!("{row}") };
-        let number: u8 = number.parse().unwrap();
-        let kind = match kind {
-            "dir" => Kind::Directory,
-            "file" => Kind::File,
-            _ => Kind::Symlink,
-        };
-        let base = column(base);
-        if let Some((position, tag)) = base.clone() {
-            view.insert_synced(synced(number, kind, position, tag.unwrap()));
-        }
-        if let Some((position, tag)) = column(here) {
-            let content = tag.map(content);
-            // A local node that is of another kind than its entry is told by its content.
-            let kind = if tag == Some(0) { Kind::Directory } else { kind };
-            view.insert_local(LocalNode { entry: id(number), position, kind, content });
-        }
-        let place_of =
-            |at: &Position| if base.as_ref().is_some_and(|b| b.0 == *at) { 1 } else { 2 };
-        if there == "x" {
-            let (position, tag) = base.clone().expect("a tombstone of a synced entry");
-            let node = remote(number, kind, position, tag.unwrap());
-            view.server().insert(RemoteNode { deleted: true, place_revision: 3, ..node });
-        } else if let Some((position, tag)) = column(there) {
-            let place_revision = place_of(&position);
-            let node = remote(number, kind, position, tag.unwrap());
-            let same = base.is_some_and(|b| b.1 == tag);
-            let content_revision = if same { 1 } else { 2 };
-            view.server().insert(RemoteNode { place_revision, content_revision, ..node });
-        }
-    }
-    view
-}
 
 fn listing(view: &MemoryView) -> Vec<String> {
     let mut tags = BTreeMap::new();
@@ -501,104 +451,6 @@ fn a_hostile_tree_is_left_alone() {
     let mut world = view(&rows);
     run(&mut world, &policy(1));
     assert_eq!(listing(&world), ["f=2"]);
-}
-
-fn many(local: &str) -> Vec<String> {
-    (1..=30).map(|n| format!("{n} file 0/f{n}:1 {}", local.replace('#', &n.to_string()))).collect()
-}
-
-#[test]
-fn s14_mass_deletions_wait() {
-    let guarded = Policy { guard_entries: 20, ..policy(1) };
-    for (columns, from_remote) in [("- 0/f#:1", false), ("0/f#:1 x", true)] {
-        let rows = many(columns);
-        let rows: Vec<_> = rows.iter().map(String::as_str).chain(["99 file - 0/new:5 -"]).collect();
-        let world = view(&rows);
-        let planned = plan(&world, &world.differing(), &guarded);
-        let halt = planned.halt.clone().unwrap();
-        assert_eq!((halt.deletions, halt.held, halt.from_remote), (30, 30, from_remote));
-        assert_eq!(planned.batches.concat().len(), 1, "the rest goes on");
-        assert_eq!(planned.waiting.len(), 30);
-        let confirmed = Policy { deletions_confirmed: true, ..guarded.clone() };
-        assert_eq!(plan(&world, &world.differing(), &confirmed).halt, None);
-    }
-    let rows = many("- 0/f#:1");
-    let rows: Vec<_> = rows.iter().take(15).map(String::as_str).collect();
-    let world = view(&rows);
-    assert_eq!(plan(&world, &world.differing(), &guarded).halt, None, "few are no mass");
-}
-
-/// A repository whose loose objects were deleted, by this device or by another, and what of its
-/// pack the deleting side has. Ids: 1 and 2 directories of loose objects, 3 to 42 objects, from 50
-/// on the rest.
-fn repacked(from_remote: bool, pack: &[&str]) -> Vec<String> {
-    let gone = |base: &str| match from_remote {
-        true => format!("{base} {base} x"),
-        false => format!("{base} - {base}"),
-    };
-    let kept = |base: &str| format!("{base} {base} {base}");
-    let mut rows = vec![
-        format!("50 dir {}", kept("0/.git:0")),
-        format!("51 dir {}", kept("50/objects:0")),
-        format!("52 dir {}", kept("51/pack:0")),
-        format!("1 dir {}", gone("51/ab:0")),
-        format!("2 dir {}", gone("51/9f:0")),
-    ];
-    for n in 3..=42 {
-        rows.push(format!("{n} file {}", gone(&format!("{}/{n:038x}:7", 1 + n % 2))));
-    }
-    for (n, name) in (60..).zip(pack) {
-        let columns = if from_remote { "- -" } else { "-" };
-        let rest = if from_remote { "" } else { " -" };
-        rows.push(format!("{n} file {columns} 52/{name}:8{rest}"));
-    }
-    rows
-}
-
-fn halt_of(rows: &[String]) -> Option<Halt> {
-    let guarded = Policy { guard_entries: 20, ..policy(1) };
-    let rows: Vec<_> = rows.iter().map(String::as_str).collect();
-    let world = view(&rows);
-    plan(&world, &world.differing(), &guarded).halt
-}
-
-#[test]
-fn s14_a_git_gc_is_no_mass_deletion() {
-    for from_remote in [false, true] {
-        let packed = repacked(from_remote, &["pack-1.pack", "pack-1.idx"]);
-        assert_eq!(halt_of(&packed), None, "from the server: {from_remote}");
-    }
-}
-
-#[test]
-fn s14_loose_objects_that_no_pack_holds_count() {
-    for from_remote in [false, true] {
-        for pack in [&[][..], &["pack-1.idx"], &["pack-1.pack"], &["pack-1.pack", "pack-2.idx"]] {
-            let halt = halt_of(&repacked(from_remote, pack)).expect("they wait");
-            assert_eq!((halt.deletions, halt.from_remote), (42, from_remote), "{pack:?}");
-        }
-    }
-}
-
-#[test]
-fn s14_what_goes_besides_packed_objects_counts_by_itself() {
-    let mut rows = repacked(false, &["pack-1.pack", "pack-1.idx"]);
-    rows.extend((100..=130).map(|n| format!("{n} file 0/f{n}:1 - 0/f{n}:1")));
-    let halt = halt_of(&rows).expect("they wait");
-    assert_eq!((halt.deletions, halt.held), (31, 34), "the packed ones count on neither side");
-}
-
-#[test]
-fn s14_files_that_become_empty_count() {
-    let guarded = Policy { guard_entries: 20, empty_content: Some(content(9).tag), ..policy(1) };
-    for columns in ["0/f#:9 0/f#:1", "0/f#:1 0/f#:9"] {
-        let rows = many(columns);
-        let rows: Vec<_> = rows.iter().map(String::as_str).collect();
-        let world = view(&rows);
-        let planned = plan(&world, &world.differing(), &guarded);
-        assert_eq!(planned.halt.unwrap().deletions, 30);
-        assert!(planned.batches.is_empty());
-    }
 }
 
 #[test]
