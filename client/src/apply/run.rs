@@ -31,6 +31,9 @@ pub enum ApplyError {
     /// The disk failed in a way that concerns more than one path.
     #[error(transparent)]
     Disk(#[from] FsError),
+    /// The disk could not sync what was applied, or what others have written to it.
+    #[error("this disk could not store what was written to it: {0}")]
+    Unsynced(#[source] FsError),
     /// The state could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
@@ -265,7 +268,8 @@ impl<'a> Applying<'a> {
             return Ok(());
         }
         let fs = Arc::clone(&self.context.fs);
-        Ok(compute(self.context.environment.as_ref(), move || fs.sync(&paths)).await??)
+        let synced = compute(self.context.environment.as_ref(), move || fs.sync(&paths)).await?;
+        synced.map_err(ApplyError::Unsynced)
     }
 
     fn record(&self, record: &Record) -> Result<(), StateError> {

@@ -9,6 +9,7 @@ mod answers;
 mod execute;
 pub mod handle;
 mod history;
+mod mistrust;
 mod online;
 mod phases;
 mod run;

@@ -126,8 +126,9 @@ impl Engine {
         }
         if !self.outbox_known {
             let up_to = push::resolve_outbox(&self.context).await?;
-            self.outbox_known = true;
             self.pull_up_to(up_to).await?;
+            self.mistrust_the_disk()?;
+            self.outbox_known = true;
         }
         self.drain().await?;
         Ok(self.journal.is_some())

@@ -70,6 +70,7 @@ impl Engine {
 
     /// What a failed round means: offline, halted, or in trouble and tried again.
     pub(super) fn failed_round(&mut self, error: RoundError) {
+        self.note_failed_sync(&error);
         if let RoundError::Scan(ScanError::RootLost { reason }) = error {
             self.missing.clear();
             self.targets.insert(Target::Subtree(RelPath::root()));

@@ -17,9 +17,13 @@ const SYNC_ONE_BY_ONE: usize = 48;
 /// Why nothing may be taken as durable.
 #[derive(Debug, thiserror::Error)]
 pub enum DurableError {
-    /// The disk could not sync.
-    #[error("this disk could not sync: {0}")]
+    /// The disk could not be looked at.
+    #[error(transparent)]
     Disk(#[from] FsError),
+    /// The disk could not sync: what it was to store may be lost, and a sync that is tried again
+    /// says nothing about it.
+    #[error("this disk could not store what was written to it: {0}")]
+    Unsynced(#[source] FsError),
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -73,21 +77,23 @@ impl Observed {
 
 /// Syncs files through handles, so that a rename in between cannot make it a sync of something
 /// else, then the directories that name them.
-fn sync(fs: &dyn Fs, nodes: &[Observed]) -> Result<BTreeSet<EntryId>, FsError> {
+fn sync(fs: &dyn Fs, nodes: &[Observed]) -> Result<BTreeSet<EntryId>, DurableError> {
     let mut moved = BTreeSet::new();
     if nodes.len() <= SYNC_ONE_BY_ONE {
         for node in nodes.iter().filter(|node| node.stat.kind == Kind::File) {
             match fs.open(&node.path).and_then(|file| Ok((file.stat()?, file))) {
-                Ok((held, file)) if node.is_still(&held) => file.sync()?,
+                Ok((held, file)) if node.is_still(&held) => {
+                    file.sync().map_err(DurableError::Unsynced)?;
+                }
                 Ok(_) => drop(moved.insert(node.entry)),
                 Err(error) if error.is_stale_view() => drop(moved.insert(node.entry)),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
     // Many at once: the filesystem as a whole, wherever they are by now.
     let paths: Vec<RelPath> = nodes.iter().map(|node| node.path.clone()).collect();
-    fs.sync(&paths)?;
+    fs.sync(&paths).map_err(DurableError::Unsynced)?;
     for node in nodes {
         if !fs.stat(&node.path).is_ok_and(|now| node.is_still(&now)) {
             moved.insert(node.entry);

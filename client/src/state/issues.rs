@@ -14,6 +14,8 @@ pub enum IssueSource {
     Apply,
     /// Found in what the server sent.
     Remote,
+    /// The disk failed.
+    Disk,
 }
 
 impl IssueSource {
@@ -23,6 +25,7 @@ impl IssueSource {
             Self::Plan => "plan",
             Self::Apply => "apply",
             Self::Remote => "remote",
+            Self::Disk => "disk",
         }
     }
 }

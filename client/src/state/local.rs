@@ -155,6 +155,15 @@ impl FolderState {
         self.all(&format!("SELECT {COLUMNS} FROM local WHERE racy != 0 ORDER BY entry"), [], read)
     }
 
+    /// Has every file hashed anew.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn forget_local_contents(&self) -> Result<(), StateError> {
+        self.execute("UPDATE local SET tag = NULL, racy = 0 WHERE kind = 2", [])?;
+        Ok(())
+    }
+
     /// Stores a local row and marks its entry for planning.
     ///
     /// # Errors

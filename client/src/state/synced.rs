@@ -104,6 +104,16 @@ impl FolderState {
         self.all("SELECT entry FROM synced ORDER BY entry", [], |row| row::entry(row, 0))
     }
 
+    /// Counts no synced node as materialised here any more: what is at the server and what is on
+    /// disk are compared without a merge base.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn release_synced(&self) -> Result<(), StateError> {
+        self.execute("UPDATE synced SET held = 0", [])?;
+        Ok(())
+    }
+
     /// How many synced nodes are held.
     ///
     /// # Errors

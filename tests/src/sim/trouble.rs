@@ -127,10 +127,7 @@ impl Hook {
 
     fn failed_sync(&self, operation: &Operation) -> Option<Fault> {
         let share = read(&self.trouble.failed_syncs_per_mille);
-        // What a power cut leaves of a user's file whose sync failed, the device takes for an edit:
-        // it syncs once more, and believes that. Only files that can be written anew fail there.
-        let is_safe = operation.path.is_private() || !self.trouble.power.load(Ordering::Relaxed);
-        let fails = operation.kind == OperationKind::Sync && share > 0 && is_safe;
+        let fails = operation.kind == OperationKind::Sync && share > 0;
         (fails && self.more.per_mille(share)).then(|| {
             count(&self.trouble.failed_syncs);
             Fault::Io
