@@ -64,7 +64,12 @@ impl Name {
         if name.chars().any(char::is_control) {
             return Err(NameError::Control);
         }
-        if fold(&name) == PRIVATE_DIRECTORY {
+        // Names are checked whenever they are read: most are ASCII, and are not copied for it.
+        let folds_to_private = match name.is_ascii() {
+            true => name.eq_ignore_ascii_case(PRIVATE_DIRECTORY),
+            false => fold(&name) == PRIVATE_DIRECTORY,
+        };
+        if folds_to_private {
             return Err(NameError::Private);
         }
         Ok(Self(name))
@@ -141,6 +146,9 @@ pub enum PlatformProblem {
 /// NFC and lower case; two names with one folding clash on some device.
 #[must_use]
 pub fn fold(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
     name.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 

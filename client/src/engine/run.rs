@@ -355,6 +355,9 @@ impl Engine {
         let now = self.context.environment.monotonic_ns();
         let quiet = !self.busy && self.is_quiet();
         let settled = quiet && !self.counted_quiet;
+        if settled {
+            self.context.state.forget_rows();
+        }
         if settled || (!quiet && now - self.counted_ns >= COUNT_NS) {
             self.counted_ns = now;
             self.counts = self.count();

@@ -103,8 +103,10 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn local_row(&self, entry: &EntryId) -> Result<Option<LocalRow>, StateError> {
-        let sql = format!("SELECT {COLUMNS} FROM local WHERE entry = ?1");
-        self.find(&sql, [row::blob(entry)], read)
+        self.local.get(entry, || {
+            let sql = format!("SELECT {COLUMNS} FROM local WHERE entry = ?1");
+            self.find(&sql, [row::blob(entry)], read)
+        })
     }
 
     /// The local row at a position.
@@ -114,6 +116,18 @@ impl FolderState {
     pub fn local_row_at(&self, position: &Position) -> Result<Option<LocalRow>, StateError> {
         let sql = format!("SELECT {COLUMNS} FROM local WHERE parent = ?1 AND name = ?2");
         self.find(&sql, params![row::blob(&position.parent), position.name.as_str()], read)
+    }
+
+    /// The local entry at a position.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn local_entry_at(&self, position: &Position) -> Result<Option<EntryId>, StateError> {
+        self.find(
+            "SELECT entry FROM local WHERE parent = ?1 AND name = ?2",
+            params![row::blob(&position.parent), position.name.as_str()],
+            |found| row::entry(found, 0),
+        )
     }
 
     /// The local rows in a directory, in ascending order of name.
@@ -160,6 +174,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn forget_local_contents(&self) -> Result<(), StateError> {
+        self.local.clear();
         self.execute("UPDATE local SET tag = NULL, racy = 0 WHERE kind = 2", [])?;
         Ok(())
     }
@@ -169,6 +184,44 @@ impl FolderState {
     /// # Errors
     /// [`StateError`]; two rows at one position are an error.
     pub fn put_local(&self, local: &LocalRow) -> Result<(), StateError> {
+        // Compared, for indexes are written anew for every column that a statement names.
+        let before = self.local_row(&local.entry)?;
+        self.local.forget(&local.entry);
+        if before.is_some_and(|before| stands_still(&before, local)) {
+            self.update_local(local)?;
+        } else {
+            self.insert_local(local)?;
+        }
+        self.local.keep(&local.entry, Some(local.clone()));
+        self.mark_dirty(&local.entry)
+    }
+
+    /// Writes what a file that stays where it is can change: the indexes of the rest are let alone.
+    fn update_local(&self, local: &LocalRow) -> Result<(), StateError> {
+        let stat = &local.stat;
+        let changed = self.execute(
+            "UPDATE local SET size = ?2, mtime_ns = ?3, ctime_ns = ?4, birth_ns = ?5, mode = ?6,
+                 links = ?7, tag = ?8, root = ?9, level = ?10, target = ?11, racy = ?12
+             WHERE entry = ?1",
+            params![
+                row::blob(&local.entry),
+                row::signed(stat.size),
+                stat.mtime_ns,
+                stat.ctime_ns,
+                stat.birth_ns,
+                stat.mode,
+                row::signed(stat.nlink),
+                local.tag.as_ref().map(|tag| tag.as_bytes().as_slice()),
+                local.root.as_ref().map(|root| root.id.as_bytes().as_slice()),
+                local.root.map_or(0, |root| root.level),
+                local.target,
+                local.racy,
+            ],
+        )?;
+        if changed == 1 { Ok(()) } else { Err(StateError::Corrupt { what: "local row" }) }
+    }
+
+    fn insert_local(&self, local: &LocalRow) -> Result<(), StateError> {
         let stat = &local.stat;
         self.execute(
             "INSERT INTO local (entry, parent, name, kind, size, mtime_ns, ctime_ns, inode, device,
@@ -197,7 +250,7 @@ impl FolderState {
                 local.racy,
             ],
         )?;
-        self.mark_dirty(&local.entry)
+        Ok(())
     }
 
     /// Removes a local row, not those below it, and marks its entry for planning.
@@ -205,6 +258,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn remove_local(&self, entry: &EntryId) -> Result<(), StateError> {
+        self.local.forget(entry);
         self.execute("DELETE FROM local WHERE entry = ?1", [row::blob(entry)])?;
         self.forget_locations(entry)?;
         self.mark_dirty(entry)
@@ -215,6 +269,8 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn rename_local(&self, old: &EntryId, new: &EntryId) -> Result<(), StateError> {
+        // Every child's row names its parent.
+        self.local.clear();
         let both = params![row::blob(old), row::blob(new)];
         self.execute("UPDATE local SET entry = ?2 WHERE entry = ?1", both)?;
         self.execute("UPDATE local SET parent = ?2 WHERE parent = ?1", both)?;
@@ -261,6 +317,13 @@ impl FolderState {
     pub fn local_bytes(&self) -> Result<u64, StateError> {
         self.count("SELECT coalesce(sum(size), 0) FROM local WHERE kind = 2")
     }
+}
+
+/// Whether a row keeps its place, its kind and its inode.
+fn stands_still(before: &LocalRow, after: &LocalRow) -> bool {
+    before.position == after.position
+        && before.kind == after.kind
+        && before.stat.same_inode(&after.stat)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod local;
 mod outbox;
 mod remote;
 mod row;
+mod rows;
 mod synced;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,8 @@ pub use local::LocalRow;
 pub use outbox::{Effect, OutboxRow};
 pub use remote::RemoteRow;
 
+use self::rows::Rows;
+use client_core::tree::SyncedNode;
 use common::ids::EntryId;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -76,6 +79,11 @@ const MIGRATIONS: &[&str] = &[include_str!("001_trees.sql"), include_str!("002_i
 pub struct FolderState {
     connection: Connection,
     depth: Cell<u32>,
+    local: Rows<LocalRow>,
+    remote: Rows<RemoteRow>,
+    synced: Rows<SyncedNode>,
+    /// Entries that are marked as dirty.
+    marked: Rows<()>,
 }
 
 impl FolderState {
@@ -114,7 +122,8 @@ impl FolderState {
             connection
                 .execute_batch(&format!("BEGIN;{migration}PRAGMA user_version={number};COMMIT;"))?;
         }
-        Ok(Self { connection, depth: Cell::new(0) })
+        let (local, remote, synced, marked) = Default::default();
+        Ok(Self { connection, depth: Cell::new(0), local, remote, synced, marked })
     }
 
     /// Runs `work` in one transaction: all of it is durable when this returns `Ok`, none of it is
@@ -155,6 +164,7 @@ impl FolderState {
     }
 
     fn rollback(&self) {
+        self.forget_rows();
         if !self.connection.is_autocommit() {
             // A failed rollback leaves the transaction to SQLite, which drops it on close.
             let rolled_back = self.connection.execute_batch("ROLLBACK");
@@ -162,6 +172,14 @@ impl FolderState {
                 tracing::error!(%error, "the state database could not roll back");
             }
         }
+    }
+
+    /// Gives back the memory of rows that were read lately: for when nothing is left to do.
+    pub fn forget_rows(&self) {
+        self.local.clear();
+        self.remote.clear();
+        self.synced.clear();
+        self.marked.clear();
     }
 
     fn batch(&self, sql: &str) -> Result<(), StateError> {
@@ -252,8 +270,11 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn mark_dirty(&self, entry: &EntryId) -> Result<(), StateError> {
-        self.execute("INSERT OR IGNORE INTO dirty (entry) VALUES (?1)", [row::blob(entry)])?;
-        Ok(())
+        let marked = self.marked.get(entry, || {
+            self.execute("INSERT OR IGNORE INTO dirty (entry) VALUES (?1)", [row::blob(entry)])?;
+            Ok(Some(()))
+        });
+        marked.map(drop)
     }
 
     /// Marks every entry of every tree for planning.
@@ -296,6 +317,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn unmark_dirty(&self, entry: &EntryId) -> Result<(), StateError> {
+        self.marked.forget(entry);
         self.execute("DELETE FROM dirty WHERE entry = ?1", [row::blob(entry)])?;
         Ok(())
     }

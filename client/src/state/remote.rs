@@ -74,8 +74,10 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn remote_row(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {
-        let sql = format!("SELECT {COLUMNS} FROM remote WHERE entry = ?1");
-        self.find(&sql, [row::blob(entry)], read)
+        self.remote.get(entry, || {
+            let sql = format!("SELECT {COLUMNS} FROM remote WHERE entry = ?1");
+            self.find(&sql, [row::blob(entry)], read)
+        })
     }
 
     /// The live remote row at a position. Where a hostile server put two, the one that a fixed
@@ -89,6 +91,19 @@ impl FolderState {
              AND broken IS NULL ORDER BY entry LIMIT 1"
         );
         self.find(&sql, params![row::blob(&position.parent), position.name.as_str()], read)
+    }
+
+    /// The entry of that row.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_entry_at(&self, position: &Position) -> Result<Option<EntryId>, StateError> {
+        self.find(
+            "SELECT entry FROM remote WHERE parent = ?1 AND name = ?2 AND deleted = 0
+             AND broken IS NULL ORDER BY entry LIMIT 1",
+            params![row::blob(&position.parent), position.name.as_str()],
+            |found| row::entry(found, 0),
+        )
     }
 
     /// How many live remote rows claim a position.
@@ -144,7 +159,9 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn put_remote(&self, remote: &RemoteRow) -> Result<(), StateError> {
+        self.remote.forget(&remote.node.entry);
         self.insert_remote("remote", remote)?;
+        self.remote.keep(&remote.node.entry, Some(remote.clone()));
         self.mark_dirty(&remote.node.entry)
     }
 
@@ -189,6 +206,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn remove_remote(&self, entry: &EntryId) -> Result<(), StateError> {
+        self.remote.forget(entry);
         self.execute("DELETE FROM remote WHERE entry = ?1", [row::blob(entry)])?;
         Ok(())
     }
@@ -200,6 +218,7 @@ impl FolderState {
     /// [`StateError`].
     pub fn swap_shadow(&self) -> Result<(), StateError> {
         self.mark_all_dirty()?;
+        self.remote.clear();
         self.execute("DELETE FROM remote", [])?;
         self.execute("INSERT INTO remote SELECT * FROM shadow", [])?;
         self.execute("DELETE FROM shadow", [])?;

@@ -27,8 +27,10 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn synced_node(&self, entry: &EntryId) -> Result<Option<SyncedNode>, StateError> {
-        let sql = format!("SELECT {COLUMNS} FROM synced WHERE entry = ?1");
-        self.find(&sql, [row::blob(entry)], read)
+        self.synced.get(entry, || {
+            let sql = format!("SELECT {COLUMNS} FROM synced WHERE entry = ?1");
+            self.find(&sql, [row::blob(entry)], read)
+        })
     }
 
     /// The synced nodes at a position, in ascending order of entry: mostly none or one.
@@ -55,6 +57,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn put_synced(&self, node: &SyncedNode) -> Result<(), StateError> {
+        self.synced.forget(&node.entry);
         self.execute(
             "INSERT OR REPLACE INTO synced (entry, parent, name, kind, tag, mode, mtime_ns,
                  place_revision, content_revision, held)
@@ -72,6 +75,7 @@ impl FolderState {
                 node.held,
             ],
         )?;
+        self.synced.keep(&node.entry, Some(node.clone()));
         self.mark_dirty(&node.entry)
     }
 
@@ -80,6 +84,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn remove_synced(&self, entry: &EntryId) -> Result<(), StateError> {
+        self.synced.forget(entry);
         self.execute("DELETE FROM synced WHERE entry = ?1", [row::blob(entry)])?;
         self.mark_dirty(entry)
     }
@@ -110,6 +115,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn release_synced(&self) -> Result<(), StateError> {
+        self.synced.clear();
         self.execute("UPDATE synced SET held = 0", [])?;
         Ok(())
     }

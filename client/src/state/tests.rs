@@ -1,7 +1,12 @@
-//! Databases of earlier versions, opened by this one.
+//! Databases of earlier versions, opened by this one, and rows that are kept in memory.
 
-use super::{FolderState, MIGRATIONS};
-use common::ids::EntryId;
+use super::{FolderState, LocalRow, MIGRATIONS, RemoteRow, StateError};
+use crate::fs::{self, Stat};
+use client_core::tree::{ContentState, Position, RemoteNode, SyncedNode};
+use common::ids::{ContentTag, EntryId, Head};
+use common::name::Name;
+use common::record::Kind;
+use proptest::prelude::*;
 use rusqlite::{Connection, params};
 
 /// Version 1 knew that an entry is broken, and not which register.
@@ -25,4 +30,168 @@ fn what_was_broken_in_version_1_needs_both_registers_to_be_mended() {
     assert_eq!((row(2).broken.as_deref(), row(2).issue()), (Some("ignored"), None));
     let unreadable = Some("unreadable".to_owned());
     assert_eq!((row(3).place_issue, row(3).content_issue), (unreadable.clone(), unreadable));
+}
+
+/// A change of one of the three trees; entries and values are few, so that they meet.
+#[derive(Clone, Debug)]
+enum Op {
+    PutLocal(u8, u8, bool),
+    RemoveLocal(u8),
+    RenameLocal(u8, u8),
+    PutRemote(u8, u8),
+    RemoveRemote(u8),
+    PutSynced(u8, u8),
+    RemoveSynced(u8),
+    Release,
+    ForgetContents,
+    SwapShadow(u8),
+    Unmark(u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let entry = 0..4_u8;
+    prop_oneof![
+        4 => (entry.clone(), 0..4_u8, any::<bool>()).prop_map(|(e, v, tag)| Op::PutLocal(e, v, tag)),
+        1 => entry.clone().prop_map(Op::RemoveLocal),
+        1 => (entry.clone(), entry.clone()).prop_map(|(old, new)| Op::RenameLocal(old, new)),
+        3 => (entry.clone(), 0..4_u8).prop_map(|(e, v)| Op::PutRemote(e, v)),
+        1 => entry.clone().prop_map(Op::RemoveRemote),
+        3 => (entry.clone(), 0..4_u8).prop_map(|(e, v)| Op::PutSynced(e, v)),
+        1 => entry.clone().prop_map(Op::RemoveSynced),
+        1 => Just(Op::Release),
+        1 => Just(Op::ForgetContents),
+        1 => entry.clone().prop_map(Op::SwapShadow),
+        2 => entry.prop_map(Op::Unmark),
+    ]
+}
+
+fn id(number: u8) -> EntryId {
+    EntryId::from_bytes([number + 1; 16])
+}
+
+fn position(entry: u8, value: u8) -> Position {
+    // No two entries at one position, and directories above that change too.
+    let parent = if value == 0 { EntryId::ROOT } else { id(value) };
+    Position { parent, name: Name::new(format!("{entry} {value}")).unwrap() }
+}
+
+fn content(value: u8) -> ContentState {
+    ContentState { tag: ContentTag::from_bytes([value; 32]), mode: 0o644, mtime_ns: 1 }
+}
+
+fn local(entry: u8, value: u8, tag: bool) -> LocalRow {
+    let stat = Stat {
+        kind: fs::Kind::File,
+        size: value.into(),
+        mtime_ns: 1,
+        ctime_ns: value.into(),
+        inode: (value / 2).into(),
+        device: 1,
+        mode: 0o644,
+        nlink: 1,
+        birth_ns: None,
+    };
+    // Half of the changes leave the file where it is.
+    let (entry, position) = (id(entry), position(entry, value / 2));
+    let tag = tag.then(|| content(value).tag);
+    LocalRow { entry, position, kind: Kind::File, stat, tag, root: None, target: None, racy: false }
+}
+
+fn remote(entry: u8, value: u8) -> RemoteRow {
+    RemoteRow {
+        node: RemoteNode {
+            entry: id(entry),
+            position: position(entry, value),
+            kind: Kind::File,
+            content: content(value),
+            place_revision: 1,
+            content_revision: value.into(),
+            deleted: value == 3,
+        },
+        size: 1,
+        root: None,
+        target: None,
+        place_hash: Head::from_bytes([0; 32]),
+        content_hash: Head::from_bytes([value; 32]),
+        place_issue: None,
+        content_issue: None,
+        broken: None,
+    }
+}
+
+fn carry_out(state: &FolderState, op: &Op) -> Result<(), StateError> {
+    match *op {
+        Op::PutLocal(entry, value, tag) => state.put_local(&local(entry, value, tag)),
+        Op::RemoveLocal(entry) => state.remove_local(&id(entry)),
+        Op::RenameLocal(old, new) => state.rename_local(&id(old), &id(new)),
+        Op::PutRemote(entry, value) => state.put_remote(&remote(entry, value)),
+        Op::RemoveRemote(entry) => state.remove_remote(&id(entry)),
+        Op::PutSynced(entry, value) => {
+            let RemoteRow { node, .. } = remote(entry, value);
+            state.put_synced(&SyncedNode {
+                entry: node.entry,
+                position: node.position,
+                kind: node.kind,
+                content: node.content,
+                place_revision: node.place_revision,
+                content_revision: node.content_revision,
+                held: true,
+            })
+        }
+        Op::RemoveSynced(entry) => state.remove_synced(&id(entry)),
+        Op::Release => state.release_synced(),
+        Op::ForgetContents => state.forget_local_contents(),
+        Op::SwapShadow(entry) => {
+            state.begin_shadow()?;
+            state.put_shadow(&remote(entry, 1))?;
+            state.swap_shadow()
+        }
+        Op::Unmark(entry) => state.unmark_dirty(&id(entry)),
+    }
+}
+
+type Found = (Vec<Option<LocalRow>>, Vec<Option<RemoteRow>>, Vec<Option<SyncedNode>>, Vec<bool>);
+
+fn found(state: &FolderState) -> Found {
+    let entries: Vec<EntryId> = (0..4).map(id).collect();
+    let dirty = state.dirty(usize::MAX).unwrap();
+    (
+        entries.iter().map(|entry| state.local_row(entry).unwrap()).collect(),
+        entries.iter().map(|entry| state.remote_row(entry).unwrap()).collect(),
+        entries.iter().map(|entry| state.synced_node(entry).unwrap()).collect(),
+        entries.iter().map(|entry| dirty.contains(entry)).collect(),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Transactions of a few changes each, some of which are rolled back.
+    #[test]
+    fn rows_that_are_kept_are_those_of_the_database(
+        transactions in prop::collection::vec((prop::collection::vec(op(), 1..6), any::<bool>()), 1..8)
+    ) {
+        let (state, plain) = (FolderState::open_in_memory().unwrap(), FolderState::open_in_memory().unwrap());
+        for (ops, keeps) in transactions {
+            let mut results = Vec::new();
+            for (state, forgets) in [(&state, false), (&plain, true)] {
+                let mut done = Vec::new();
+                let ended = state.atomically(|state| {
+                    for op in &ops {
+                        done.push(carry_out(state, op).is_ok());
+                        if forgets {
+                            state.forget_rows();
+                        }
+                    }
+                    if keeps { Ok(()) } else { Err(StateError::Corrupt { what: "transaction" }) }
+                });
+                prop_assert_eq!(ended.is_ok(), keeps);
+                let kept = found(state);
+                state.forget_rows();
+                prop_assert_eq!(&kept, &found(state));
+                results.push((done, kept));
+            }
+            prop_assert_eq!(&results[0], &results[1]);
+        }
+    }
 }

@@ -55,11 +55,11 @@ impl View for TreeView<'_> {
     }
 
     fn local_at(&self, position: &Position) -> Option<EntryId> {
-        self.keep(self.state.local_row_at(position)).map(|row| row.entry)
+        self.keep(self.state.local_entry_at(position))
     }
 
     fn remote_at(&self, position: &Position) -> Option<EntryId> {
-        self.keep(self.state.remote_row_at(position)).map(|row| row.node.entry)
+        self.keep(self.state.remote_entry_at(position))
     }
 
     fn local_children(&self, parent: &EntryId) -> Vec<EntryId> {
