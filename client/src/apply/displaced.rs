@@ -7,7 +7,10 @@
 use crate::context::FolderContext;
 use crate::fs::{Area, FsError, RelPath, Stat};
 use crate::state::{LocalRow, StateError};
+use common::ids::EntryId;
 use common::name::Name;
+use common::record::Kind;
+use std::collections::BTreeSet;
 
 /// A displaced file's path: its name says what it was when it was displaced, and where.
 pub(super) fn path(context: &FolderContext, row: &LocalRow) -> RelPath {
@@ -262,22 +265,37 @@ pub(super) fn keep_beside(
     Ok(())
 }
 
-/// Removes staged files that no cut download goes on from. Only when nothing is being staged.
+/// Removes staged files that no cut download goes on in, and forgets downloads that are not wanted
+/// any more or whose file is gone. Only when nothing is being staged.
 ///
 /// # Errors
 /// [`super::ApplyError`].
 pub fn sweep_staging(context: &FolderContext) -> Result<(), super::ApplyError> {
-    let kept = context.state.partial_names()?;
-    let listing = match context.fs.list(&RelPath::area_root(Area::Staging)) {
-        Ok(listing) => listing,
-        Err(error) if error.is_not_found() => return Ok(()),
+    let entries = match context.fs.list(&RelPath::area_root(Area::Staging)) {
+        Ok(listing) => listing.entries,
+        Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    for listed in listing.entries {
-        let Ok(name) = Name::from_bytes(&listed.name) else { continue };
-        if !kept.contains(&name) {
-            context.fs.remove(&RelPath::inside(Area::Staging, name))?;
+    let staged: BTreeSet<Name> =
+        entries.iter().filter_map(|listed| Name::from_bytes(&listed.name).ok()).collect();
+    let mut kept = BTreeSet::new();
+    for (entry, name) in context.state.partials()? {
+        if staged.contains(&name) && is_wanted(context, &entry)? {
+            kept.insert(name);
+        } else {
+            context.state.forget_partial(&entry)?;
         }
     }
+    for name in staged.difference(&kept) {
+        context.fs.remove(&RelPath::inside(Area::Staging, name.clone()))?;
+    }
     Ok(())
+}
+
+/// Whether the server has a version of a file that is not on this disk.
+fn is_wanted(context: &FolderContext, entry: &EntryId) -> Result<bool, StateError> {
+    let Some(remote) = context.state.remote_row(entry)? else { return Ok(false) };
+    let local = context.state.local_row(entry)?;
+    let is_here = local.is_some_and(|row| row.tag == Some(remote.node.content.tag));
+    Ok(!remote.node.deleted && remote.node.kind == Kind::File && !is_here)
 }

@@ -51,6 +51,8 @@ pub struct Applied {
     pub again: BTreeSet<Target>,
     /// Entries that cannot be applied for now; they are listed as issues.
     pub failed: BTreeSet<EntryId>,
+    /// Why it ended before all was tried, if it did.
+    pub cut: Option<FetchError>,
 }
 
 /// What a finished step means for the trees; recorded once it is durable.
@@ -122,6 +124,9 @@ impl<'a> Applying<'a> {
             if wants.len() >= FILES_TOGETHER || bytes >= BYTES_TOGETHER {
                 self.files(std::mem::take(&mut wants), &mut progress).await?;
                 bytes = 0;
+                if self.applied.cut.is_some() {
+                    return Ok(self.applied);
+                }
             }
         }
         self.files(wants, &mut progress).await?;
@@ -176,9 +181,11 @@ impl<'a> Applying<'a> {
         }
         let is_file = |placing: &&Placing| placing.remote.node.kind == Kind::File;
         let wants = placings.iter().filter(is_file).map(|placing| want(&placing.remote)).collect();
-        let built = self.fetch.build(wants, progress).await?;
+        let batch = self.fetch.build(wants, progress).await;
+        // What was finished before a cut is swapped in all the same: it is not fetched again.
+        self.applied.cut = batch.cut;
         let mut files = std::collections::BTreeMap::new();
-        for (entry, result) in built {
+        for (entry, result) in batch.done {
             match result {
                 Ok(built) => drop(files.insert(entry, built)),
                 // The entry stays dirty, and the next round builds it without the index.

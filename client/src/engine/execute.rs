@@ -5,7 +5,7 @@
 
 use super::online::RoundError;
 use super::run::{Engine, begin_incarnation};
-use crate::apply::Applying;
+use crate::apply::{ApplyError, Applying};
 use crate::fs::RelPath;
 use crate::push::{self, Prepared};
 use crate::scan::{Target, make_durable};
@@ -50,6 +50,9 @@ impl Engine {
         self.busy |= applied.done > 0;
         self.targets.extend(applied.again);
         self.failed.extend(applied.failed);
+        if let Some(error) = applied.cut {
+            return Err(ApplyError::from(error).into());
+        }
         let groups: Vec<PushGroup> = batch
             .into_iter()
             .filter_map(|step| match step {

@@ -167,13 +167,12 @@ impl Engine {
 
     async fn stage_version(&mut self, version: OpenVersion) -> Result<RelPath, AskError> {
         let progress = &mut self.progress;
-        let mut built = Fetch::new(&self.context)
+        let mut batch = Fetch::once(&self.context)
             .build(vec![version.want], |bytes| progress.bytes_down += bytes)
-            .await
-            .map_err(|error| AskError::Refused(error.to_string()))?;
-        match built.pop() {
-            Some((_, Ok(built))) => Ok(built.path),
-            Some((_, Err(error))) => Err(AskError::Refused(error.to_string())),
+            .await;
+        match batch.done.pop().map(|(_, built)| built).or(batch.cut.map(Err)) {
+            Some(Ok(built)) => Ok(built.path),
+            Some(Err(error)) => Err(AskError::Refused(error.to_string())),
             None => Err(AskError::Engine("nothing was built".to_owned())),
         }
     }

@@ -53,6 +53,16 @@ pub trait Swap: Send + Sync {
     /// `.driftless` (its area is made anew, the private directory is not).
     fn stage(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError>;
 
+    /// Opens the file `.driftless/staging/NAME` again to go on with it, readable and writable by its
+    /// owner only from now on. What it holds is what whoever had it last, and perhaps a power cut,
+    /// left there; it is for the caller to check.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`]; [`FsError::WrongKind`] for anything but a regular file;
+    /// [`FsError::Changed`] for one that has another name too, by which somebody may see what is
+    /// written, or that is another one now. Nothing was done.
+    fn reopen(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError>;
+
     /// Makes a directory with exactly these permission bits (and the setgid bit that the parent
     /// may hand down).
     ///
@@ -225,6 +235,12 @@ pub trait StagedFile: Send + Sync {
     /// # Errors
     /// [`FsError::NoSpace`] if the file cannot grow to this size.
     fn preallocate(&self, size: u64) -> Result<(), FsError>;
+
+    /// Room that the file takes on its disk, in bytes: what was written and what was reserved.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn held_bytes(&self) -> Result<u64, FsError>;
 
     /// Sets the file's size in bytes, and so drops what was reserved or written beyond it.
     ///

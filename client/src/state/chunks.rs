@@ -3,8 +3,7 @@
 //! It saves work and never proves presence at a server: only receipts do.
 
 use super::{FolderState, StateError, row};
-use common::ids::{ChunkId, ContentTag, EntryId, PlainHash};
-use common::name::Name;
+use common::ids::{ChunkId, EntryId, PlainHash};
 use rusqlite::params;
 
 /// A place on this disk where a chunk's plaintext was seen.
@@ -121,56 +120,5 @@ impl FolderState {
             }
             Ok(())
         })
-    }
-
-    /// A cut download of this content: the staged file's name and one bit for each chunk in it.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn partial(
-        &self,
-        entry: &EntryId,
-        tag: &ContentTag,
-    ) -> Result<Option<(Name, Vec<u8>)>, StateError> {
-        self.find(
-            "SELECT name, present FROM partial WHERE entry = ?1 AND tag = ?2",
-            params![row::blob(entry), tag.as_bytes().as_slice()],
-            |row| Ok((row::name(row, 0)?, row.get(1)?)),
-        )
-    }
-
-    /// Remembers how far a download has come.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn put_partial(
-        &self,
-        entry: &EntryId,
-        tag: &ContentTag,
-        name: &Name,
-        present: &[u8],
-    ) -> Result<(), StateError> {
-        self.execute(
-            "INSERT OR REPLACE INTO partial (entry, tag, name, present) VALUES (?1, ?2, ?3, ?4)",
-            params![row::blob(entry), tag.as_bytes().as_slice(), name.as_str(), present],
-        )?;
-        Ok(())
-    }
-
-    /// Forgets a download: it is complete, or not wanted any more.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn remove_partial(&self, entry: &EntryId) -> Result<(), StateError> {
-        self.execute("DELETE FROM partial WHERE entry = ?1", [row::blob(entry)])?;
-        Ok(())
-    }
-
-    /// Names of all staged files that cut downloads go on from.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn partial_names(&self) -> Result<Vec<Name>, StateError> {
-        self.all("SELECT name FROM partial ORDER BY name", [], |row| row::name(row, 0))
     }
 }

@@ -11,6 +11,7 @@ mod issues;
 mod journal;
 mod local;
 mod outbox;
+mod partials;
 mod remote;
 mod row;
 mod rows;
@@ -23,6 +24,7 @@ pub use chunks::ChunkSource;
 pub use issues::{IssueSource, StoredIssue};
 pub use local::LocalRow;
 pub use outbox::{Effect, OutboxRow};
+pub use partials::KeptChunk;
 pub use remote::RemoteRow;
 
 use self::rows::Rows;
@@ -73,7 +75,11 @@ impl StateError {
     }
 }
 
-const MIGRATIONS: &[&str] = &[include_str!("001_trees.sql"), include_str!("002_issues.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("001_trees.sql"),
+    include_str!("002_issues.sql"),
+    include_str!("003_partials.sql"),
+];
 
 /// A folder's state on this device.
 pub struct FolderState {

@@ -10,7 +10,7 @@ mod ingest;
 mod manifest;
 mod proofs;
 
-pub use fetch::{Built, Fetch, FetchError, Want};
+pub use fetch::{Batch, Built, Fetch, FetchError, Want};
 pub use ingest::{Ingest, IngestError, Ingested, Reading};
 pub use manifest::Manifest;
 pub use proofs::{Proofs, RootParts};

@@ -28,6 +28,7 @@ pub mod rogue;
 pub mod scene;
 pub mod server;
 pub mod story;
+pub mod traffic;
 pub mod trouble;
 pub mod world;
 pub mod writer;

@@ -10,6 +10,7 @@ use super::invariants::m8_a_stopped_server_acknowledges_nothing;
 use super::ledger::Ledger;
 use super::planted::Commits;
 use super::server::SimServer;
+use super::traffic::Traffic;
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::remote::{JournalStream, Remote, RemoteError};
@@ -57,6 +58,7 @@ struct Inner {
     delay_ms: usize,
     lost: AtomicU32,
     hostile: Mutex<Option<Arc<dyn Hostile>>>,
+    traffic: Mutex<Traffic>,
 }
 
 impl Link {
@@ -71,6 +73,7 @@ impl Link {
             delay_ms,
             lost: AtomicU32::new(0),
             hostile: Mutex::default(),
+            traffic: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -102,6 +105,16 @@ impl Link {
     /// Puts a liar in the server's place, or the server back.
     pub fn set_hostile(&self, hostile: Option<Arc<dyn Hostile>>) {
         *self.inner.hostile.lock().unwrap_or_else(PoisonError::into_inner) = hostile;
+    }
+
+    /// What has gone over the link so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.with_traffic(|traffic| traffic.clone())
+    }
+
+    fn with_traffic<T>(&self, with: impl FnOnce(&mut Traffic) -> T) -> T {
+        with(&mut self.inner.traffic.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn hostile(&self) -> Option<Arc<dyn Hostile>> {
@@ -267,6 +280,9 @@ impl Remote for SimRemote {
             let mut receipts = Vec::new();
             for batch in chunks.chunks(RECEIPT_ITEMS_MAX) {
                 let stopped = self.server.chunks_stopped();
+                self.link.with_traffic(|traffic| {
+                    batch.iter().for_each(|(id, bytes)| traffic.put.count(id, bytes));
+                });
                 let reply = session.put(batch.to_vec()).await;
                 if let Some(refusal) = reply.refusal {
                     return Err(RemoteError::Refused(refusal));
@@ -293,7 +309,11 @@ impl Remote for SimRemote {
                     Some(hostile) => hostile.chunk(&id, bytes),
                     None => bytes,
                 };
-                found.push(stored.map(lie));
+                let stored = stored.map(lie);
+                if let Some(bytes) = &stored {
+                    self.link.with_traffic(|traffic| traffic.got.count(&id, bytes));
+                }
+                found.push(stored);
             }
             Ok(found)
         };

@@ -63,6 +63,8 @@ contract! {
     swapping:
         stages_and_moves_in,
         copies_from_open_files,
+        a_staged_file_is_gone_on_with,
+        only_a_staged_file_of_ours_is_gone_on_with,
         staging_needs_the_private_directory,
         makes_directories_with_their_mode,
         makes_links_in_private_alone,

@@ -21,6 +21,7 @@ pub(crate) trait Subject {
     fn exists(&self, path: &str) -> bool;
     fn mkdir(&self, path: &str);
     fn symlink(&self, target: &str, path: &str);
+    fn link(&self, old: &str, new: &str);
     fn fifo(&self, path: &str);
     fn rename(&self, from: &str, to: &str);
     fn remove_all(&self, path: &str);
@@ -82,6 +83,10 @@ impl Subject for Disk {
 
     fn symlink(&self, target: &str, path: &str) {
         std::os::unix::fs::symlink(target, self.at(path)).unwrap();
+    }
+
+    fn link(&self, old: &str, new: &str) {
+        std::fs::hard_link(self.at(old), self.at(new)).unwrap();
     }
 
     fn fifo(&self, path: &str) {
@@ -153,6 +158,10 @@ impl Subject for Memory {
 
     fn symlink(&self, target: &str, path: &str) {
         self.fs.user().symlink(target, path).unwrap();
+    }
+
+    fn link(&self, old: &str, new: &str) {
+        self.fs.user().link(old, new).unwrap();
     }
 
     fn fifo(&self, path: &str) {

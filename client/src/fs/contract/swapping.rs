@@ -42,6 +42,47 @@ pub(super) fn copies_from_open_files(subject: &dyn Subject) {
     assert_eq!(staged.copy_range(source.as_ref(), 700_000, 0, 100).unwrap(), 0);
 }
 
+pub(super) fn a_staged_file_is_gone_on_with(subject: &dyn Subject) {
+    let fs = subject.fs();
+    let staged = fs.stage(&name("s")).unwrap();
+    staged.write_at(0, b"abc").unwrap();
+    staged.set_attributes(0o400, 7).unwrap();
+    let before = staged.stat().unwrap();
+    drop(staged);
+    assert_refused!(fs.reopen(&name("no")), NotFound, private(Area::Staging, "no"));
+    let again = fs.reopen(&name("s")).unwrap();
+    assert_eq!(*again.path(), private(Area::Staging, "s"));
+    assert!(!fs.writer_absent(again.path()).unwrap(), "we count ourselves");
+    let stat = again.stat().unwrap();
+    assert!(stat.same_inode(&before));
+    assert_eq!((stat.mode, stat.size), (0o600, 3), "nobody else sees it, whatever its mode was");
+    again.write_at(3, &[7; 9_997]).unwrap();
+    let mut buffer = [0; 4];
+    assert_eq!(again.read_at(0, &mut buffer).unwrap(), 4);
+    assert_eq!(&buffer, b"abc\x07");
+    again.sync().unwrap();
+    assert!(again.held_bytes().unwrap() >= 10_000);
+    again.truncate(3).unwrap();
+    fs.rename_noreplace(again.path(), &path("file")).unwrap();
+    assert_eq!(subject.read("file"), b"abc");
+}
+
+pub(super) fn only_a_staged_file_of_ours_is_gone_on_with(subject: &dyn Subject) {
+    let fs = subject.fs();
+    subject.write("mine", b"precious");
+    subject.symlink("../../mine", ".driftless/staging/link");
+    subject.mkdir(".driftless/staging/directory");
+    subject.fifo(".driftless/staging/fifo");
+    for text in ["link", "directory", "fifo"] {
+        assert_refused!(fs.reopen(&name(text)), WrongKind, private(Area::Staging, text));
+    }
+    subject.link("mine", ".driftless/staging/shared");
+    let seen = fs.stat(&path("mine")).unwrap();
+    assert_refused!(fs.reopen(&name("shared")), Changed, private(Area::Staging, "shared"));
+    assert_eq!(fs.stat(&path("mine")).unwrap(), seen, "nothing was done");
+    assert_eq!(subject.read("mine"), b"precious");
+}
+
 pub(super) fn staging_needs_the_private_directory(subject: &dyn Subject) {
     subject.remove_all(".driftless/staging");
     subject.fs().stage(&name("again")).unwrap();

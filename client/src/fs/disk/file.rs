@@ -18,6 +18,9 @@ const COPY_BYTES: usize = 256 * 1024;
 /// Bytes asked of the kernel in one copy, so that a copy can be interrupted.
 const COPY_RUN_BYTES: u64 = 1 << 30;
 
+/// What `st_blocks` counts in, whatever the filesystem's own blocks are (stat(2)).
+const BLOCK_BYTES: u64 = 512;
+
 /// A regular file open read-only.
 #[derive(Debug)]
 pub(super) struct DiskFile {
@@ -149,6 +152,11 @@ impl StagedFile for DiskStaged {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(()),
             Err(errno) => Err(FsError::new(&self.path, errno)),
         }
+    }
+
+    fn held_bytes(&self) -> Result<u64, FsError> {
+        let blocks = rustix::fs::fstat(&self.handle).at(&self.path)?.st_blocks;
+        Ok(u64::try_from(blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES))
     }
 
     fn truncate(&self, size: u64) -> Result<(), FsError> {

@@ -77,6 +77,7 @@ fn a_private_directory_that_is_a_link_is_refused() {
         let staged = private(Area::Staging, "new");
         assert_refused!(scene.fs.stage(&name("new")), Escapes, staged);
         let file = private(Area::Staging, "file");
+        assert_refused!(scene.fs.reopen(&name("file")), Escapes, file);
         assert_refused!(scene.fs.remove(&file), Escapes, file);
         assert!(scene.fs.init_root(b"marker").is_err());
         scene.assert_outside_untouched();

@@ -81,7 +81,8 @@ impl DiskFs {
     }
 }
 
-fn require_file(stat: &Stat, path: &RelPath) -> Result<(), FsError> {
+/// Refuses anything but a regular file.
+pub(super) fn require_file(stat: &Stat, path: &RelPath) -> Result<(), FsError> {
     match stat.kind {
         Kind::File => Ok(()),
         Kind::Symlink | Kind::Directory | Kind::Other => Err(FsError::new(path, Errno::ISDIR)),

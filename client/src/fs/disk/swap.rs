@@ -4,9 +4,9 @@
 //! one that refuses rather than replaces.
 
 use super::DiskFs;
-use super::attributes::set_directory_mode;
+use super::attributes::{change_mode, set_directory_mode};
 use super::file::{DiskStaged, mtime_only};
-use super::look::stat_at;
+use super::look::{require_file, stat_at, stat_handle};
 use super::unlock::{directory_at, same, unlocking};
 use crate::fs::error::{At, FsError, require_apart};
 use crate::fs::lease::ReadLease;
@@ -18,6 +18,9 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+/// A file in staging is its owner's to read and write until it has its last mode.
+const STAGED_MODE: u16 = 0o600;
+
 impl Swap for DiskFs {
     fn stage(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError> {
         let path = RelPath::inside(Area::Staging, name.clone());
@@ -28,7 +31,28 @@ impl Swap for DiskFs {
             | OFlags::NOFOLLOW
             | OFlags::NOCTTY
             | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(&parent, last, flags, Mode::RUSR | Mode::WUSR).at(&path)?;
+        let mode = Mode::from_raw_mode(STAGED_MODE.into());
+        let handle = rustix::fs::openat(&parent, last, flags, mode).at(&path)?;
+        Ok(Box::new(DiskStaged::new(handle, path)))
+    }
+
+    fn reopen(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError> {
+        let path = RelPath::inside(Area::Staging, name.clone());
+        let (parent, last) = self.parent(&path)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let seen = rustix::fs::openat(&parent, last, flags, Mode::empty()).at(&path)?;
+        let before = stat_handle(seen.as_fd()).at(&path)?;
+        require_own_file(&before, &path)?;
+        // It may have its last mode already, which need not let its owner write.
+        change_mode(seen.as_fd(), STAGED_MODE, Kind::File).at(&path)?;
+        let flags =
+            OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&parent, last, flags, Mode::empty()).at(&path)?;
+        let now = stat_handle(handle.as_fd()).at(&path)?;
+        if !now.same_inode(&before) {
+            return Err(FsError::Changed { path });
+        }
+        require_own_file(&now, &path)?;
         Ok(Box::new(DiskStaged::new(handle, path)))
     }
 
@@ -102,6 +126,12 @@ impl Swap for DiskFs {
             }
         }
     }
+}
+
+/// A regular file without another name.
+fn require_own_file(stat: &Stat, path: &RelPath) -> Result<(), FsError> {
+    require_file(stat, path)?;
+    if stat.nlink == 1 { Ok(()) } else { Err(FsError::Changed { path: path.clone() }) }
 }
 
 impl DiskFs {

@@ -160,6 +160,12 @@ impl StagedFile for MemoryStaged {
         Ok(())
     }
 
+    fn held_bytes(&self) -> Result<u64, FsError> {
+        let state = self.handle.fs().begin(OperationKind::Stat, &self.path)?;
+        let id = self.handle.id(&state).at(&self.path)?;
+        Ok(state.node(id).at(&self.path)?.file_bytes())
+    }
+
     fn truncate(&self, size: u64) -> Result<(), FsError> {
         let fs = self.handle.fs();
         let mut state = fs.begin(OperationKind::Write, &self.path)?;

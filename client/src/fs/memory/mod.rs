@@ -60,7 +60,7 @@ pub enum OperationKind {
     Read,
     /// A further piece of a `read_at`: others may write in between, as they may during a read(2).
     ReadOn,
-    /// `stage`.
+    /// `stage`, `reopen`.
     Stage,
     /// `write_at`, `truncate`, `preallocate`.
     Write,

@@ -21,6 +21,22 @@ impl Swap for MemoryFs {
         Ok(Box::new(MemoryStaged::new(handle, path)))
     }
 
+    fn reopen(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError> {
+        let path = RelPath::inside(Area::Staging, name.clone());
+        let mut state = self.begin(OperationKind::Stage, &path)?;
+        let id = state.locate(&path).at(&path)?;
+        let node = state.node_mut(id).at(&path)?;
+        if node.kind() != Kind::File {
+            return Err(FsError::new(&path, Errno::ISDIR));
+        }
+        if node.links != 1 {
+            return Err(FsError::Changed { path });
+        }
+        (node.mode, node.ctime_ns, node.dirty) = (0o600, self.now(), true);
+        let handle = Handle::open(self, &mut state, id, true).at(&path)?;
+        Ok(Box::new(MemoryStaged::new(handle, path)))
+    }
+
     fn make_directory(&self, path: &RelPath, mode: u16) -> Result<(), FsError> {
         let mut state = self.begin(OperationKind::MakeDirectory, path)?;
         let body = Body::Directory(Entries::new());

@@ -41,6 +41,15 @@ impl PlantedFs {
         lie.map_or(stat, |(_, before)| before)
     }
 
+    fn staged(&self, inner: Box<dyn StagedFile>) -> Box<dyn StagedFile> {
+        match self.planted {
+            Planted::ShortWrites | Planted::SyncWithoutSyncing => {
+                Box::new(PlantedStaged { inner, planted: self.planted })
+            }
+            _ => inner,
+        }
+    }
+
     fn is(&self, planted: Planted) -> bool {
         self.planted == planted
     }
@@ -108,13 +117,11 @@ impl Look for PlantedFs {
 
 impl Swap for PlantedFs {
     fn stage(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError> {
-        let inner = self.inner.stage(name)?;
-        match self.planted {
-            Planted::ShortWrites | Planted::SyncWithoutSyncing => {
-                Ok(Box::new(PlantedStaged { inner, planted: self.planted }))
-            }
-            _ => Ok(inner),
-        }
+        self.inner.stage(name).map(|inner| self.staged(inner))
+    }
+
+    fn reopen(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError> {
+        self.inner.reopen(name).map(|inner| self.staged(inner))
     }
 
     fn make_directory(&self, path: &RelPath, mode: u16) -> Result<(), FsError> {
@@ -310,6 +317,10 @@ impl StagedFile for PlantedStaged {
 
     fn preallocate(&self, size: u64) -> Result<(), FsError> {
         self.inner.preallocate(size)
+    }
+
+    fn held_bytes(&self) -> Result<u64, FsError> {
+        self.inner.held_bytes()
     }
 
     fn truncate(&self, size: u64) -> Result<(), FsError> {
