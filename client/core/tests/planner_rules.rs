@@ -116,6 +116,11 @@ fn one_side_alone() {
 fn the_table_of_concurrent_changes() {
     check("edit / edit, same bytes", &["1 file 0/a:1 0/a:2 0/a:2"], &["a=2"]);
     check("edit / edit otherwise", &["1 file 0/a:1 0/a:2 0/a:3"], &[&format!("{COPY}=2"), "a=3"]);
+    check(
+        "edit / move and edit",
+        &["1 file 0/a:1 0/a:2 0/b:3"],
+        &["b (conflict 2026-05-04 device1)=2", "b=3"],
+    );
     check("edit / delete", &["1 file 0/a:1 0/a:2 x"], &["a=2"]);
     check("delete / edit", &["1 file 0/a:1 - 0/a:2"], &["a=2"]);
     check("move / edit", &["1 file 0/a:1 0/b:1 0/a:2"], &["b=2"]);
@@ -465,6 +470,18 @@ fn s13_names_that_clash_here_are_issues() {
     world.folds_names = true;
     run(&mut world, &folding);
     assert_eq!(listing(&world), ["foo=1"], "a change of case alone is a move");
+}
+
+#[test]
+fn s13_an_edit_reaches_the_server_though_its_file_cannot_take_its_new_name() {
+    let folding = Policy { folds_names: true, ..policy(1) };
+    let mut world = view(&["1 file 0/Foo:1 0/Foo:1 0/Foo:1", "2 file 0/x:2 0/x:3 0/foo:4"]);
+    world.folds_names = true;
+    run(&mut world, &folding);
+    assert_eq!(listing(&world), ["Foo=1", "foo (conflict 2026-05-04 device1)=3"]);
+    let issues = plan_all(&world, &folding).issues;
+    let listed: Vec<_> = issues.into_iter().map(|issue| (issue.entry, issue.kind)).collect();
+    assert_eq!(listed, [(id(2), IssueKind::NameClash { with: id(1) })]);
 }
 
 #[test]
