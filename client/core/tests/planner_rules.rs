@@ -473,6 +473,26 @@ fn s13_names_that_clash_here_are_issues() {
 }
 
 #[test]
+fn s13_who_waits_behind_a_clash_is_listed_however_it_waits() {
+    let folding = Policy { folds_names: true, ..policy(1) };
+    let check = |rows: &[&str], clash: u8, behind: (u8, u8)| {
+        let mut world = view(&[&["1 file 0/Foo:1 0/Foo:1 0/Foo:1"], rows].concat());
+        world.folds_names = true;
+        let before = listing(&world);
+        let issues = plan_all(&world, &folding).issues;
+        let listed: Vec<_> = issues.into_iter().map(|issue| (issue.entry, issue.kind)).collect();
+        let clash = (id(clash), IssueKind::NameClash { with: id(1) });
+        assert_eq!(listed, [clash, (id(behind.0), IssueKind::PlaceHeld { by: id(behind.1) })]);
+        run(&mut world, &folding);
+        assert_eq!(listing(&world), before, "{rows:?}");
+    };
+    // A directory that cannot be removed for what cannot leave it.
+    check(&["2 dir 0/d:0 0/d:0 x", "3 file 2/x:3 2/x:3 0/foo:3", "4 file - - 0/d:4"], 3, (4, 2));
+    // A file that cannot go to a directory that cannot be made.
+    check(&["2 dir - - 0/foo:0", "3 file 0/x:3 0/x:3 2/x:3", "4 file - - 0/x:4"], 2, (4, 3));
+}
+
+#[test]
 fn s13_an_edit_reaches_the_server_though_its_file_cannot_take_its_new_name() {
     let folding = Policy { folds_names: true, ..policy(1) };
     let mut world = view(&["1 file 0/Foo:1 0/Foo:1 0/Foo:1", "2 file 0/x:2 0/x:3 0/foo:4"]);

@@ -262,7 +262,7 @@ pub enum IssueKind {
     NameNotHeld,
     /// The path would be longer or deeper than the limits.
     TooDeep,
-    /// Its place is held by an entry that is listed itself, and cannot leave it.
+    /// Its place is held by an entry that cannot leave it, for something that is listed itself.
     PlaceHeld {
         /// Who holds the place.
         by: EntryId,
