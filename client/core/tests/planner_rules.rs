@@ -1,80 +1,16 @@
-//! The planner's rules as named tables: the table of concurrent changes, orders of moves, names.
-//!
-//! A row is `ID KIND synced local remote`; a column is `-` (not there), `x` (deleted at the
-//! server, of the remote column only) or `PARENT/NAME:CONTENT`, where the parent is an id, 0 the
-//! top and `P` the parking place, and `?` as content stands for bytes that are not hashed yet.
+//! The planner's rules as named tables: the table of concurrent changes, orders of moves, names
+//! that are taken. Rows are those of `world/table.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by unwrapping")]
 
 mod world;
 
-use client_core::planner::{Change, Destination, IssueKind, Plan, Policy, PushGroup, Step, plan};
+use client_core::planner::{Change, Destination, Plan, Policy, PushGroup, Step, plan};
 use client_core::tree::memory::MemoryView;
-use client_core::tree::{Kind, LocalNode, PARKED, Position, RemoteNode, SyncedNode};
+use client_core::tree::{Kind, LocalNode, RemoteNode, SyncedNode};
 use common::ids::EntryId;
-use std::collections::BTreeMap;
+use world::table::{listing, view};
 use world::*;
-
-fn column(text: &str) -> Option<(Position, Option<u16>)> {
-    let (place, tag) = text.split_once(':')?;
-    let (parent, text) = place.split_once('/')?;
-    let parent = if parent == "P" { PARKED } else { id(parent.parse().unwrap()) };
-    Some((Position { parent, name: name(text) }, tag.parse().ok()))
-}
-
-fn view(rows: &[&str]) -> MemoryView {
-    let mut view = MemoryView::default();
-    for row in rows {
-        let parts: Vec<_> = row.split_whitespace().collect();
-        let [number, kind, base, here, there] = parts[..] else { panic!("{row}") };
-        let number: u8 = number.parse().unwrap();
-        let kind = match kind {
-            "dir" => Kind::Directory,
-            "file" => Kind::File,
-            _ => Kind::Symlink,
-        };
-        let base = column(base);
-        if let Some((position, tag)) = base.clone() {
-            view.insert_synced(synced(number, kind, position, tag.unwrap()));
-        }
-        if let Some((position, tag)) = column(here) {
-            let content = tag.map(content);
-            // A local node that is of another kind than its entry is told by its content.
-            let kind = if tag == Some(0) { Kind::Directory } else { kind };
-            view.insert_local(LocalNode { entry: id(number), position, kind, content });
-        }
-        let place_of =
-            |at: &Position| if base.as_ref().is_some_and(|b| b.0 == *at) { 1 } else { 2 };
-        if there == "x" {
-            let (position, tag) = base.clone().expect("a tombstone of a synced entry");
-            let node = remote(number, kind, position, tag.unwrap());
-            view.server().insert(RemoteNode { deleted: true, place_revision: 3, ..node });
-        } else if let Some((position, tag)) = column(there) {
-            let place_revision = place_of(&position);
-            let node = remote(number, kind, position, tag.unwrap());
-            let same = base.is_some_and(|b| b.1 == tag);
-            let content_revision = if same { 1 } else { 2 };
-            view.server().insert(RemoteNode { place_revision, content_revision, ..node });
-        }
-    }
-    view
-}
-
-fn listing(view: &MemoryView) -> Vec<String> {
-    let mut tags = BTreeMap::new();
-    for number in 0..100 {
-        tags.insert(content(number).tag, number);
-    }
-    let mut lines: Vec<_> = local_paths(view)
-        .into_iter()
-        .map(|(path, (kind, tag))| match kind {
-            Kind::Directory => format!("{path}/"),
-            _ => format!("{path}={}", tag.and_then(|tag| tags.get(&tag).copied()).unwrap_or(99)),
-        })
-        .collect();
-    lines.sort();
-    lines
-}
 
 /// Runs to rest and compares what is then on the disk, and so at the server.
 fn check(rule: &str, rows: &[&str], expected: &[&str]) -> MemoryView {
@@ -435,91 +371,6 @@ fn an_absence_that_is_not_settled_deletes_nothing() {
     let planned = plan(&world, &world.differing(), &unsettled);
     assert_eq!(planned.waiting, [id(1), id(2)]);
     assert_eq!(planned.batches.concat().len(), 1, "what was never here is made");
-}
-
-#[test]
-fn s13_names_that_clash_here_are_issues() {
-    let folding = Policy { folds_names: true, ..policy(1) };
-    let mut world =
-        view(&["1 file 0/Foo:1 0/Foo:1 0/Foo:1", "2 file - - 0/foo:2", "3 file - - 0/x:3"]);
-    world.folds_names = true;
-    let planned = plan_all(&world, &folding);
-    assert_eq!(planned.issues.len(), 1);
-    assert_eq!(planned.issues[0].entry, id(2));
-    assert_eq!(planned.issues[0].kind, IssueKind::NameClash { with: id(1) });
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["Foo=1", "x=3"]);
-
-    // Who cannot leave for a name that clashes keeps its place from whoever is to have it.
-    let mut world =
-        view(&["1 file 0/Foo:1 0/Foo:1 0/Foo:1", "2 file 0/x:2 0/x:2 0/foo:2", "3 dir - - 0/x:0"]);
-    world.folds_names = true;
-    let issues = plan_all(&world, &folding).issues;
-    let listed: Vec<_> = issues.into_iter().map(|issue| (issue.entry, issue.kind)).collect();
-    let clash = IssueKind::NameClash { with: id(1) };
-    assert_eq!(listed, [(id(2), clash), (id(3), IssueKind::PlaceHeld { by: id(2) })]);
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["Foo=1", "x=2"]);
-
-    let mut world = view(&["1 file - - 0/caf\u{e9}:1", "2 file - - 0/cafe\u{301}:2"]);
-    world.folds_names = true;
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["caf\u{e9}=1"], "the second of two is not made");
-
-    let mut world = view(&["1 file 0/Foo:1 0/Foo:1 0/foo:1"]);
-    world.folds_names = true;
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["foo=1"], "a change of case alone is a move");
-}
-
-#[test]
-fn s13_who_waits_behind_a_clash_is_listed_however_it_waits() {
-    let folding = Policy { folds_names: true, ..policy(1) };
-    let check = |rows: &[&str], clash: u8, behind: (u8, u8)| {
-        let mut world = view(&[&["1 file 0/Foo:1 0/Foo:1 0/Foo:1"], rows].concat());
-        world.folds_names = true;
-        let before = listing(&world);
-        let issues = plan_all(&world, &folding).issues;
-        let listed: Vec<_> = issues.into_iter().map(|issue| (issue.entry, issue.kind)).collect();
-        let clash = (id(clash), IssueKind::NameClash { with: id(1) });
-        assert_eq!(listed, [clash, (id(behind.0), IssueKind::PlaceHeld { by: id(behind.1) })]);
-        run(&mut world, &folding);
-        assert_eq!(listing(&world), before, "{rows:?}");
-    };
-    // A directory that cannot be removed for what cannot leave it.
-    check(&["2 dir 0/d:0 0/d:0 x", "3 file 2/x:3 2/x:3 0/foo:3", "4 file - - 0/d:4"], 3, (4, 2));
-    // A file that cannot go to a directory that cannot be made.
-    check(&["2 dir - - 0/foo:0", "3 file 0/x:3 0/x:3 2/x:3", "4 file - - 0/x:4"], 2, (4, 3));
-}
-
-#[test]
-fn s13_an_edit_reaches_the_server_though_its_file_cannot_take_its_new_name() {
-    let folding = Policy { folds_names: true, ..policy(1) };
-    let mut world = view(&["1 file 0/Foo:1 0/Foo:1 0/Foo:1", "2 file 0/x:2 0/x:3 0/foo:4"]);
-    world.folds_names = true;
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["Foo=1", "foo (conflict 2026-05-04 device1)=3"]);
-    let issues = plan_all(&world, &folding).issues;
-    let listed: Vec<_> = issues.into_iter().map(|issue| (issue.entry, issue.kind)).collect();
-    assert_eq!(listed, [(id(2), IssueKind::NameClash { with: id(1) })]);
-}
-
-#[test]
-fn names_and_paths_that_cannot_be_held_are_issues() {
-    let windows = Policy { platform: common::name::Platform::Windows, ..policy(1) };
-    let world = view(&["1 file - - 0/aux.c:1", "2 file - - 0/b:2"]);
-    let planned = plan_all(&world, &windows);
-    assert_eq!(planned.issues[0].kind, IssueKind::NameNotHeld);
-    assert_eq!(planned.batches.concat().len(), 1);
-
-    let long = "x".repeat(250);
-    let rows: Vec<_> = (1..=20_u8).map(|n| format!("{n} dir - - {}/{long}:0", n - 1)).collect();
-    let rows: Vec<_> = rows.iter().map(String::as_str).collect();
-    let mut world = view(&rows);
-    run(&mut world, &policy(1));
-    let planned = plan_all(&world, &policy(1));
-    assert_eq!(planned.issues[0].kind, IssueKind::TooDeep);
-    assert_eq!(world.local_nodes().count(), 16, "4,096 bytes hold 16 names of 250");
 }
 
 #[test]
