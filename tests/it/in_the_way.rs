@@ -91,6 +91,30 @@ fn a_file_onto_a_fifo_is_an_issue_and_nothing_is_replaced() {
 }
 
 #[test]
+fn what_was_wrong_in_a_directory_is_no_issue_once_that_is_elsewhere() {
+    run(async {
+        let world = World::new(Make { seed: 3, devices: 1, grain_ns: 1, ..Make::default() }).await;
+        let device = Rc::clone(&world.devices[0]);
+        world.end_faults().await;
+        device.writer.make_directory("d");
+        device.writer.make_directory("d/e");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let user = device.fs.user();
+        user.set_unreadable("d/e", true).unwrap();
+        let listed = || -> Vec<String> {
+            let issues = device.handle().unwrap().summary().issues;
+            issues.into_iter().map(|issue| issue.path).collect()
+        };
+        world.settle().await;
+        assert_eq!(listed(), ["d/e"]);
+        user.set_unreadable("d/e", false).unwrap();
+        device.writer.rename("d", "elsewhere");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(listed(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn s13_a_name_that_clashes_is_an_issue_until_one_of_the_two_is_renamed() {
     run(async {
         let folding = Make { folding: Some(1), ..Make::default() };

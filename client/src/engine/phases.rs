@@ -157,13 +157,13 @@ impl Engine {
     }
 
     /// After a whole scan: a row below a directory that has none was met by no scan and would be
-    /// kept for ever.
+    /// kept for ever, and so would the issues of what was there.
     fn remove_orphans(&self) -> Result<(), RoundError> {
         self.context.state.atomically(|state| {
             for entry in state.local_orphans()? {
                 remove_subtree(&self.context, &entry)?;
             }
-            Ok::<_, StateError>(())
+            crate::scan::forget_issues_of_gone(&self.context)
         })?;
         Ok(())
     }

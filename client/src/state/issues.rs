@@ -127,6 +127,14 @@ impl FolderState {
         })
     }
 
+    /// Where a source has issues.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn issue_paths(&self, source: IssueSource) -> Result<Vec<String>, StateError> {
+        self.all("SELECT path FROM issue WHERE source = ?1", [source.text()], |row| row.get(0))
+    }
+
     /// Remembers that a deleted directory is kept on disk for the ignored files in it.
     ///
     /// # Errors
