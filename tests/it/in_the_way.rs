@@ -90,6 +90,56 @@ fn a_file_onto_a_fifo_is_an_issue_and_nothing_is_replaced() {
     });
 }
 
+#[test]
+fn what_was_wrong_in_a_directory_is_no_issue_once_that_is_elsewhere() {
+    run(async {
+        let world = World::new(Make { seed: 3, devices: 1, grain_ns: 1, ..Make::default() }).await;
+        let device = Rc::clone(&world.devices[0]);
+        world.end_faults().await;
+        device.writer.make_directory("d");
+        device.writer.make_directory("d/e");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let user = device.fs.user();
+        user.set_unreadable("d/e", true).unwrap();
+        let listed = || -> Vec<String> {
+            let issues = device.handle().unwrap().summary().issues;
+            issues.into_iter().map(|issue| issue.path).collect()
+        };
+        world.settle().await;
+        assert_eq!(listed(), ["d/e"]);
+        user.set_unreadable("d/e", false).unwrap();
+        device.writer.rename("d", "elsewhere");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(listed(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn s13_a_name_that_clashes_is_an_issue_until_one_of_the_two_is_renamed() {
+    run(async {
+        let folding = Make { folding: Some(1), ..Make::default() };
+        let world = World::new(Make { seed: 3, devices: 2, grain_ns: 1, ..folding }).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        one.writer.write("Foo", b"first");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        one.writer.write("foo", b"second");
+        two.steps.set(0);
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        let listed = || -> Vec<String> {
+            let issues = two.handle().unwrap().summary().issues;
+            issues.into_iter().map(|issue| issue.path).collect()
+        };
+        assert_eq!(listed(), ["foo"]);
+        assert!(two.steps.get() < ROUNDS_MAX, "{} rounds", two.steps.get());
+        assert_eq!(two.fs.user().read("Foo").unwrap(), b"first");
+        one.writer.rename("foo", "bar");
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        assert_eq!(two.fs.user().read("bar").unwrap(), b"second");
+        assert_eq!(listed(), Vec::<String>::new());
+    });
+}
+
 /// The watcher missed that a directory was replaced by a file; a step that fails on it finds out.
 #[test]
 fn a_file_in_the_place_of_a_directory_above_is_found_by_the_step_that_it_stops() {

@@ -150,6 +150,9 @@ fn trouble_for(planted: Planted) -> Kinds {
             Kinds { power: true, ..Kinds::default() }
         }
         Planted::ErrorsAsAbsence => Kinds { shut: true, ..Kinds::default() },
+        Planted::FoldingUnnoticed | Planted::SpellingReplaces => {
+            Kinds { folding: true, ..Kinds::default() }
+        }
         Planted::SteadyReads => Kinds { meddling: true, ..Kinds::default() },
         _ => Kinds { interference: true, ..Kinds::default() },
     }

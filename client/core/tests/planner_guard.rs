@@ -5,7 +5,7 @@
 mod world;
 
 use client_core::planner::{Halt, Policy, plan};
-use world::rows::view;
+use world::table::view;
 use world::*;
 
 fn many(local: &str) -> Vec<String> {

@@ -1,32 +1,16 @@
-//! The planner's rules as named tables: the table of concurrent changes, orders of moves, names.
+//! The planner's rules as named tables: the table of concurrent changes, orders of moves, names
+//! that are taken. Rows are those of `world/table.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by unwrapping")]
 
 mod world;
 
-use client_core::planner::{Change, Destination, IssueKind, Plan, Policy, PushGroup, Step, plan};
+use client_core::planner::{Change, Destination, Plan, Policy, PushGroup, Step, plan};
 use client_core::tree::memory::MemoryView;
 use client_core::tree::{Kind, LocalNode, RemoteNode, SyncedNode};
 use common::ids::EntryId;
-use std::collections::BTreeMap;
-use world::rows::view;
+use world::table::{listing, view};
 use world::*;
-
-fn listing(view: &MemoryView) -> Vec<String> {
-    let mut tags = BTreeMap::new();
-    for number in 0..100 {
-        tags.insert(content(number).tag, number);
-    }
-    let mut lines: Vec<_> = local_paths(view)
-        .into_iter()
-        .map(|(path, (kind, tag))| match kind {
-            Kind::Directory => format!("{path}/"),
-            _ => format!("{path}={}", tag.and_then(|tag| tags.get(&tag).copied()).unwrap_or(99)),
-        })
-        .collect();
-    lines.sort();
-    lines
-}
 
 /// Runs to rest and compares what is then on the disk, and so at the server.
 fn check(rule: &str, rows: &[&str], expected: &[&str]) -> MemoryView {
@@ -68,6 +52,11 @@ fn one_side_alone() {
 fn the_table_of_concurrent_changes() {
     check("edit / edit, same bytes", &["1 file 0/a:1 0/a:2 0/a:2"], &["a=2"]);
     check("edit / edit otherwise", &["1 file 0/a:1 0/a:2 0/a:3"], &[&format!("{COPY}=2"), "a=3"]);
+    check(
+        "edit / move and edit",
+        &["1 file 0/a:1 0/a:2 0/b:3"],
+        &["b (conflict 2026-05-04 device1)=2", "b=3"],
+    );
     check("edit / delete", &["1 file 0/a:1 0/a:2 x"], &["a=2"]);
     check("delete / edit", &["1 file 0/a:1 - 0/a:2"], &["a=2"]);
     check("move / edit", &["1 file 0/a:1 0/b:1 0/a:2"], &["b=2"]);
@@ -382,59 +371,6 @@ fn an_absence_that_is_not_settled_deletes_nothing() {
     let planned = plan(&world, &world.differing(), &unsettled);
     assert_eq!(planned.waiting, [id(1), id(2)]);
     assert_eq!(planned.batches.concat().len(), 1, "what was never here is made");
-}
-
-#[test]
-fn s13_names_that_clash_here_are_issues() {
-    let folding = Policy { folds_names: true, ..policy(1) };
-    let mut world =
-        view(&["1 file 0/Foo:1 0/Foo:1 0/Foo:1", "2 file - - 0/foo:2", "3 file - - 0/x:3"]);
-    world.folds_names = true;
-    let planned = plan_all(&world, &folding);
-    assert_eq!(planned.issues.len(), 1);
-    assert_eq!(planned.issues[0].entry, id(2));
-    assert_eq!(planned.issues[0].kind, IssueKind::NameClash { with: id(1) });
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["Foo=1", "x=3"]);
-
-    // Who cannot leave for a name that clashes keeps its place from whoever is to have it.
-    let mut world =
-        view(&["1 file 0/Foo:1 0/Foo:1 0/Foo:1", "2 file 0/x:2 0/x:2 0/foo:2", "3 dir - - 0/x:0"]);
-    world.folds_names = true;
-    let issues = plan_all(&world, &folding).issues;
-    let listed: Vec<_> = issues.into_iter().map(|issue| (issue.entry, issue.kind)).collect();
-    let clash = IssueKind::NameClash { with: id(1) };
-    assert_eq!(listed, [(id(2), clash), (id(3), IssueKind::PlaceHeld { by: id(2) })]);
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["Foo=1", "x=2"]);
-
-    let mut world = view(&["1 file - - 0/caf\u{e9}:1", "2 file - - 0/cafe\u{301}:2"]);
-    world.folds_names = true;
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["caf\u{e9}=1"], "the second of two is not made");
-
-    let mut world = view(&["1 file 0/Foo:1 0/Foo:1 0/foo:1"]);
-    world.folds_names = true;
-    run(&mut world, &folding);
-    assert_eq!(listing(&world), ["foo=1"], "a change of case alone is a move");
-}
-
-#[test]
-fn names_and_paths_that_cannot_be_held_are_issues() {
-    let windows = Policy { platform: common::name::Platform::Windows, ..policy(1) };
-    let world = view(&["1 file - - 0/aux.c:1", "2 file - - 0/b:2"]);
-    let planned = plan_all(&world, &windows);
-    assert_eq!(planned.issues[0].kind, IssueKind::NameNotHeld);
-    assert_eq!(planned.batches.concat().len(), 1);
-
-    let long = "x".repeat(250);
-    let rows: Vec<_> = (1..=20_u8).map(|n| format!("{n} dir - - {}/{long}:0", n - 1)).collect();
-    let rows: Vec<_> = rows.iter().map(String::as_str).collect();
-    let mut world = view(&rows);
-    run(&mut world, &policy(1));
-    let planned = plan_all(&world, &policy(1));
-    assert_eq!(planned.issues[0].kind, IssueKind::TooDeep);
-    assert_eq!(world.local_nodes().count(), 16, "4,096 bytes hold 16 names of 250");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use client_core::planner::{self, IssueKind, Plan, Policy, Step};
 use common::ids::EntryId;
 use common::name::IGNORE_FILE;
 use common::record::Kind;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Files that one round hashes and uploads.
 const INGEST_FILES: usize = 2_000;
@@ -158,13 +158,13 @@ impl Engine {
     }
 
     /// After a whole scan: a row below a directory that has none was met by no scan and would be
-    /// kept for ever.
+    /// kept for ever, and so would the issues of what was there.
     fn remove_orphans(&self) -> Result<(), RoundError> {
         self.context.state.atomically(|state| {
             for entry in state.local_orphans()? {
                 remove_subtree(&self.context, &entry)?;
             }
-            Ok::<_, StateError>(())
+            crate::scan::forget_issues_of_gone(&self.context)
         })?;
         Ok(())
     }
@@ -230,9 +230,9 @@ impl Engine {
         let before = self.context.state.meta("ignore")?.unwrap_or_default();
         let (rules, problems) = IgnoreRules::parse(&text);
         self.ignore = rules;
-        self.context.state.clear_issue(IGNORE_FILE, IssueSource::Plan)?;
+        self.context.state.clear_issue(IGNORE_FILE, IssueSource::Ignore)?;
         if let Some(problem) = problems.first() {
-            self.context.state.put_issue(IGNORE_FILE, IssueSource::Plan, &problem.to_string())?;
+            self.context.state.put_issue(IGNORE_FILE, IssueSource::Ignore, &problem.to_string())?;
         }
         if before != text {
             self.context.state.set_meta("ignore", &text)?;
@@ -409,6 +409,7 @@ impl Engine {
                 && !self.failed.contains(entry)
         });
         if dirty.is_empty() {
+            self.note_issues(&Plan::default())?;
             return Ok(Plan::default());
         }
         let policy = Policy {
@@ -454,17 +455,7 @@ impl Engine {
             }
         }
         self.context.state.atomically(|state| {
-            for issue in &plan.issues {
-                let names = match state.remote_path(&issue.entry)? {
-                    Some(names) => Some(names),
-                    None => state.local_path(&issue.entry)?,
-                };
-                let path = names.map_or_else(
-                    || issue.entry.to_string(),
-                    |names| RelPath::new(names).map_or_else(|e| e.to_string(), |p| p.to_string()),
-                );
-                state.put_issue(&path, IssueSource::Plan, issue_text(&issue.kind))?;
-            }
+            self.note_issues(plan)?;
             if plan.halt.is_none() {
                 for entry in dirty.difference(&kept) {
                     state.unmark_dirty(entry)?;
@@ -473,6 +464,24 @@ impl Engine {
             Ok::<_, StateError>(())
         })?;
         Ok(())
+    }
+
+    /// Lists what cannot be as things are, and nothing that could not be before and now can.
+    fn note_issues(&self, plan: &Plan) -> Result<(), StateError> {
+        let state = &self.context.state;
+        let mut issues = BTreeMap::new();
+        for issue in &plan.issues {
+            let names = match state.remote_path(&issue.entry)? {
+                Some(names) => Some(names),
+                None => state.local_path(&issue.entry)?,
+            };
+            let path = names.map_or_else(
+                || issue.entry.to_string(),
+                |names| RelPath::new(names).map_or_else(|e| e.to_string(), |p| p.to_string()),
+            );
+            issues.insert(path, issue_text(&issue.kind));
+        }
+        state.replace_issues(IssueSource::Plan, &issues)
     }
 }
 

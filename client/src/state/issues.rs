@@ -2,12 +2,15 @@
 
 use super::{FolderState, StateError};
 use rusqlite::params;
+use std::collections::BTreeMap;
 
 /// Which phase found an issue; a phase replaces only its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssueSource {
     /// Found while looking at the disk.
     Scan,
+    /// Found in the file with the ignore patterns.
+    Ignore,
     /// Found while planning.
     Plan,
     /// Found while carrying a plan out.
@@ -22,6 +25,7 @@ impl IssueSource {
     const fn text(self) -> &'static str {
         match self {
             Self::Scan => "scan",
+            Self::Ignore => "ignore",
             Self::Plan => "plan",
             Self::Apply => "apply",
             Self::Remote => "remote",
@@ -54,6 +58,30 @@ impl FolderState {
             "INSERT OR REPLACE INTO issue (path, source, reason) VALUES (?1, ?2, ?3)",
             params![path, source.text(), reason],
         )?;
+        Ok(())
+    }
+
+    /// Makes these, each a path and a reason, all the issues of a source.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn replace_issues(
+        &self,
+        source: IssueSource,
+        issues: &BTreeMap<String, &str>,
+    ) -> Result<(), StateError> {
+        let sql = "SELECT path, reason FROM issue WHERE source = ?1";
+        let stored: Vec<(String, String)> =
+            self.all(sql, [source.text()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        for (path, _) in stored.iter().filter(|(path, _)| !issues.contains_key(path)) {
+            self.clear_issue(path, source)?;
+        }
+        let stored: BTreeMap<String, String> = stored.into_iter().collect();
+        for (path, reason) in issues {
+            if stored.get(path).is_none_or(|before| before != reason) {
+                self.put_issue(path, source, reason)?;
+            }
+        }
         Ok(())
     }
 
@@ -100,6 +128,14 @@ impl FolderState {
         self.all("SELECT path, reason FROM issue ORDER BY path, source LIMIT ?1", [limit], |row| {
             Ok(StoredIssue { path: row.get(0)?, reason: row.get(1)? })
         })
+    }
+
+    /// Where a source has issues.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn issue_paths(&self, source: IssueSource) -> Result<Vec<String>, StateError> {
+        self.all("SELECT path FROM issue WHERE source = ?1", [source.text()], |row| row.get(0))
     }
 
     /// Remembers that a deleted directory is kept on disk for the ignored files in it.

@@ -39,11 +39,15 @@ pub enum Planted {
     JournalReplayed,
     /// Edits and deletes with a stale base are accepted: the last writer wins.
     StaleBasesAccepted,
+    /// A disk that folds names is taken for one that tells them apart.
+    FoldingUnnoticed,
+    /// The same, and a rename that must not replace does where a name is spelled otherwise.
+    SpellingReplaces,
 }
 
 impl Planted {
     /// All of them: each has to be caught.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::SyncWithoutSyncing,
         Self::ExchangeWithoutComparing,
         Self::ErrorsAsAbsence,
@@ -56,5 +60,7 @@ impl Planted {
         Self::CommitDroppedAfterYes,
         Self::JournalReplayed,
         Self::StaleBasesAccepted,
+        Self::FoldingUnnoticed,
+        Self::SpellingReplaces,
     ];
 }

@@ -152,22 +152,23 @@ fn report_blocked(round: &mut Round<'_>, schedule: &Schedule, issues: &mut Vec<I
     report_behind(schedule, issues);
 }
 
-/// What waits for a place whose holder cannot leave it waits for as long.
+/// What waits for a place whose holder cannot leave it waits for as long. A holder may itself wait:
+/// for its own place, for a directory that it goes to, or to be emptied before it is removed.
 fn report_behind(schedule: &Schedule, issues: &mut Vec<Issue>) {
-    let mut listed: BTreeSet<EntryId> = issues.iter().map(|issue| issue.entry).collect();
+    let mut stuck: BTreeSet<EntryId> = issues.iter().map(|issue| issue.entry).collect();
     loop {
-        let before = listed.len();
+        let before = stuck.len();
         for (unit, block) in &schedule.blocked {
-            if block.obstacle != Obstacle::Name || !listed.contains(&block.by) {
+            if !stuck.contains(&block.by) {
                 continue;
             }
             for entry in unit.members.iter().map(|member| member.subject) {
-                if listed.insert(entry) {
+                if stuck.insert(entry) && block.obstacle == Obstacle::Name {
                     issues.push(Issue { entry, kind: IssueKind::PlaceHeld { by: block.by } });
                 }
             }
         }
-        if listed.len() == before {
+        if stuck.len() == before {
             return;
         }
     }

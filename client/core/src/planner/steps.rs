@@ -165,7 +165,7 @@ pub enum Change {
     },
     /// A conflict copy: the local node `local` (an id that the server knows with other content, or
     /// that clashes with the name of another entry) is created at the server as `copy` at position
-    /// `at`, a sibling with a conflict name, together with an open conflict record. Once accepted,
+    /// `at`, beside `entry` there, together with an open conflict record. Once accepted,
     /// the local node has the id `copy`, its synced position is where it stands locally, and the
     /// synced node of `local` (often `entry` itself) is gone, so that the next plan moves the copy
     /// to its conflict name and makes the original. If `entry` is another one, its synced node
@@ -262,7 +262,7 @@ pub enum IssueKind {
     NameNotHeld,
     /// The path would be longer or deeper than the limits.
     TooDeep,
-    /// Its place is held by an entry that is listed itself, and cannot leave it.
+    /// Its place is held by an entry that cannot leave it, for something that is listed itself.
     PlaceHeld {
         /// Who holds the place.
         by: EntryId,

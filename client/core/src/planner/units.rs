@@ -156,7 +156,8 @@ fn settle_claim(
     }
 }
 
-/// The local node becomes a conflict copy beside `keeper`, which keeps the name.
+/// The local node becomes a conflict copy beside `keeper`, which keeps the name that it has at the
+/// server.
 fn copy(
     round: &mut Round<'_>,
     wishes: &mut Wishes,
@@ -165,9 +166,10 @@ fn copy(
     content: ContentState,
 ) {
     let keeper_trio = round.trees.get(&keeper);
-    let Some(theirs) = keeper_trio.live().map(|node| node.content_revision) else {
+    let Some(kept) = keeper_trio.live() else {
         return wait(round, local.entry);
     };
+    let theirs = kept.content_revision;
     let dispute = Dispute {
         local: local.entry,
         entry: keeper,
@@ -176,7 +178,7 @@ fn copy(
         tag: content.tag,
     };
     let (copy, conflict) = dispute.ids(round);
-    let at = conflict_position(round, &copy, &local.position);
+    let at = conflict_position(round, &copy, &kept.position);
     round.promised.insert(at.clone());
     let change = Change::ConflictCopy {
         local: local.entry,
@@ -280,6 +282,13 @@ fn both(
     let (Some(local), Some(remote)) = (&trio.local, trio.live()) else {
         return wait(round, entry);
     };
+    if let (Merge::Conflict, Some(content)) = (content, local.content)
+        && place != Placement::Local
+    {
+        // Before it is moved: the way to its place may be barred, and what was written here must
+        // not wait for that.
+        return copy(round, wishes, local, entry, content);
+    }
     let edit = local.content.filter(|_| content == Merge::Push).map(|content| Change::Edit {
         entry,
         content,
@@ -306,9 +315,6 @@ fn both(
         (Merge::Push, _) => edit.map(|edit| Step::Push(PushGroup { changes: vec![edit] })),
         (Merge::Replace, Some(seen)) => Some(Step::Replace { entry, seen }),
         (Merge::Attributes, Some(seen)) => Some(Step::SetAttributes { entry, seen }),
-        (Merge::Conflict, Some(content)) if place == Placement::Agreed => {
-            return copy(round, wishes, local, entry, content);
-        }
         _ => None,
     };
     match content_step {

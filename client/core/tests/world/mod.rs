@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod model;
-pub(crate) mod rows;
+pub(crate) mod table;
 
 use client_core::planner::{Change, Destination, Plan, Policy, Step, plan};
 use client_core::tree::memory::{MemoryServer, MemoryView, StepRefusal};

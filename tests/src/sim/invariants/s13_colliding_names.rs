@@ -1,45 +1,88 @@
 //! S13: names that collide by case or normalisation never overwrite each other.
 
-use super::super::device::SimDevice;
 use super::super::world::World;
 use super::super::writer::Tree;
 use client::fs::memory::user::UserEntry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks what a disk that folds names shows: all that does not collide, and of what does, whatever
-/// it shows under a name of its own; the rest is listed as issues. That no value is lost is S1, and
-/// that all is there once the names are told apart is S4.
+/// it shows is what others have, there or where it cannot go; all the rest is listed as issues. That
+/// no value is lost is S1, and that all is there once the names are told apart is S4.
 pub fn s13_colliding_names(world: &World) {
     let Some(plain) = world.plain_devices().next() else { return };
     let all = plain.fs.user().tree();
     for device in world.devices.iter().filter(|device| device.folds) {
         let shown = device.fs.user().tree();
-        let hidden = hidden(&all, &shown);
-        let missing: Vec<&String> = all.keys().filter(|path| !shown.contains_key(*path)).collect();
-        for path in &missing {
-            if !hidden.contains(*path) {
-                violation(world, device, &format!("{path} is missing and collides with nothing"));
-            }
-        }
-        for (path, entry) in shown.iter().filter(|(path, _)| !hidden.contains(*path)) {
-            match all.get(path) {
-                Some(there) if there == entry => {}
-                Some(_) => violation(world, device, &format!("{path} differs")),
-                // It waits where it was, because its new name is taken.
-                None if missing.iter().any(|path| is_same(&all, path, entry)) => {}
-                None => violation(world, device, &format!("{path} is on no other device")),
-            }
-        }
-        let clashes = missing.iter().any(|path| is_top(&shown, path));
         let issues = device.handle().map(|handle| handle.summary().issues).unwrap_or_default();
-        if clashes && issues.is_empty() {
-            violation(world, device, &format!("of {missing:?} nothing is listed as an issue"));
+        let listed = issues.into_iter().map(|issue| issue.path).collect();
+        for text in broken(&all, &shown, &listed) {
+            world.ledger.violation(format!("S13: device {}: {text}", device.number));
         }
     }
 }
 
-/// What a disk that folds names need not show: what collides, and whatever has its place where
-/// something stands that cannot go to its own.
+/// What is wrong with what a disk that folds names shows, against `all` that others have.
+fn broken(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> Vec<String> {
+    let hidden = hidden(all, shown);
+    let missing = missing(all, shown, &hidden, listed);
+    let other = other(all, shown, &hidden);
+    missing.into_iter().chain(other).chain(stale(all, shown, listed)).collect()
+}
+
+/// Complaints about what is not shown.
+fn missing(
+    all: &Tree,
+    shown: &Tree,
+    hidden: &BTreeSet<String>,
+    listed: &BTreeSet<String>,
+) -> Vec<String> {
+    let complaint = |path: &String| {
+        if !hidden.contains(path) {
+            Some(format!("{path} is missing and collides with nothing"))
+        } else if is_top(all, shown, path) && !listed.contains(path) {
+            Some(format!("{path} is missing and not listed as an issue"))
+        } else {
+            None
+        }
+    };
+    all.keys().filter(|path| !shown.contains_key(*path)).filter_map(complaint).collect()
+}
+
+/// Complaints about what is shown and is not what others have there.
+fn other(all: &Tree, shown: &Tree, hidden: &BTreeSet<String>) -> Vec<String> {
+    let absent: Vec<&String> =
+        all.keys().filter(|path| shown.get(*path) != all.get(*path)).collect();
+    let differs = |(path, entry): &(&String, &UserEntry)| all.get(*path) != Some(*entry);
+    let others: Tree =
+        shown.iter().filter(differs).map(|(path, it)| (path.clone(), it.clone())).collect();
+    let complaint = |path: &String| {
+        // It waits where it was, because its new name is taken; or it is there for what waits in it.
+        let mut held = below(&others, &BTreeSet::from([path.clone()])).into_iter();
+        let waits = held.any(|it| absent.iter().any(|path| is_same(all, path, &others[&it])));
+        match all.contains_key(path) {
+            true if waits && hidden.contains(path) => None,
+            true => Some(format!("{path} differs")),
+            false if waits => None,
+            false => Some(format!("{path} is on no other device")),
+        }
+    };
+    others.keys().filter_map(complaint).collect()
+}
+
+/// Complaints about what is listed and has no reason to be.
+fn stale(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> Vec<String> {
+    let complaint = |path: &String| match all.get(path) {
+        None => Some(format!("{path} is listed as an issue and nobody has it")),
+        // A directory may be there and be another one.
+        Some(UserEntry::Directory(_)) => None,
+        there if shown.get(path) != there => None,
+        Some(_) => Some(format!("{path} is there and listed as an issue")),
+    };
+    listed.iter().filter_map(complaint).collect()
+}
+
+/// What a disk that folds names need not show: what collides with a sibling, or with something that
+/// stands where it was because it cannot go to its own place.
 fn hidden(all: &Tree, shown: &Tree) -> BTreeSet<String> {
     let mut hidden = below(all, &clashing(all));
     loop {
@@ -47,17 +90,22 @@ fn hidden(all: &Tree, shown: &Tree) -> BTreeSet<String> {
             all.get(path) != Some(entry) && hidden.iter().any(|it| is_same(all, it, entry))
         };
         let held = shown.iter().filter(|(path, entry)| stands_in_for_hidden(path, entry));
-        let held: BTreeSet<String> = held.map(|(path, _)| path.clone()).collect();
+        let held: BTreeSet<&str> = held.flat_map(|(path, _)| self_and_above(path)).collect();
+        let held = held.into_iter().filter(|path| all.get(*path) != shown.get(*path));
+        let held: BTreeSet<String> = held.map(common::name::fold).collect();
+        let barred = all.keys().filter(|path| held.contains(&common::name::fold(path)));
+        let barred = barred.cloned().collect();
         let before = hidden.len();
-        hidden.extend(below(all, &held));
+        hidden.extend(below(all, &barred));
         if hidden.len() == before {
             return hidden;
         }
     }
 }
 
-fn violation(world: &World, device: &SimDevice, text: &str) {
-    world.ledger.violation(format!("S13: device {}: {text}", device.number));
+/// A path and those of the directories above it.
+fn self_and_above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
 }
 
 fn is_same(all: &Tree, path: &str, entry: &UserEntry) -> bool {
@@ -68,8 +116,9 @@ fn is_same(all: &Tree, path: &str, entry: &UserEntry) -> bool {
     }
 }
 
-fn is_top(shown: &Tree, path: &str) -> bool {
-    path.rsplit_once('/').is_none_or(|(parent, _)| shown.contains_key(parent))
+/// Whether the directory that something belongs in is there.
+fn is_top(all: &Tree, shown: &Tree, path: &str) -> bool {
+    path.rsplit_once('/').is_none_or(|(parent, _)| shown.get(parent) == all.get(parent))
 }
 
 /// Paths whose name collides with that of a sibling.
@@ -96,14 +145,53 @@ fn below(tree: &Tree, tops: &BTreeSet<String>) -> BTreeSet<String> {
 mod tests {
     use super::*;
 
+    fn tree(paths: &[&str]) -> Tree {
+        let entry = |path: &str| match path.split_once('=') {
+            Some((path, bytes)) => (path.to_owned(), UserEntry::File(bytes.into(), 0o644)),
+            None => (path.to_owned(), UserEntry::Directory(0o755)),
+        };
+        paths.iter().map(|path| entry(path)).collect()
+    }
+
+    fn check(all: &[&str], shown: &[&str], listed: &[&str], expected: &[&str]) {
+        let listed = listed.iter().map(|path| (*path).to_owned()).collect();
+        assert_eq!(broken(&tree(all), &tree(shown), &listed), expected, "{all:?} {shown:?}");
+    }
+
     #[test]
     fn siblings_collide_and_nobody_else() {
-        let paths = ["Foo", "foo", "foo/x", "bar", "d/Bar", "caf\u{e9}", "cafe\u{301}"];
-        let entry = |path: &&str| ((*path).to_owned(), UserEntry::Directory(0o755));
-        let tree: Tree = paths.iter().map(entry).collect();
-        let found = clashing(&tree);
+        let all = tree(&["Foo", "foo", "foo/x", "bar", "d/Bar", "caf\u{e9}", "cafe\u{301}"]);
+        let found = clashing(&all);
         assert_eq!(found, ["Foo", "foo", "caf\u{e9}", "cafe\u{301}"].map(str::to_owned).into());
-        let hidden = below(&tree, &found);
+        let hidden = below(&all, &found);
         assert!(hidden.contains("foo/x") && !hidden.contains("d/Bar") && hidden.len() == 5);
+    }
+
+    #[test]
+    fn one_of_two_is_shown_and_the_other_listed() {
+        let all = ["Foo=1", "foo=2", "x=3"];
+        check(&all, &["Foo=1", "x=3"], &["foo"], &[]);
+        check(&all, &["Foo=1", "x=3"], &[], &["foo is missing and not listed as an issue"]);
+        check(&all, &["Foo=1"], &["foo", "x"], &["x is missing and collides with nothing"]);
+        check(&all, &["Foo=9", "x=3"], &["foo"], &["Foo differs"]);
+        check(&all, &["Foo=1", "x=3", "y=4"], &["foo"], &["y is on no other device"]);
+        let listed = ["foo", "x", "y"];
+        let stale =
+            ["x is there and listed as an issue", "y is listed as an issue and nobody has it"];
+        check(&all, &["Foo=1", "x=3"], &listed, &stale);
+    }
+
+    #[test]
+    fn what_cannot_go_to_its_place_waits_where_it_was() {
+        let all = ["Foo=1", "foo=2", "x=3"];
+        let x = ["x differs"];
+        check(&all, &["Foo=1", "x=2"], &["foo", "x"], &[]);
+        check(&all, &["Foo=1", "x=4"], &["foo", "x"], &x);
+        let all = ["d", "d/Foo=1", "d/foo", "FOO=2"];
+        check(&all, &["d", "d/Foo=1", "foo"], &["d/foo", "FOO"], &[]);
+        let all = ["Foo=1", "foo=2", "d=3"];
+        check(&all, &["Foo=1", "d", "d/x=2"], &["foo", "d"], &[]);
+        let alone = ["e is on no other device"];
+        check(&all, &["Foo=1", "d", "d/x=2", "e"], &["foo", "d"], &alone);
     }
 }

@@ -7,6 +7,7 @@ use client::fs::{
     FreeSpace, FsError, Listing, Look, MemoryFs, ReadFile, RelPath, Root, RootIdentity, StagedFile,
     Stat, Swap,
 };
+use client::scan::stat_spelled;
 use common::name::Name;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,6 +147,13 @@ impl Swap for PlantedFs {
                 return self.inner.remove(from);
             }
         }
+        if self.is(Planted::SpellingReplaces)
+            && self.inner.stat(to).is_ok()
+            && stat_spelled(&self.inner, to).is_err()
+            && self.inner.user().rename(from.to_string(), to.to_string()).is_ok()
+        {
+            return Ok(());
+        }
         self.inner.rename_noreplace(from, to)
     }
 
@@ -218,7 +226,9 @@ impl Root for PlantedFs {
     }
 
     fn folds_names(&self) -> bool {
-        self.inner.folds_names()
+        let unnoticed =
+            matches!(self.planted, Planted::FoldingUnnoticed | Planted::SpellingReplaces);
+        !unnoticed && self.inner.folds_names()
     }
 
     fn boot_id(&self) -> Result<String, FsError> {

@@ -5,9 +5,8 @@
 
 use super::super::draw::Draw;
 
-/// Of a thousand seeds, so many have a disk that folds names. With 167, two of the first thousand
-/// seeds (830 and 903) leave such a disk without what the others have, so it is none for now.
-const FOLDING: u32 = 0;
+/// Of a thousand seeds, so many have a disk that folds names.
+const FOLDING: u32 = 167;
 /// Of a thousand seeds, so many have roots that are not mounted for a while.
 const UNMOUNTED: u32 = 150;
 /// Kinds of trouble.

@@ -1,20 +1,20 @@
-//! Worlds written as rows of a table.
+//! Trees as tables.
 //!
-//! A row is `ID KIND synced local remote`; a column is `-` (not there), `x` (deleted at the
-//! server, of the remote column only) or `PARENT/NAME:CONTENT`, where the parent is an id, 0 the
-//! top and `P` the parking place, and `?` as content stands for bytes that are not hashed yet.
+//! Owns how a row is read. A row is `ID KIND synced local remote`; a column is `-` (not there), `x`
+//! (deleted at the server, of the remote column only) or `PARENT/NAME:CONTENT`, where the parent is
+//! an id, 0 the top and `P` the parking place, and `?` as content stands for bytes that are not
+//! hashed yet.
 
-use super::{content, id, name, remote, synced};
-use client_core::tree::memory::MemoryView;
-use client_core::tree::{Kind, LocalNode, PARKED, Position, RemoteNode};
+use super::*;
 
-pub(crate) fn column(text: &str) -> Option<(Position, Option<u16>)> {
+fn column(text: &str) -> Option<(Position, Option<u16>)> {
     let (place, tag) = text.split_once(':')?;
     let (parent, text) = place.split_once('/')?;
     let parent = if parent == "P" { PARKED } else { id(parent.parse().unwrap()) };
     Some((Position { parent, name: name(text) }, tag.parse().ok()))
 }
 
+/// The trees of a table's rows.
 pub(crate) fn view(rows: &[&str]) -> MemoryView {
     let mut view = MemoryView::default();
     for row in rows {
@@ -51,4 +51,21 @@ pub(crate) fn view(rows: &[&str]) -> MemoryView {
         }
     }
     view
+}
+
+/// The local paths with what they hold, in order.
+pub(crate) fn listing(view: &MemoryView) -> Vec<String> {
+    let mut tags = BTreeMap::new();
+    for number in 0..100 {
+        tags.insert(content(number).tag, number);
+    }
+    let mut lines: Vec<_> = local_paths(view)
+        .into_iter()
+        .map(|(path, (kind, tag))| match kind {
+            Kind::Directory => format!("{path}/"),
+            _ => format!("{path}={}", tag.and_then(|tag| tags.get(&tag).copied()).unwrap_or(99)),
+        })
+        .collect();
+    lines.sort();
+    lines
 }
