@@ -181,6 +181,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
 fn exit_code(failure: &Failure) -> u8 {
     match failure.kind.as_str() {
         "usage" => 2,
+        // Nothing goes on before a person has joined again.
+        "revoked" | "unknown_device" => 4,
         _ => 1,
     }
 }

@@ -14,7 +14,11 @@ pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
 }
 
 fn text(status: &StatusAnswer) -> String {
-    let connected = if status.server.connected { "connected" } else { "not connected" };
+    let connected = match &status.server.refused {
+        Some(_) => "does not let this device in",
+        None if status.server.connected => "connected",
+        None => "not connected",
+    };
     let mut text = table(&[
         vec!["device".into(), status.device.clone()],
         vec!["server".into(), format!("{} ({connected})", status.server.address)],
@@ -89,7 +93,7 @@ mod tests {
             trouble: None,
             watch: "complete".into(),
         };
-        let server = ServerAnswer { address: "h:1".into(), connected: false };
+        let server = ServerAnswer { address: "h:1".into(), connected: false, refused: None };
         let status = StatusAnswer { device: "d".into(), server, folders: vec![folder] };
         let expected = "\
 device  d

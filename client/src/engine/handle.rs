@@ -3,6 +3,7 @@
 //! Owns the questions and answers. The engine runs on its own thread and answers between two steps
 //! of a round; dropping every handle stops it.
 
+use crate::remote::RemoteError;
 use common::ids::{ConflictId, DeviceId};
 use common::record::Kind;
 use common::revision::{Cursor, Revision};
@@ -194,6 +195,9 @@ pub enum AskError {
     /// The local file has edits that are not synced; they are never overwritten.
     #[error("{0}: has local changes that are not synced yet")]
     Unsynced(String),
+    /// The server does not let this device in.
+    #[error(transparent)]
+    NotLetIn(RemoteError),
     /// There is no connection to the server.
     #[error("the server cannot be reached: {0}")]
     Offline(String),

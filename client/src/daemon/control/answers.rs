@@ -70,6 +70,8 @@ pub struct ServerAnswer {
     pub address: String,
     /// Whether there is a connection.
     pub connected: bool,
+    /// Why it does not let this device in, if so.
+    pub refused: Option<String>,
 }
 
 /// The state of a folder.
@@ -304,6 +306,14 @@ pub struct DoneAnswer {
     pub done: bool,
     /// To what: paths, names of folders or devices.
     pub on: Vec<String>,
+    /// Whether it had been done before, and nothing was left to do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub already: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]
@@ -317,7 +327,8 @@ mod tests {
             Answer::List(ListAnswer { entries: vec![] }),
             Answer::Folders(FoldersAnswer { list: vec![] }),
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
-            Answer::Done(DoneAnswer { done: true, on: vec![] }),
+            Answer::Done(DoneAnswer { done: true, on: vec![], already: false }),
+            Answer::Done(DoneAnswer { done: true, on: vec!["d".into()], already: true }),
             Answer::Conflicts(ConflictsAnswer { conflicts: vec![] }),
             Answer::Folder(FolderAnswer { name: "n".into(), id: "i".into(), path: None }),
             Answer::Invite(InviteAnswer {
