@@ -338,3 +338,33 @@ fn a_second_daemon_or_server_says_that_one_runs_and_ends() {
         server.stop()
     });
 }
+
+#[test]
+fn a_sync_with_open_conflicts_is_in_sync_and_needs_the_user() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let mut first = bench.join("first", &server.invite()?)?;
+        let second = bench.join("second", &first.invite()?)?;
+        fs::write(first.root().join("a.txt"), "base")?;
+        first.sync(SYNC_SECONDS)?;
+        second.sync(SYNC_SECONDS)?;
+        first.stop()?;
+        fs::write(first.root().join("a.txt"), "of the first")?;
+        fs::write(second.root().join("a.txt"), "of the second")?;
+        second.sync(SYNC_SECONDS)?;
+        first.run()?;
+        for device in [&first, &second] {
+            let synced = device.ask(&["sync"])?;
+            ensure!(synced.code == Some(4), "{synced:?}");
+            let answer = synced.json()?;
+            ensure!(answer["in_sync"] == true && answer["conflicts"] == 1, "{answer}");
+        }
+        let path = first.root().join("a.txt");
+        first.ask(&["resolve", text(&path)?, "--keep", "mine"])?.success("resolve")?;
+        first.sync(SYNC_SECONDS)?;
+        second.sync(SYNC_SECONDS)?;
+        ensure!(fs::read(second.root().join("a.txt"))? == b"of the first");
+        Ok(())
+    });
+}

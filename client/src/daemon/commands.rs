@@ -196,7 +196,9 @@ async fn sync(
     // An engine that has ended is not in sync; its folder says why.
     let in_sync =
         reached.is_some_and(|reached| reached.iter().all(|reached| matches!(reached, Ok(true))));
-    Ok(Answer::Sync(SyncAnswer { in_sync, folders: shared.folder_statuses() }))
+    let folders = shared.folder_statuses();
+    let conflicts = folders.iter().map(|folder| folder.conflicts).sum();
+    Ok(Answer::Sync(SyncAnswer { in_sync, conflicts, folders }))
 }
 
 async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Failure> {

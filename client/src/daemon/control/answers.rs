@@ -139,6 +139,9 @@ pub struct HaltAnswer {
 pub struct SyncAnswer {
     /// Whether this device holds all that the server had, and the server all that it had.
     pub in_sync: bool,
+    /// Open conflicts of all folders: both sides hold them alike, and a person has to settle them.
+    #[serde(default)]
+    pub conflicts: u64,
     /// The folders as they are now.
     pub folders: Vec<FolderStatusAnswer>,
 }
@@ -323,7 +326,7 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         let answers = [
-            Answer::Sync(SyncAnswer { in_sync: true, folders: vec![] }),
+            Answer::Sync(SyncAnswer { in_sync: true, conflicts: 0, folders: vec![] }),
             Answer::List(ListAnswer { entries: vec![] }),
             Answer::Folders(FoldersAnswer { list: vec![] }),
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
