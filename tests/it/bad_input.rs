@@ -141,16 +141,41 @@ fn altered(code: &str) -> String {
     code.chars().enumerate().map(change).collect()
 }
 
+/// Checks that a command ended with 2 and one line of message that names what is wrong.
+fn usage_error(finished: &Finished, names: &str) -> Result<()> {
+    ensure!(finished.code == Some(2), "{finished:?}");
+    let error = &finished.json()?["error"];
+    ensure!(error["kind"] == "usage" && error["hint"] != "", "{error}");
+    let message = error["message"].as_str().context("no message")?;
+    ensure!(message.contains(names) && !message.contains('\n'), "it does not say {names}: {error}");
+    Ok(())
+}
+
 #[test]
 fn a_command_line_that_is_none_ends_with_2() {
     checked(|| {
         let bench = Bench::new()?;
         let home = bench.at("home");
-        for arguments in [&["fly"][..], &["join"], &["sync", "--timeout", "soon"]] {
+        let cases = [
+            (&["fly"][..], "fly"),
+            (&["join"], "<CODE>"),
+            (&["sync", "--timeout", "soon"], "--timeout"),
+            (&["log"], "<PATH>"),
+            (&["restore", "a"], "--rev <REVISION>"),
+            (&["resolve", "a", "--keep", "ours"], "mine, theirs, both"),
+            (&["log", "a", "--bogus"], "--bogus"),
+            (&["folder"], "subcommand"),
+            (&[], "subcommand"),
+        ];
+        for (arguments, names) in cases {
             let finished = bench.ask(&home, arguments)?;
-            ensure!(finished.code == Some(2), "{arguments:?}: {finished:?}");
-            let error = &finished.json()?["error"];
-            ensure!(error["kind"] == "usage" && error["hint"] != "", "{arguments:?}: {error}");
+            usage_error(&finished, names).with_context(|| format!("{arguments:?}"))?;
+        }
+        for (arguments, names) in
+            [(&["serve"][..], "--data <DIR>"), (&["fly"], "fly"), (&[], "subcommand")]
+        {
+            let finished = bench.spawn(Command::new(bench.programs.server()), arguments)?.wait()?;
+            usage_error(&finished, names).with_context(|| format!("server {arguments:?}"))?;
         }
         Ok(())
     });
