@@ -393,3 +393,39 @@ fn a_sync_with_open_conflicts_is_in_sync_and_needs_the_user() {
         Ok(())
     });
 }
+
+#[test]
+fn a_folder_whose_state_cannot_be_opened_says_why_and_is_mended_as_the_hint_says() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let mut first = bench.join("first", &server.invite()?)?;
+        fs::write(first.root().join("kept"), "kept")?;
+        first.sync(SYNC_SECONDS)?;
+        first.stop()?;
+        let states = fs::read_dir(first.home().join("state"))?.collect::<Result<Vec<_>, _>>()?;
+        let state = states
+            .iter()
+            .map(fs::DirEntry::path)
+            .find(|path| path.extension().is_some_and(|extension| extension == "sqlite"))
+            .context("no state database")?;
+        fs::write(&state, "this is no database, and longer than the header of one".repeat(40))?;
+        first.run()?;
+        let halt = eventually("status tells why the folder is halted", || {
+            let status = first.status()?;
+            Ok((status["state"] == "halted").then(|| status["halt"].clone()))
+        })?;
+        for (field, says) in [("message", text(&state)?), ("hint", "move it away")] {
+            ensure!(halt[field].as_str().is_some_and(|told| told.contains(says)), "{halt}");
+        }
+        let synced = first.ask(&["sync"])?;
+        ensure!(synced.code == Some(4), "{synced:?}");
+
+        first.stop()?;
+        fs::remove_file(&state)?;
+        first.run()?;
+        first.sync(SYNC_SECONDS)?;
+        ensure!(fs::read(first.root().join("kept"))? == b"kept");
+        Ok(())
+    });
+}

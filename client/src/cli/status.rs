@@ -35,10 +35,11 @@ fn text(status: &StatusAnswer) -> String {
 
 /// A folder in a few lines.
 pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
+    let issues = folder.issues.len() as u64;
     let mut rows = vec![
         vec![
             format!("folder {}", folder.name),
-            format!("{} ({})", state_text(folder.state), folder.path.display()),
+            format!("{} ({})", state_text(folder.state, issues), folder.path.display()),
         ],
         vec![
             "  holds".into(),
@@ -57,7 +58,9 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
         rows.push(vec!["  halted".into(), halt.message.clone()]);
         rows.push(vec!["  to do".into(), halt.hint.clone()]);
     }
-    if let Some(trouble) = &folder.trouble {
+    // What halted it is said already.
+    let halt = folder.halt.as_ref().map(|halt| &halt.message);
+    if let Some(trouble) = folder.trouble.as_ref().filter(|trouble| Some(*trouble) != halt) {
         rows.push(vec!["  trouble".into(), trouble.clone()]);
     }
     if folder.watch.contains(' ') {
@@ -99,7 +102,7 @@ mod tests {
 device  d
 server  h:1 (not connected)
 
-folder notes  up to date (/n)
+folder notes  up to date but for paths that are not synced (/n)
   holds       1 entry, 2.0 KiB
   open        2 conflicts: see `driftless conflicts`
   not synced: a: r

@@ -5,7 +5,9 @@ use super::progress::Shown;
 use super::status::folder_text;
 use super::table::count;
 use super::{Context, Outcome};
-use crate::daemon::control::{self, Answer, Failure, Request, State, SyncAnswer};
+use crate::daemon::control::{
+    self, Answer, Failure, FolderStatusAnswer, Request, State, SyncAnswer,
+};
 
 /// Flags of `sync`.
 #[derive(Debug, clap::Args)]
@@ -46,10 +48,18 @@ fn text(sync: &SyncAnswer) -> String {
             format!("\n{conflicts} {are} open: see `driftless conflicts`")
         }
     };
+    let has_issues = |folder: &&FolderStatusAnswer| !folder.issues.is_empty();
     if sync.in_sync {
-        return format!("in sync{conflicts}");
+        let issues = match sync.folders.iter().find(has_issues) {
+            Some(_) => "\nsome paths are not synced: see `driftless status`",
+            None => "",
+        };
+        return format!("in sync{issues}{conflicts}");
     }
-    let unfinished = sync.folders.iter().filter(|folder| folder.state != State::Idle);
+    // One at rest may wait for room, and says so among its issues.
+    let is_unfinished =
+        |folder: &&FolderStatusAnswer| folder.state != State::Idle || has_issues(folder);
+    let unfinished = sync.folders.iter().filter(is_unfinished);
     let folders: Vec<String> = unfinished.map(folder_text).collect();
     format!("not in sync\n{}", folders.join("\n"))
 }

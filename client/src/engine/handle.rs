@@ -4,6 +4,7 @@
 //! of a round; dropping every handle stops it.
 
 use crate::remote::RemoteError;
+use crate::state::StateError;
 use common::ids::{ConflictId, DeviceId};
 use common::record::Kind;
 use common::revision::{Cursor, Revision};
@@ -36,6 +37,18 @@ pub struct HaltReason {
     pub hint: String,
     /// Whether `confirm` ends it.
     pub can_confirm: bool,
+}
+
+impl From<StateError> for HaltReason {
+    fn from(error: StateError) -> Self {
+        let hint = if error.is_retryable() {
+            "make room on the disk of the home; it is tried again by itself"
+        } else {
+            "`driftless doctor` looks for what is wrong with the home"
+        };
+        let message = format!("the folder's state cannot be read: {error}");
+        Self { message, hint: hint.to_owned(), can_confirm: false }
+    }
 }
 
 /// A path that is not synced, and why.
