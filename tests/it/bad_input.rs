@@ -429,3 +429,52 @@ fn a_folder_whose_state_cannot_be_opened_says_why_and_is_mended_as_the_hint_says
         Ok(())
     });
 }
+
+#[test]
+fn what_cannot_be_shown_or_restored_is_told_with_what_to_do() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let first = bench.join("first", &server.invite()?)?;
+        let root = fs::canonicalize(first.root())?;
+        fs::create_dir(root.join("directory"))?;
+        fs::write(root.join("file"), "file")?;
+        fs::write(root.join(".driftlessignore"), "*.tmp\n")?;
+        fs::write(root.join("ignored.tmp"), "ignored")?;
+        first.sync(SYNC_SECONDS)?;
+        let revision = first.versions("file")?.first().context("no version")?.revision.to_string();
+        let at = |name: &str| text(&root.join(name)).map(str::to_owned);
+        let (file, directory, ignored) = (at("file")?, at("directory")?, at("ignored.tmp")?);
+        let (missing, rev) = (at("missing")?, ["--rev", &revision]);
+        let cases: [(Vec<&str>, &str, &str); 10] = [
+            (vec!["log", "folder:"], "is_directory", "the folder itself"),
+            (vec!["restore", "folder:", rev[0], rev[1]], "is_directory", "the folder itself"),
+            (vec!["restore", &directory, "--rev", "1"], "is_directory", "not supported"),
+            (
+                vec!["restore", &directory, "--rev", "1", "--to", &missing],
+                "is_directory",
+                "not supported",
+            ),
+            (vec!["log", &ignored], "no_history", "only on this disk"),
+            (vec!["restore", &ignored, rev[0], rev[1]], "no_history", "only on this disk"),
+            (vec!["log", &missing], "no_such_path", "missing: no such path"),
+            (vec!["restore", &file, rev[0], rev[1], "--to", &file], "exists", "exists already"),
+            (vec!["confirm"], "nothing_to_confirm", "nothing waits"),
+            (vec!["folder", "add", text(&root)?], "nested_folder", "is a synced folder already"),
+        ];
+        for (arguments, kind, says) in cases {
+            let finished = first.ask(&arguments)?;
+            refused(&finished, kind, &[says]).with_context(|| arguments.join(" "))?;
+        }
+        ensure!(fs::read(root.join("file"))? == b"file", "it was overwritten");
+
+        // Not synced yet, because nothing is while the folder is paused.
+        first.ask(&["pause"])?.success("pause")?;
+        fs::write(root.join("new"), "new")?;
+        refused(&first.ask(&["log", &at("new")?])?, "no_history", &["new: has no history yet"])?;
+        first.ask(&["resume"])?.success("resume")?;
+        first.sync(SYNC_SECONDS)?;
+        first.ask(&["log", &at("new")?])?.success("log once it is synced")?;
+        Ok(())
+    });
+}

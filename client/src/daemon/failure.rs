@@ -4,7 +4,7 @@
 
 use super::account::AccountError;
 use super::control::Failure;
-use super::roots::RootError;
+use super::roots::{Relation, RootError};
 use crate::engine::AskError;
 use crate::home::HomeError;
 use crate::remote::RemoteError;
@@ -164,6 +164,10 @@ impl From<JoinCodeError> for Failure {
 impl From<RootError> for Failure {
     fn from(error: RootError) -> Self {
         let (kind, hint) = match &error {
+            RootError::Nested { relation: Relation::Same, .. } => (
+                "nested_folder",
+                "there is nothing to add; `driftless folder ls` lists the folders".to_owned(),
+            ),
             RootError::Nested { .. } => (
                 "nested_folder",
                 "folders do not lie in each other: choose another directory".to_owned(),
@@ -195,7 +199,18 @@ impl From<AskError> for Failure {
             AskError::NoSuchRevision { .. } => {
                 ("no_such_revision", "`driftless log PATH` lists the versions")
             }
-            AskError::NotAFile(_) => ("not_a_file", ""),
+            AskError::NoHistory(_) => (
+                "no_history",
+                "after `driftless sync` it has one, unless it is ignored; `driftless status` lists \
+                 what cannot be synced",
+            ),
+            AskError::IsDirectory(_) => {
+                ("is_directory", "`driftless ls PATH` lists what lies in it: name one of those")
+            }
+            AskError::Exists(_) => ("exists", "give a path at which nothing is yet"),
+            AskError::NotAFile(_) => {
+                ("not_a_file", "only the contents of files can be printed or restored")
+            }
             AskError::NoConflict(_) => ("no_conflict", "`driftless conflicts` lists what is open"),
             AskError::NotMine(_) => ("not_mine", "use --keep both, or resolve it on that device"),
             AskError::Unsynced(_) => ("unsynced", "wait for `driftless sync`, then try again"),
@@ -204,7 +219,10 @@ impl From<AskError> for Failure {
             }
             AskError::Refused(_) => ("refused", ""),
             AskError::Disk(_) => ("disk", "look at the disk and at the path"),
-            AskError::NothingToConfirm => ("nothing_to_confirm", ""),
+            AskError::NothingToConfirm => (
+                "nothing_to_confirm",
+                "`driftless status` shows what a folder waits for, if it does",
+            ),
             AskError::Engine(_) => ("engine", "`driftless status` says more"),
         };
         Self::new(kind, message, hint)
