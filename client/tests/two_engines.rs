@@ -7,7 +7,9 @@
 
 use client::context::{FolderContext, Signers};
 use client::daemon::SystemEnvironment;
-use client::engine::{self, Ask, EngineParts, FolderHandle, FolderStatus, Keep, LogSource, Pins};
+use client::engine::{
+    self, Ask, EngineParts, FolderHandle, FolderStatus, HaltReason, Keep, LogSource, Pins,
+};
 use client::fs::{DiskFs, Root};
 use client::remote::{QuicRemote, Remote, Server as RemoteServer, join};
 use client::state::FolderState;
@@ -136,10 +138,10 @@ impl Setup {
             let hints = watch.hints().clone();
             // The watch lives as long as the engine's parts are wanted: the test's whole life.
             std::mem::forget(watch);
-            let disk = DiskFs::open(&root).map_err(|error| error.to_string())?;
-            disk.init_root(&marker).map_err(|error| error.to_string())?;
+            let disk = DiskFs::open(&root).map_err(cannot)?;
+            disk.init_root(&marker).map_err(cannot)?;
             let keys = Arc::new(folder_keys());
-            Ok::<_, String>(EngineParts {
+            Ok::<_, HaltReason>(EngineParts {
                 context: FolderContext {
                     folder,
                     chunker: Chunker::new(keys.chunker_seed()),
@@ -151,7 +153,7 @@ impl Setup {
                     marker,
                     fs: Arc::new(disk),
                     remote,
-                    state: FolderState::open(&state).map_err(|error| error.to_string())?,
+                    state: FolderState::open(&state).map_err(cannot)?,
                     environment,
                 },
                 hints,
@@ -163,6 +165,10 @@ impl Setup {
         };
         engine::start(&device.to_string(), parts, runtime).unwrap()
     }
+}
+
+fn cannot(error: impl std::fmt::Display) -> HaltReason {
+    HaltReason { message: error.to_string(), hint: String::new(), can_confirm: false }
 }
 
 fn remote(server: &Server, keys: &DeviceKeys) -> QuicRemote {

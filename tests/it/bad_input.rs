@@ -141,16 +141,41 @@ fn altered(code: &str) -> String {
     code.chars().enumerate().map(change).collect()
 }
 
+/// Checks that a command ended with 2 and one line of message that names what is wrong.
+fn usage_error(finished: &Finished, names: &str) -> Result<()> {
+    ensure!(finished.code == Some(2), "{finished:?}");
+    let error = &finished.json()?["error"];
+    ensure!(error["kind"] == "usage" && error["hint"] != "", "{error}");
+    let message = error["message"].as_str().context("no message")?;
+    ensure!(message.contains(names) && !message.contains('\n'), "it does not say {names}: {error}");
+    Ok(())
+}
+
 #[test]
 fn a_command_line_that_is_none_ends_with_2() {
     checked(|| {
         let bench = Bench::new()?;
         let home = bench.at("home");
-        for arguments in [&["fly"][..], &["join"], &["sync", "--timeout", "soon"]] {
+        let cases = [
+            (&["fly"][..], "fly"),
+            (&["join"], "<CODE>"),
+            (&["sync", "--timeout", "soon"], "--timeout"),
+            (&["log"], "<PATH>"),
+            (&["restore", "a"], "--rev <REVISION>"),
+            (&["resolve", "a", "--keep", "ours"], "mine, theirs, both"),
+            (&["log", "a", "--bogus"], "--bogus"),
+            (&["folder"], "subcommand"),
+            (&[], "subcommand"),
+        ];
+        for (arguments, names) in cases {
             let finished = bench.ask(&home, arguments)?;
-            ensure!(finished.code == Some(2), "{arguments:?}: {finished:?}");
-            let error = &finished.json()?["error"];
-            ensure!(error["kind"] == "usage" && error["hint"] != "", "{arguments:?}: {error}");
+            usage_error(&finished, names).with_context(|| format!("{arguments:?}"))?;
+        }
+        for (arguments, names) in
+            [(&["serve"][..], "--data <DIR>"), (&["fly"], "fly"), (&[], "subcommand")]
+        {
+            let finished = bench.spawn(Command::new(bench.programs.server()), arguments)?.wait()?;
+            usage_error(&finished, names).with_context(|| format!("server {arguments:?}"))?;
         }
         Ok(())
     });
@@ -336,5 +361,120 @@ fn a_second_daemon_or_server_says_that_one_runs_and_ends() {
         first.sync(SYNC_SECONDS)?;
         first.stop()?;
         server.stop()
+    });
+}
+
+#[test]
+fn a_sync_with_open_conflicts_is_in_sync_and_needs_the_user() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let mut first = bench.join("first", &server.invite()?)?;
+        let second = bench.join("second", &first.invite()?)?;
+        fs::write(first.root().join("a.txt"), "base")?;
+        first.sync(SYNC_SECONDS)?;
+        second.sync(SYNC_SECONDS)?;
+        first.stop()?;
+        fs::write(first.root().join("a.txt"), "of the first")?;
+        fs::write(second.root().join("a.txt"), "of the second")?;
+        second.sync(SYNC_SECONDS)?;
+        first.run()?;
+        for device in [&first, &second] {
+            let synced = device.ask(&["sync"])?;
+            ensure!(synced.code == Some(4), "{synced:?}");
+            let answer = synced.json()?;
+            ensure!(answer["in_sync"] == true && answer["conflicts"] == 1, "{answer}");
+        }
+        let path = first.root().join("a.txt");
+        first.ask(&["resolve", text(&path)?, "--keep", "mine"])?.success("resolve")?;
+        first.sync(SYNC_SECONDS)?;
+        second.sync(SYNC_SECONDS)?;
+        ensure!(fs::read(second.root().join("a.txt"))? == b"of the first");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_folder_whose_state_cannot_be_opened_says_why_and_is_mended_as_the_hint_says() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let mut first = bench.join("first", &server.invite()?)?;
+        fs::write(first.root().join("kept"), "kept")?;
+        first.sync(SYNC_SECONDS)?;
+        first.stop()?;
+        let states = fs::read_dir(first.home().join("state"))?.collect::<Result<Vec<_>, _>>()?;
+        let state = states
+            .iter()
+            .map(fs::DirEntry::path)
+            .find(|path| path.extension().is_some_and(|extension| extension == "sqlite"))
+            .context("no state database")?;
+        fs::write(&state, "this is no database, and longer than the header of one".repeat(40))?;
+        first.run()?;
+        let halt = eventually("status tells why the folder is halted", || {
+            let status = first.status()?;
+            Ok((status["state"] == "halted").then(|| status["halt"].clone()))
+        })?;
+        for (field, says) in [("message", text(&state)?), ("hint", "move it away")] {
+            ensure!(halt[field].as_str().is_some_and(|told| told.contains(says)), "{halt}");
+        }
+        let synced = first.ask(&["sync"])?;
+        ensure!(synced.code == Some(4), "{synced:?}");
+
+        first.stop()?;
+        fs::remove_file(&state)?;
+        first.run()?;
+        first.sync(SYNC_SECONDS)?;
+        ensure!(fs::read(first.root().join("kept"))? == b"kept");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_cannot_be_shown_or_restored_is_told_with_what_to_do() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let first = bench.join("first", &server.invite()?)?;
+        let root = fs::canonicalize(first.root())?;
+        fs::create_dir(root.join("directory"))?;
+        fs::write(root.join("file"), "file")?;
+        fs::write(root.join(".driftlessignore"), "*.tmp\n")?;
+        fs::write(root.join("ignored.tmp"), "ignored")?;
+        first.sync(SYNC_SECONDS)?;
+        let revision = first.versions("file")?.first().context("no version")?.revision.to_string();
+        let at = |name: &str| text(&root.join(name)).map(str::to_owned);
+        let (file, directory, ignored) = (at("file")?, at("directory")?, at("ignored.tmp")?);
+        let (missing, rev) = (at("missing")?, ["--rev", &revision]);
+        let cases: [(Vec<&str>, &str, &str); 10] = [
+            (vec!["log", "folder:"], "is_directory", "the folder itself"),
+            (vec!["restore", "folder:", rev[0], rev[1]], "is_directory", "the folder itself"),
+            (vec!["restore", &directory, "--rev", "1"], "is_directory", "not supported"),
+            (
+                vec!["restore", &directory, "--rev", "1", "--to", &missing],
+                "is_directory",
+                "not supported",
+            ),
+            (vec!["log", &ignored], "no_history", "only on this disk"),
+            (vec!["restore", &ignored, rev[0], rev[1]], "no_history", "only on this disk"),
+            (vec!["log", &missing], "no_such_path", "missing: no such path"),
+            (vec!["restore", &file, rev[0], rev[1], "--to", &file], "exists", "exists already"),
+            (vec!["confirm"], "nothing_to_confirm", "nothing waits"),
+            (vec!["folder", "add", text(&root)?], "nested_folder", "is a synced folder already"),
+        ];
+        for (arguments, kind, says) in cases {
+            let finished = first.ask(&arguments)?;
+            refused(&finished, kind, &[says]).with_context(|| arguments.join(" "))?;
+        }
+        ensure!(fs::read(root.join("file"))? == b"file", "it was overwritten");
+
+        // Not synced yet, because nothing is while the folder is paused.
+        first.ask(&["pause"])?.success("pause")?;
+        fs::write(root.join("new"), "new")?;
+        refused(&first.ask(&["log", &at("new")?])?, "no_history", &["new: has no history yet"])?;
+        first.ask(&["resume"])?.success("resume")?;
+        first.sync(SYNC_SECONDS)?;
+        first.ask(&["log", &at("new")?])?.success("log once it is synced")?;
+        Ok(())
     });
 }

@@ -1,6 +1,7 @@
 //! `driftless device`: changes the devices of this user.
 
 use super::asking::{ask, unexpected};
+use super::table::printable;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, Request};
 
@@ -18,7 +19,8 @@ pub(super) fn run(command: DeviceCommand, context: &Context) -> Result<Outcome, 
     let DeviceCommand::Revoke { name } = command;
     match ask(context, &Request::DeviceRevoke { name })? {
         Answer::Done(done) => {
-            context.output.answer(&done, || format!("{} is revoked", done.on.join(", ")))
+            let is = if done.already { "was revoked already" } else { "is revoked" };
+            context.output.answer(&done, || format!("{} {is}", printable(&done.on.join(", "))))
         }
         _ => Err(unexpected(&context.home)),
     }

@@ -1,9 +1,12 @@
 //! `driftless ls`: what a folder, or a directory in it, holds.
 
 use super::asking::{ask, path_argument, unexpected};
-use super::table::table;
+use super::table::titled;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, EntryAnswer, Failure, Request};
+
+/// What the columns are called.
+const TITLES: [&str; 4] = ["REVISION", "BYTES", "MODIFIED", "PATH"];
 
 /// Flags of `ls`.
 #[derive(Debug, clap::Args)]
@@ -16,9 +19,9 @@ pub(super) struct ListFlags {
 pub(super) fn run(flags: ListFlags, context: &Context) -> Result<Outcome, Failure> {
     let path = flags.path.map(path_argument).transpose()?;
     match ask(context, &Request::List { path })? {
-        Answer::List(list) => context
-            .output
-            .answer(&list, || table(&list.entries.iter().map(row).collect::<Vec<_>>())),
+        Answer::List(list) => {
+            context.output.answer(&list, || titled(&TITLES, list.entries.iter().map(row)))
+        }
         _ => Err(unexpected(&context.home)),
     }
 }

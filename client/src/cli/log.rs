@@ -1,9 +1,12 @@
 //! `driftless log`: the versions of a path, newest first.
 
 use super::asking::{ask, path_argument, unexpected};
-use super::table::table;
+use super::table::titled;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, Request, VersionAnswer};
+
+/// What the columns are called.
+const TITLES: [&str; 6] = ["REVISION", "ACCEPTED", "DEVICE", "CHANGE", "BYTES", "NAME"];
 
 /// Flags of `log`.
 #[derive(Debug, clap::Args)]
@@ -16,7 +19,7 @@ pub(super) struct LogFlags {
 pub(super) fn run(flags: LogFlags, context: &Context) -> Result<Outcome, Failure> {
     match ask(context, &Request::Log { path: path_argument(flags.path)? })? {
         Answer::Log(log) => {
-            context.output.answer(&log, || table(&log.versions.iter().map(row).collect::<Vec<_>>()))
+            context.output.answer(&log, || titled(&TITLES, log.versions.iter().map(row)))
         }
         _ => Err(unexpected(&context.home)),
     }

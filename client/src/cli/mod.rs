@@ -33,6 +33,7 @@ mod up;
 
 use crate::daemon::control::Failure;
 use crate::home::Home;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use output::Output;
 use std::ffi::OsString;
@@ -181,6 +182,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
 fn exit_code(failure: &Failure) -> u8 {
     match failure.kind.as_str() {
         "usage" => 2,
+        // Nothing goes on before a person has joined again.
+        "revoked" | "unknown_device" => 4,
         _ => 1,
     }
 }
@@ -188,8 +191,7 @@ fn exit_code(failure: &Failure) -> u8 {
 /// Prints what clap has to say: help and versions are answers, the rest is a usage error.
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
     if error.use_stderr() && json {
-        let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let message = usage_message(&error.render().to_string(), error.kind());
         let failure = Failure::new("usage", message, "see `driftless --help`");
         Output::new(true).failure(&failure);
     } else if error.print().is_err() {
@@ -197,6 +199,15 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         return ExitCode::from(1);
     }
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// What clap says in one line: its first paragraph, which names the argument. The rest is usage.
+fn usage_message(text: &str, kind: ErrorKind) -> String {
+    if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a subcommand is missing".to_owned();
+    }
+    let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    said.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 #[cfg(test)]

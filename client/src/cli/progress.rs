@@ -21,7 +21,8 @@ pub(super) struct Shown {
 
 struct Folder {
     bar: Option<ProgressBar>,
-    state: Option<State>,
+    /// The state that was shown last, in words.
+    told: Option<&'static str>,
     /// Bytes when the folder was last at rest.
     base: (u64, u64),
 }
@@ -52,7 +53,7 @@ impl Shown {
         let bars = self.bars.as_ref();
         let folder = self.folders.entry(now.name.clone()).or_insert_with(|| Folder {
             bar: bars.map(|bars| bars.add(spinner())),
-            state: None,
+            told: None,
             base: (now.bytes_up, now.bytes_down),
         });
         let is_at_rest = !matches!(now.state, State::Scanning | State::Syncing);
@@ -60,13 +61,14 @@ impl Shown {
             folder.base = (now.bytes_up, now.bytes_down);
         }
         let text = text(now, folder.base);
+        let told = state_text(now.state, now.issues);
         match &folder.bar {
             Some(bar) if is_at_rest && !self.keeps_idle => bar.set_message(String::new()),
             Some(bar) => bar.set_message(text),
-            None if folder.state != Some(now.state) => self.output.remark(&text),
+            None if folder.told != Some(told) => self.output.remark(&text),
             None => {}
         }
-        folder.state = Some(now.state);
+        folder.told = Some(told);
     }
 
     /// Takes the drawing away.
@@ -88,7 +90,8 @@ fn spinner() -> ProgressBar {
 }
 
 fn text(now: &FolderProgress, base: (u64, u64)) -> String {
-    let mut parts = vec![format!("{}: {}", printable(&now.name), state_text(now.state))];
+    let mut parts =
+        vec![format!("{}: {}", printable(&now.name), state_text(now.state, now.issues))];
     if now.state == State::Scanning && now.scanned > 0 {
         parts.push(format!("{} looked at", count(now.scanned, "entry", "entries")));
     }
@@ -103,9 +106,10 @@ fn text(now: &FolderProgress, base: (u64, u64)) -> String {
     parts.join(", ")
 }
 
-/// A state in a word.
-pub(super) fn state_text(state: State) -> &'static str {
+/// A state in a few words. What is at rest is up to date only when no path waits.
+pub(super) fn state_text(state: State, issues: u64) -> &'static str {
     match state {
+        State::Idle if issues > 0 => "up to date but for paths that are not synced",
         State::Scanning => "scanning",
         State::Syncing => "syncing",
         State::Idle => "up to date",
@@ -127,6 +131,7 @@ mod tests {
             scanned: 1,
             pending_up: 0,
             pending_down: 0,
+            issues: 0,
             bytes_up: 0,
             bytes_down: 0,
         };
@@ -138,5 +143,7 @@ mod tests {
         now.state = State::Idle;
         now.pending_up = 0;
         assert_eq!(text(&now, (2048, 0)), "notes: up to date");
+        now.issues = 1;
+        assert_eq!(text(&now, (2048, 0)), "notes: up to date but for paths that are not synced");
     }
 }

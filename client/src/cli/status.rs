@@ -14,7 +14,11 @@ pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
 }
 
 fn text(status: &StatusAnswer) -> String {
-    let connected = if status.server.connected { "connected" } else { "not connected" };
+    let connected = match &status.server.refused {
+        Some(_) => "does not let this device in",
+        None if status.server.connected => "connected",
+        None => "not connected",
+    };
     let mut text = table(&[
         vec!["device".into(), status.device.clone()],
         vec!["server".into(), format!("{} ({connected})", status.server.address)],
@@ -31,10 +35,11 @@ fn text(status: &StatusAnswer) -> String {
 
 /// A folder in a few lines.
 pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
+    let issues = folder.issues.len() as u64;
     let mut rows = vec![
         vec![
             format!("folder {}", folder.name),
-            format!("{} ({})", state_text(folder.state), folder.path.display()),
+            format!("{} ({})", state_text(folder.state, issues), folder.path.display()),
         ],
         vec![
             "  holds".into(),
@@ -53,7 +58,9 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
         rows.push(vec!["  halted".into(), halt.message.clone()]);
         rows.push(vec!["  to do".into(), halt.hint.clone()]);
     }
-    if let Some(trouble) = &folder.trouble {
+    // What halted it is said already.
+    let halt = folder.halt.as_ref().map(|halt| &halt.message);
+    if let Some(trouble) = folder.trouble.as_ref().filter(|trouble| Some(*trouble) != halt) {
         rows.push(vec!["  trouble".into(), trouble.clone()]);
     }
     if folder.watch.contains(' ') {
@@ -89,13 +96,13 @@ mod tests {
             trouble: None,
             watch: "complete".into(),
         };
-        let server = ServerAnswer { address: "h:1".into(), connected: false };
+        let server = ServerAnswer { address: "h:1".into(), connected: false, refused: None };
         let status = StatusAnswer { device: "d".into(), server, folders: vec![folder] };
         let expected = "\
 device  d
 server  h:1 (not connected)
 
-folder notes  up to date (/n)
+folder notes  up to date but for paths that are not synced (/n)
   holds       1 entry, 2.0 KiB
   open        2 conflicts: see `driftless conflicts`
   not synced: a: r

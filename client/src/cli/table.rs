@@ -25,6 +25,13 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// As [`table`], below what the columns are called; nothing when there are no rows.
+pub(super) fn titled(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let titles = titles.iter().map(|title| (*title).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(titles).chain(rows).collect();
+    if rows.len() > 1 { table(&rows) } else { String::new() }
+}
+
 /// A cell without what a terminal would obey.
 pub(super) fn printable(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
@@ -62,6 +69,9 @@ mod tests {
         ];
         assert_eq!(table(&rows), "a    länger  x\nbbb  c       y\u{fffd}[2J\n");
         assert_eq!(table(&[]), "");
+        assert_eq!(titled(&["SIZE", "PATH"], rows.into_iter().skip(2)), "");
+        let row = vec!["12345".to_owned(), "a".to_owned()];
+        assert_eq!(titled(&["SIZE", "PATH"], std::iter::once(row)), "SIZE   PATH\n12345  a\n");
     }
 
     #[test]

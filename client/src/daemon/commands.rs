@@ -3,7 +3,7 @@
 //! Owns the way from a request to engines and account, and back to an answer. It must not know
 //! sockets or terminals.
 
-use super::account::{self, Invite};
+use super::account::{self, Invite, Revoked};
 use super::control::{
     Answer, Commands, ConflictsAnswer, DeviceAnswer, DevicesAnswer, DoneAnswer, ExportedAnswer,
     Failure, InviteAnswer, Keep, ListAnswer, LogAnswer, PathArgument, ProgressSender, Request,
@@ -85,7 +85,7 @@ impl Commands for Control {
 }
 
 pub(super) fn done(on: impl IntoIterator<Item = String>) -> Answer {
-    Answer::Done(DoneAnswer { done: true, on: on.into_iter().collect() })
+    Answer::Done(DoneAnswer { done: true, on: on.into_iter().collect(), already: false })
 }
 
 pub(super) fn no_such_folder(name: &str) -> Failure {
@@ -104,6 +104,7 @@ impl Shared {
             server: ServerAnswer {
                 address: self.advertised.addresses.first().cloned().unwrap_or_default(),
                 connected: self.remote.is_connected(),
+                refused: self.barred().map(|failure| failure.message),
             },
             folders: self.folder_statuses(),
         }
@@ -114,7 +115,7 @@ impl Shared {
         let config = self.config();
         let status = |folder: &FolderConfig| {
             let running = folders.get(&folder.id)?;
-            Some(summaries::folder(folder, running.handle.summary(), running.watch_state()))
+            Some(summaries::folder(folder, self.shown(&running.handle), running.watch_state()))
         };
         config.folders.iter().filter_map(status).collect()
     }
@@ -175,9 +176,13 @@ async fn sync(
             reached = &mut waiting => break Some(reached),
             () = &mut timeout => break None,
             _ = ticks.tick() => {
+                // It may hold for ever: nobody is to wait for it.
+                if let Some(failure) = shared.barred() {
+                    return Err(failure);
+                }
                 let report = handles
                     .iter()
-                    .map(|(folder, handle)| summaries::progress(folder, &handle.summary()));
+                    .map(|(folder, handle)| summaries::progress(folder, &shared.shown(handle)));
                 // A reader that is slow misses a report, no more.
                 if progress.try_send(report.collect()).is_err() {
                     continue;
@@ -185,10 +190,15 @@ async fn sync(
             }
         }
     };
+    if let Some(failure) = shared.barred() {
+        return Err(failure);
+    }
     // An engine that has ended is not in sync; its folder says why.
     let in_sync =
         reached.is_some_and(|reached| reached.iter().all(|reached| matches!(reached, Ok(true))));
-    Ok(Answer::Sync(SyncAnswer { in_sync, folders: shared.folder_statuses() }))
+    let folders = shared.folder_statuses();
+    let conflicts = folders.iter().map(|folder| folder.conflicts).sum();
+    Ok(Answer::Sync(SyncAnswer { in_sync, conflicts, folders }))
 }
 
 async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Failure> {
@@ -257,7 +267,9 @@ async fn revoke(shared: &Shared, name: &str) -> Result<Answer, Failure> {
     let revoked = account::revoke_device(&mut account, remote, environment, name).await;
     // Also after an error: a record may have been appended before it.
     shared.keep_account(&account).await?;
-    Ok(done([account.device_name(&revoked?)]))
+    let Revoked { device, already } = revoked?;
+    let on = vec![account.device_name(&device)];
+    Ok(Answer::Done(DoneAnswer { done: true, on, already }))
 }
 
 async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result<Answer, Failure> {

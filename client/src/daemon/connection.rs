@@ -4,8 +4,8 @@
 //! minute. The task is started and stopped by the daemon. Engines connect for themselves.
 
 use super::account;
+use super::control::Failure;
 use super::shared::Shared;
-use common::wire::meta::RefusalCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,34 +19,42 @@ const PAUSE_MS: (u64, u64) = (500, 30_000);
 /// Runs until it is dropped.
 pub(super) async fn keep(shared: Arc<Shared>) {
     let mut pause_ms = PAUSE_MS.0;
+    let mut told = None;
     loop {
         match look(&shared).await {
             Ok(()) => {
                 pause_ms = PAUSE_MS.0;
+                told = None;
                 tokio::select! {
                     () = shared.remote.disconnected() => {}
                     () = tokio::time::sleep(LOOK_EVERY) => {}
                 }
             }
             Err(error) => {
-                let is_revoked = match &error {
-                    account::AccountError::Revoked => true,
-                    account::AccountError::Remote(error) => {
-                        error.refusal_code() == Some(RefusalCode::NotEnrolled)
-                    }
-                    _ => false,
-                };
-                if is_revoked || !error.is_retryable() {
-                    tracing::error!(%error, "the account cannot be refreshed");
+                let barred = shared.barred();
+                if barred.is_some() || !error.is_retryable() {
                     pause_ms = PAUSE_MS.1;
-                } else {
-                    tracing::debug!(%error, "the account cannot be refreshed now");
                 }
+                tell(&error, barred, &mut told);
                 tokio::time::sleep(Duration::from_millis(jittered(&shared, pause_ms))).await;
                 pause_ms = (pause_ms * 2).min(PAUSE_MS.1);
             }
         }
     }
+}
+
+/// Writes to the log why the account is not fresh. That a device is not let in is said once.
+fn tell(error: &account::AccountError, barred: Option<Failure>, told: &mut Option<Failure>) {
+    match &barred {
+        Some(failure) if barred != *told => {
+            tracing::error!("{}; {}", failure.message, failure.hint);
+        }
+        None if !error.is_retryable() => {
+            tracing::error!(%error, "the account cannot be refreshed");
+        }
+        _ => tracing::debug!(%error, "the account cannot be refreshed now"),
+    }
+    *told = barred;
 }
 
 /// Starts folders whose root has come back; runs until it is dropped.

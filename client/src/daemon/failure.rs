@@ -4,7 +4,7 @@
 
 use super::account::AccountError;
 use super::control::Failure;
-use super::roots::RootError;
+use super::roots::{Relation, RootError};
 use crate::engine::AskError;
 use crate::home::HomeError;
 use crate::remote::RemoteError;
@@ -12,6 +12,9 @@ use common::trust::{JoinCodeError, JoinKind, TrustError};
 use common::wire::meta::RefusalCode;
 
 const RETRY: &str = "try again in a moment";
+const REJOIN: &str = "the files here stay; to sync them again, run `driftless folder rm NAME` here \
+                      and then `driftless --home NEWHOME join CODE DIR` with a code from another \
+                      device";
 
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
@@ -70,9 +73,12 @@ fn refusal_kind(code: RefusalCode) -> (&'static str, &'static str) {
             "invitation_invalid",
             "a code works once and only for a while: get a new one with `driftless invite`",
         ),
-        RefusalCode::NotEnrolled => {
-            ("not_enrolled", "this device was revoked, or the server has forgotten it")
-        }
+        RefusalCode::Revoked => ("revoked", REJOIN),
+        RefusalCode::NotEnrolled => (
+            "unknown_device",
+            "the files here stay; the server's owner may have restored it from an older backup: if \
+             it does not come back, join again with a new --home and a code from another device",
+        ),
         RefusalCode::Quota => ("quota", "make room, or ask the server's owner for more"),
         RefusalCode::DiskFull => ("server_full", "make room on the server's disk"),
         RefusalCode::Stopped => {
@@ -100,9 +106,7 @@ impl From<AccountError> for Failure {
             AccountError::CodeKind(_) => {
                 ("code_kind", "get a code for a device with `driftless invite`")
             }
-            AccountError::Revoked => {
-                ("revoked", "join again with a new --home and a code from another device")
-            }
+            AccountError::Revoked { .. } => ("revoked", REJOIN),
             AccountError::NoFolderKeys(_) | AccountError::NoSuchFolder(_) => {
                 ("no_such_folder", "`driftless folder ls` lists the folders")
             }
@@ -160,6 +164,10 @@ impl From<JoinCodeError> for Failure {
 impl From<RootError> for Failure {
     fn from(error: RootError) -> Self {
         let (kind, hint) = match &error {
+            RootError::Nested { relation: Relation::Same, .. } => (
+                "nested_folder",
+                "there is nothing to add; `driftless folder ls` lists the folders".to_owned(),
+            ),
             RootError::Nested { .. } => (
                 "nested_folder",
                 "folders do not lie in each other: choose another directory".to_owned(),
@@ -184,12 +192,25 @@ impl From<RootError> for Failure {
 
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
-        let (kind, hint) = match &error {
+        let message = error.to_string();
+        let (kind, hint) = match error {
+            AskError::NotLetIn(error) => return error.into(),
             AskError::NoSuchPath(_) => ("no_such_path", "`driftless ls` lists what is synced"),
             AskError::NoSuchRevision { .. } => {
                 ("no_such_revision", "`driftless log PATH` lists the versions")
             }
-            AskError::NotAFile(_) => ("not_a_file", ""),
+            AskError::NoHistory(_) => (
+                "no_history",
+                "after `driftless sync` it has one, unless it is ignored; `driftless status` lists \
+                 what cannot be synced",
+            ),
+            AskError::IsDirectory(_) => {
+                ("is_directory", "`driftless ls PATH` lists what lies in it: name one of those")
+            }
+            AskError::Exists(_) => ("exists", "give a path at which nothing is yet"),
+            AskError::NotAFile(_) => {
+                ("not_a_file", "only the contents of files can be printed or restored")
+            }
             AskError::NoConflict(_) => ("no_conflict", "`driftless conflicts` lists what is open"),
             AskError::NotMine(_) => ("not_mine", "use --keep both, or resolve it on that device"),
             AskError::Unsynced(_) => ("unsynced", "wait for `driftless sync`, then try again"),
@@ -198,9 +219,12 @@ impl From<AskError> for Failure {
             }
             AskError::Refused(_) => ("refused", ""),
             AskError::Disk(_) => ("disk", "look at the disk and at the path"),
-            AskError::NothingToConfirm => ("nothing_to_confirm", ""),
+            AskError::NothingToConfirm => (
+                "nothing_to_confirm",
+                "`driftless status` shows what a folder waits for, if it does",
+            ),
             AskError::Engine(_) => ("engine", "`driftless status` says more"),
         };
-        Self::new(kind, error.to_string(), hint)
+        Self::new(kind, message, hint)
     }
 }

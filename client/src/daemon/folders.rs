@@ -6,7 +6,7 @@ use super::account::AccountError;
 use super::roots;
 use super::shared::{AccountLog, Shared, blocking};
 use crate::context::FolderContext;
-use crate::engine::{self, EngineParts, FolderHandle};
+use crate::engine::{self, EngineParts, FolderHandle, HaltReason};
 use crate::fs::{DiskFs, FsError};
 use crate::home::FolderConfig;
 use crate::state::{FolderState, StateError};
@@ -15,6 +15,7 @@ use common::chunk::Chunker;
 use common::ids::FolderId;
 use common::keys::FolderKeys;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -46,13 +47,33 @@ pub(super) enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// What an engine cannot be made of; shown as the folder's trouble.
+/// What an engine cannot be made of; the folder is halted for it.
 #[derive(Debug, thiserror::Error)]
 enum PartsError {
     #[error("the folder's root cannot be opened: {0}")]
     Root(#[source] FsError),
-    #[error(transparent)]
-    State(#[from] StateError),
+    #[error("the folder's state {} cannot be opened: {source}", path.display())]
+    State { path: PathBuf, source: StateError },
+}
+
+impl From<PartsError> for HaltReason {
+    fn from(error: PartsError) -> Self {
+        let message = error.to_string();
+        let hint = match error {
+            PartsError::Root(_) => {
+                "mount or restore the directory; syncing goes on by itself when it is back"
+            }
+            PartsError::State { source: StateError::Newer { .. }, .. } => "update driftless",
+            PartsError::State { source, .. } if source.is_retryable() => {
+                "make room on the disk of the home; it is tried again by itself"
+            }
+            PartsError::State { .. } => {
+                "see that the file can be read and written; if it is damaged, stop driftless and \
+                 move it away: it is made anew from the disk and the server, and nothing is lost"
+            }
+        };
+        Self { message, hint: hint.to_owned(), can_confirm: false }
+    }
 }
 
 impl Running {
@@ -97,7 +118,9 @@ impl Shared {
         let name = folder.name.clone();
         let parts = move || -> Result<EngineParts, PartsError> {
             let fs = DiskFs::open(&folder.path).map_err(PartsError::Root)?;
-            let state = FolderState::open(&home.state_path(&folder.id))?;
+            let path = home.state_path(&folder.id);
+            let state =
+                FolderState::open(&path).map_err(|source| PartsError::State { path, source })?;
             let context = FolderContext {
                 folder: folder.id,
                 chunker: Chunker::new(keys.chunker_seed()),

@@ -5,6 +5,7 @@
 //! end with [`Daemon::stop`]. It must not know a terminal: what is printed is the command line's.
 
 pub mod account;
+mod admission;
 mod commands;
 mod connection;
 pub mod control;
@@ -113,7 +114,7 @@ impl Daemon {
         let handles = self.shared.handles();
         handles
             .iter()
-            .map(|(folder, handle)| summaries::progress(folder, &handle.summary()))
+            .map(|(folder, handle)| summaries::progress(folder, &self.shared.shown(handle)))
             .collect()
     }
 

@@ -19,7 +19,7 @@ const MARKER: &str = "root";
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// It lies in a folder, or holds one.
-    #[error("{directory} is {} {other}, which is synced already", relation_text(*.relation))]
+    #[error("{directory} is {}", relation_text(*.relation, .other))]
     Nested {
         /// What was asked for.
         directory: PathBuf,
@@ -73,11 +73,12 @@ pub enum Relation {
     Same,
 }
 
-fn relation_text(relation: Relation) -> &'static str {
+fn relation_text(relation: Relation, other: &Path) -> String {
+    let other = other.display();
     match relation {
-        Relation::Inside => "inside",
-        Relation::Above => "above",
-        Relation::Same => "the same as",
+        Relation::Inside => format!("inside {other}, which is synced already"),
+        Relation::Above => format!("above {other}, which is synced already"),
+        Relation::Same => "a synced folder already".to_owned(),
     }
 }
 

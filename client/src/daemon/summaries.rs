@@ -76,6 +76,7 @@ pub(super) fn progress(config: &FolderConfig, summary: &FolderSummary) -> Folder
         scanned: summary.progress.scanned,
         pending_up: summary.pending_up,
         pending_down: summary.pending_down,
+        issues: summary.issues.len() as u64,
         bytes_up: summary.progress.bytes_up,
         bytes_down: summary.progress.bytes_down,
     }

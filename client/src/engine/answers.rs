@@ -32,7 +32,9 @@ impl From<RoundError> for AskError {
 
 impl From<RemoteError> for AskError {
     fn from(error: RemoteError) -> Self {
-        if error.is_offline() {
+        if error.is_barred() {
+            Self::NotLetIn(error)
+        } else if error.is_offline() {
             Self::Offline(error.to_string())
         } else {
             Self::Refused(error.to_string())

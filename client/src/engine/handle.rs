@@ -3,6 +3,8 @@
 //! Owns the questions and answers. The engine runs on its own thread and answers between two steps
 //! of a round; dropping every handle stops it.
 
+use crate::remote::RemoteError;
+use crate::state::StateError;
 use common::ids::{ConflictId, DeviceId};
 use common::record::Kind;
 use common::revision::{Cursor, Revision};
@@ -35,6 +37,18 @@ pub struct HaltReason {
     pub hint: String,
     /// Whether `confirm` ends it.
     pub can_confirm: bool,
+}
+
+impl From<StateError> for HaltReason {
+    fn from(error: StateError) -> Self {
+        let hint = if error.is_retryable() {
+            "make room on the disk of the home; it is tried again by itself"
+        } else {
+            "`driftless doctor` looks for what is wrong with the home"
+        };
+        let message = format!("the folder's state cannot be read: {error}");
+        Self { message, hint: hint.to_owned(), can_confirm: false }
+    }
 }
 
 /// A path that is not synced, and why.
@@ -170,8 +184,20 @@ pub enum RestoreTo {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
     /// No such path in the folder.
-    #[error("{0}: no such path in this folder")]
+    #[error("{}: no such path in this folder", named(.0))]
     NoSuchPath(String),
+    /// Something is at the path, which is only on this disk: ignored, or not synced yet.
+    #[error("{0}: has no history yet; it is only on this disk")]
+    NoHistory(String),
+    /// What was asked for is done with single files, and this is a directory or the folder itself.
+    #[error(
+        "{}: is a directory; directories are not supported here, only what lies in them",
+        named(.0)
+    )]
+    IsDirectory(String),
+    /// Where a version was to be written to is something already.
+    #[error("{0}: exists already")]
+    Exists(String),
     /// The entry has no such version.
     #[error("{path}: has no revision {revision}")]
     NoSuchRevision {
@@ -184,7 +210,7 @@ pub enum AskError {
     #[error("{0}: is not a file")]
     NotAFile(String),
     /// The path is not a side of an open conflict.
-    #[error("{0}: has no open conflict")]
+    #[error("{}: has no open conflict", named(.0))]
     NoConflict(String),
     /// Neither side of the conflict was written by this device, so mine and theirs mean nothing.
     #[error(
@@ -194,6 +220,9 @@ pub enum AskError {
     /// The local file has edits that are not synced; they are never overwritten.
     #[error("{0}: has local changes that are not synced yet")]
     Unsynced(String),
+    /// The server does not let this device in.
+    #[error(transparent)]
+    NotLetIn(RemoteError),
     /// There is no connection to the server.
     #[error("the server cannot be reached: {0}")]
     Offline(String),
@@ -209,6 +238,11 @@ pub enum AskError {
     /// The state of this folder failed, or the engine stopped.
     #[error("the folder's engine failed: {0}")]
     Engine(String),
+}
+
+/// A path as messages say it: the folder's own is empty.
+fn named(path: &str) -> &str {
+    if path.is_empty() { "the folder itself" } else { path }
 }
 
 /// Answer channel of a question.

@@ -16,7 +16,7 @@ use common::name::Name;
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::{Reply, Request, Version, VersionsRead};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 /// A version of one entry, opened.
@@ -37,8 +37,16 @@ impl From<FsError> for AskError {
 impl Engine {
     /// The entry that is or was last at a path.
     fn entry_ever_at(&self, path: &str) -> Result<EntryId, AskError> {
-        if let Some(entry) = self.entry_at(path)?.filter(|entry| *entry != EntryId::ROOT) {
-            return Ok(entry);
+        let none = || AskError::NoHistory(path.to_owned());
+        match self.entry_at(path)? {
+            Some(entry) if entry == EntryId::ROOT => {
+                return Err(AskError::IsDirectory(path.to_owned()));
+            }
+            Some(entry) => {
+                let known = self.context.state.remote_row(&entry)?;
+                return known.map(|_| entry).ok_or_else(none);
+            }
+            None => {}
         }
         let names: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let missing = || AskError::NoSuchPath(path.to_owned());
@@ -49,7 +57,10 @@ impl Engine {
                 return Ok(row.node.entry);
             }
         }
-        Err(missing())
+        match self.context.fs.stat(&relative(path)?) {
+            Ok(_) => Err(none()),
+            Err(_) => Err(missing()),
+        }
     }
 
     async fn versions(
@@ -159,10 +170,11 @@ impl Engine {
         let version = self.version(&entry, revision).await?;
         let version =
             version.ok_or_else(|| AskError::NoSuchRevision { path: path.to_owned(), revision })?;
-        if version.registers.kind != Kind::File {
-            return Err(AskError::NotAFile(path.to_owned()));
+        match version.registers.kind {
+            Kind::File => Ok(version),
+            Kind::Directory => Err(AskError::IsDirectory(path.to_owned())),
+            Kind::Symlink => Err(AskError::NotAFile(path.to_owned())),
         }
-        Ok(version)
     }
 
     async fn stage_version(&mut self, version: OpenVersion) -> Result<RelPath, AskError> {
@@ -197,10 +209,7 @@ impl Engine {
     pub(super) async fn restore(&mut self, path: &str, revision: Revision) -> Result<(), AskError> {
         let restored = self.entry_ever_at(path)?;
         let version = self.file_version(path, revision).await?;
-        let names = path.split('/').filter(|part| !part.is_empty()).map(Name::new);
-        let names: Result<Vec<Name>, _> = names.collect();
-        let missing = || AskError::NoSuchPath(path.to_owned());
-        let target = RelPath::new(names.map_err(|_| missing())?).map_err(|_| missing())?;
+        let target = relative(path)?;
         let standing = self.context.fs.stat(&target);
         let row = match self.entry_at(path)? {
             Some(entry) => self.context.state.local_row(&entry)?,
@@ -274,8 +283,19 @@ impl Engine {
     }
 }
 
+/// A path as it was asked for, as one below the root.
+fn relative(path: &str) -> Result<RelPath, AskError> {
+    let missing = || AskError::NoSuchPath(path.to_owned());
+    let names = path.split('/').filter(|part| !part.is_empty()).map(Name::new);
+    let names: Result<Vec<Name>, _> = names.collect();
+    RelPath::new(names.map_err(|_| missing())?).map_err(|_| missing())
+}
+
 fn copy_out(engine: &Engine, staged: &RelPath, to: &Path) -> Result<(), AskError> {
-    let disk = |error: std::io::Error| AskError::Disk(format!("{}: {error}", to.display()));
+    let disk = |error: std::io::Error| match error.kind() {
+        ErrorKind::AlreadyExists => AskError::Exists(to.display().to_string()),
+        _ => AskError::Disk(format!("{}: {error}", to.display())),
+    };
     let from = engine.context.fs.open(staged)?;
     let mut out =
         std::fs::OpenOptions::new().write(true).create_new(true).open(to).map_err(disk)?;

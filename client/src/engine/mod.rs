@@ -82,11 +82,11 @@ pub fn assemble(parts: EngineParts) -> Result<(Engine, FolderHandle), crate::sta
 }
 
 /// Starts an engine on a thread of its own: its state database is for one thread alone. `parts` is
-/// called on that thread; an error of it shows as the folder's trouble.
+/// called on that thread; an error of it shows as the reason for which the folder is halted.
 ///
 /// # Errors
 /// What the system said when it gave no thread.
-pub fn start<E: std::fmt::Display + Send + 'static>(
+pub fn start<E: Into<HaltReason> + Send + 'static>(
     name: &str,
     parts: impl FnOnce() -> Result<EngineParts, E> + Send + 'static,
     runtime: tokio::runtime::Handle,
@@ -94,16 +94,17 @@ pub fn start<E: std::fmt::Display + Send + 'static>(
     let (asks, inbox) = mpsc::channel(ASKS_MAX);
     let (summaries, summary) = watch::channel(run::first_summary());
     let thread = std::thread::Builder::new().name(format!("folder {name}")).spawn(move || {
-        let engine = parts().map_err(|error| error.to_string()).and_then(|parts| {
-            Engine::new(parts, inbox, summaries.clone()).map_err(|error| error.to_string())
+        let engine = parts().map_err(Into::into).and_then(|parts| {
+            Engine::new(parts, inbox, summaries.clone()).map_err(HaltReason::from)
         });
         match engine {
             Ok(engine) => runtime.block_on(engine.run()),
-            Err(error) => {
-                tracing::error!(%error, "a folder cannot be opened");
+            Err(reason) => {
+                tracing::error!(reason = reason.message, "a folder cannot be opened");
                 summaries.send_modify(|summary| {
                     summary.status = FolderStatus::Halted;
-                    summary.trouble = Some(error);
+                    summary.trouble = Some(reason.message.clone());
+                    summary.halt = Some(reason);
                 });
             }
         }

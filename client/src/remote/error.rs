@@ -64,6 +64,12 @@ impl RemoteError {
         matches!(self, Self::Unreachable { .. } | Self::Closed(_) | Self::Timeout(_))
     }
 
+    /// Whether the server does not let this device in: it was revoked, or is not known there.
+    #[must_use]
+    pub fn is_barred(&self) -> bool {
+        matches!(self.refusal_code(), Some(RefusalCode::Revoked | RefusalCode::NotEnrolled))
+    }
+
     /// The code of a refusal.
     #[must_use]
     pub fn refusal_code(&self) -> Option<RefusalCode> {
@@ -99,6 +105,17 @@ mod tests {
         for (error, retryable) in cases {
             assert_eq!(error.is_retryable(), retryable, "{error}");
         }
+    }
+
+    #[test]
+    fn only_a_revocation_or_a_lost_enrolment_bars_a_device() {
+        for code in (0..=16).filter_map(|code| RefusalCode::try_from(code).ok()) {
+            let barred = matches!(code, RefusalCode::Revoked | RefusalCode::NotEnrolled);
+            let error = RemoteError::Refused(Refusal::new(code, ""));
+            assert_eq!(error.is_barred(), barred, "{code:?}");
+            assert!(!barred || !error.is_retryable(), "{code:?}");
+        }
+        assert!(!RemoteError::Closed("this device was revoked".into()).is_barred());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Owns single-flight connecting and the counts of bytes over all connections that it ever made.
 //! It must not wait between attempts: a caller that is told of a failure decides when to ask again.
+//! Only a server that does not let this device in is left alone for a while, whoever asks: that
+//! passes by a person's doing, and the attempts of many folders are no help.
 
 use super::dial::{Dialer, Link};
 use super::error::RemoteError;
@@ -9,7 +11,7 @@ use quinn::VarInt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Time for a goodbye to be sent.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -41,6 +43,8 @@ pub(super) struct Kept {
     /// Held while connecting; the outcome of the last attempt, if it failed.
     dialing: tokio::sync::Mutex<Option<RemoteError>>,
     attempts: AtomicU64,
+    /// Until a server that does not let this device in is asked again.
+    barred_pause: Duration,
 }
 
 #[derive(Default)]
@@ -48,15 +52,18 @@ struct Current {
     link: Option<Link>,
     /// Of connections before this one.
     past: Traffic,
+    /// What the server said that does not let this device in, and until when that is not doubted.
+    barred: Option<(RemoteError, Instant)>,
 }
 
 impl Kept {
-    pub(super) fn new(dialer: Dialer) -> Self {
+    pub(super) fn new(dialer: Dialer, barred_pause: Duration) -> Self {
         Self {
             dialer,
             current: Mutex::default(),
             dialing: tokio::sync::Mutex::new(None),
             attempts: AtomicU64::new(0),
+            barred_pause,
         }
     }
 
@@ -68,6 +75,19 @@ impl Kept {
     /// The connection, if it is up.
     pub(super) fn live(&self) -> Option<Link> {
         self.lock().link.clone().filter(|link| link.connection.close_reason().is_none())
+    }
+
+    /// The refusal of a server that did not let this device in when it was last reached.
+    pub(super) fn barred(&self) -> Option<RemoteError> {
+        self.lock().barred.as_ref().map(|(error, _)| error.clone())
+    }
+
+    /// That refusal, while the server is left alone for it.
+    fn undoubted(&self) -> Result<(), RemoteError> {
+        match &self.lock().barred {
+            Some((error, until)) if Instant::now() < *until => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// The connection, made if need be. Callers that ask while an attempt runs share its outcome.
@@ -85,16 +105,22 @@ impl Kept {
         {
             return Err(error.clone());
         }
+        self.undoubted()?;
         let dialed = self.dialer.dial().await;
         self.attempts.fetch_add(1, Ordering::AcqRel);
         match dialed {
             Ok(link) => {
                 *failed = None;
+                self.lock().barred = None;
                 self.replace(Some(link.clone()));
                 Ok(link)
             }
             Err(error) => {
                 tracing::debug!(%error, "connecting failed");
+                if error.is_barred() {
+                    let until = Instant::now() + self.barred_pause;
+                    self.lock().barred = Some((error.clone(), until));
+                }
                 *failed = Some(error.clone());
                 Err(error)
             }

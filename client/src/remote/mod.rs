@@ -51,6 +51,8 @@ pub struct Timing {
     pub transfer: Duration,
     /// Silence after which a connection is told to be alive: below the server's idle limit.
     pub keep_alive: Duration,
+    /// Until a server that does not let this device in is asked again.
+    pub barred: Duration,
 }
 
 impl Default for Timing {
@@ -60,6 +62,7 @@ impl Default for Timing {
             answer: Duration::from_secs(60),
             transfer: Duration::from_secs(120),
             keep_alive: Duration::from_millis(KEEP_ALIVE_MS),
+            barred: Duration::from_secs(300),
         }
     }
 }

@@ -57,8 +57,8 @@ impl QuicRemote {
     #[must_use]
     pub fn with_timing(server: Server, key: &SigningKey, timing: Timing) -> Self {
         Self {
-            meta: Kept::new(Dialer::new(server.clone(), key, ALPN_META, timing)),
-            store: Kept::new(Dialer::new(server, key, ALPN_STORE, timing)),
+            meta: Kept::new(Dialer::new(server.clone(), key, ALPN_META, timing), timing.barred),
+            store: Kept::new(Dialer::new(server, key, ALPN_STORE, timing), timing.barred),
             timing,
             capabilities: Mutex::default(),
             subscriptions: Arc::new(Semaphore::new(FOLDERS_PER_DEVICE_MAX)),
@@ -80,6 +80,13 @@ impl QuicRemote {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.meta.live().is_some()
+    }
+
+    /// The refusal of a server that does not let this device in, which said so with the pinned key
+    /// when it was last reached. `None` again once a connection is made.
+    #[must_use]
+    pub fn barred(&self) -> Option<RemoteError> {
+        self.meta.barred()
     }
 
     /// Completes when the metadata connection is lost; at once when there is none.

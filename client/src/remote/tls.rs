@@ -61,7 +61,7 @@ pub(super) fn client_config(
     QuicClientConfig::try_from(config).map_err(|_| TlsError::InitialCipherSuite)
 }
 
-fn certified_key(key: &SigningKey) -> Result<CertifiedKey, Error> {
+pub(super) fn certified_key(key: &SigningKey) -> Result<CertifiedKey, Error> {
     let mut pkcs8 = Zeroizing::new([0; 48]);
     pkcs8[..16].copy_from_slice(&PKCS8_PREFIX);
     pkcs8[16..].copy_from_slice(key.seed());

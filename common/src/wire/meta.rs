@@ -19,7 +19,7 @@ pub enum RefusalCode {
     Unspecified = 0,
     /// The message does not decode or breaks a limit.
     Malformed = 1,
-    /// The peer is not enrolled, or no longer.
+    /// The peer is not enrolled.
     NotEnrolled = 2,
     /// No such folder, or not one of this user's: one answer for both.
     NoSuchFolder = 3,
@@ -47,6 +47,8 @@ pub enum RefusalCode {
     RecordInvalid = 14,
     /// The folder has no such entry or version.
     NotFound = 15,
+    /// The peer was enrolled, and its user's device log says that it was revoked.
+    Revoked = 16,
 }
 
 /// A refused request.

@@ -4,14 +4,12 @@
 
 use crate::chunk_store::{ChunkStore, StoreState};
 use crate::control::{Admin, Failure, Invitation, MetadataStatus, Status, StorageStatus};
-use crate::service::Service;
+use crate::service::{Service, rfc3339};
 use async_trait::async_trait;
 use common::trust::{JoinCode, JoinCodeError, JoinKind};
 use common::wire::meta::Refusal;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// A new join code.
 #[derive(Clone, Debug)]
@@ -109,26 +107,5 @@ impl Admin for Core {
                 free_bytes: stats.free_bytes,
             },
         })
-    }
-}
-
-/// A time as people and scripts read it, to the second.
-fn rfc3339(time_ms: u64) -> String {
-    i64::try_from(time_ms / 1000)
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .and_then(|time| time.format(&Rfc3339).ok())
-        // Beyond the year 9999, which no invitation reaches.
-        .unwrap_or_else(|| format!("{time_ms} ms after 1970"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rfc3339;
-
-    #[test]
-    fn times_are_rfc_3339() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(1_700_000_000_999), "2023-11-14T22:13:20Z");
     }
 }

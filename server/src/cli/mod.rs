@@ -11,6 +11,7 @@ mod status;
 
 pub use failure::CommandFailure;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -69,14 +70,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Prints what clap has to say: help and versions are answers, the rest is a usage error.
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
     if error.use_stderr() && json {
-        let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        CommandFailure::new("usage", message, "see `driftless-server --help`").print(true);
+        let message = usage_message(&error.render().to_string(), error.kind());
+        CommandFailure::new("usage", &message, "see `driftless-server --help`").print(true);
     } else if error.print().is_err() {
         // Nobody reads the output: the exit code still tells.
         return ExitCode::from(1);
     }
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// What clap says in one line: its first paragraph, which names the argument. The rest is usage.
+fn usage_message(text: &str, kind: ErrorKind) -> String {
+    if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a subcommand is missing".to_owned();
+    }
+    let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    said.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// Prints a line to standard output at once.

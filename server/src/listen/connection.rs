@@ -13,8 +13,9 @@ use super::{hello, request, store};
 use crate::service::{Presence, Service};
 use common::ids::DeviceId;
 use common::limits::{CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES};
-use common::wire::meta::RefusalCode;
+use common::wire::meta::{Refusal, RefusalCode};
 use quinn::{Connecting, Connection, RecvStream, SendStream, VarInt};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -44,7 +45,19 @@ struct Peer {
 /// Why a peer is not let in.
 struct NotAdmitted {
     code: RefusalCode,
-    message: &'static str,
+    message: Cow<'static, str>,
+}
+
+impl NotAdmitted {
+    fn new(code: RefusalCode, message: &'static str) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<Refusal> for NotAdmitted {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code(), message: refusal.message.into() }
+    }
 }
 
 /// Sees a connection through to its end.
@@ -65,7 +78,7 @@ pub(super) async fn run(context: Arc<Context>, connecting: Connecting, permit: P
     match admit(&context, &connection, permit) {
         Ok(peer) => serve(&context, &connection, peer).await,
         Err(NotAdmitted { code, message }) => {
-            tracing::info!(address = %connection.remote_address(), message, "not admitted");
+            tracing::info!(address = %connection.remote_address(), %message, "not admitted");
             connection.close(close_code(code), message.as_bytes());
         }
     }
@@ -77,25 +90,21 @@ fn admit(
     connection: &Connection,
     mut permit: Permit,
 ) -> Result<Peer, NotAdmitted> {
-    let (protocol, device) = peer_of(connection).ok_or(NotAdmitted {
-        code: RefusalCode::Malformed,
-        message: "the handshake names no protocol or key of ours",
-    })?;
+    let (protocol, device) = peer_of(connection).ok_or(NotAdmitted::new(
+        RefusalCode::Malformed,
+        "the handshake names no protocol or key of ours",
+    ))?;
     if protocol == Protocol::Join {
         if !permit.become_stranger(connection.remote_address().ip()) {
-            let message = "too many connections";
-            return Err(NotAdmitted { code: RefusalCode::Busy, message });
+            return Err(NotAdmitted::new(RefusalCode::Busy, "too many connections"));
         }
         return Ok(Peer { protocol, device, presence: None, permit });
     }
     // Taken before the check, so that a revocation in between is either seen or told.
     let presence = context.service.connected(device);
-    if !context.service.is_enrolled(&device) {
+    if let Err(refusal) = context.service.check_enrolled(&device) {
         context.gate.not_enrolled();
-        return Err(NotAdmitted {
-            code: RefusalCode::NotEnrolled,
-            message: "this device is not enrolled",
-        });
+        return Err(refusal.into());
     }
     permit.become_device(device);
     let streams = streams_of(protocol, &context.limits);
@@ -124,7 +133,7 @@ async fn serve(context: &Arc<Context>, connection: &Connection, mut peer: Peer) 
             tokio::select! {
                 () = accept_requests(context, connection, protocol, device, &mut requests) => {}
                 () = revoked(peer.presence.as_mut()) => {
-                    let code = close_code(RefusalCode::NotEnrolled);
+                    let code = close_code(RefusalCode::Revoked);
                     connection.close(code, b"this device was revoked");
                 }
                 () = peer.permit.displaced() => {
@@ -155,13 +164,13 @@ async fn greet(context: &Context, connection: &Connection) -> Result<(), NotAdmi
         let mut writer = Writer::new(send, &context.limits);
         hello::serve(&context.service, &mut reader, &mut writer).await
     };
-    let malformed = |message| NotAdmitted { code: RefusalCode::Malformed, message };
+    let malformed = |message| NotAdmitted::new(RefusalCode::Malformed, message);
     match timeout(context.limits.handshake, greeting).await {
         Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(NotAdmitted {
-            code: RefusalCode::Version,
-            message: "this server speaks version 1 of the protocol",
-        }),
+        Ok(Ok(false)) => Err(NotAdmitted::new(
+            RefusalCode::Version,
+            "this server speaks version 1 of the protocol",
+        )),
         Ok(Err(_)) => Err(malformed("the greeting is malformed")),
         Err(_) => Err(malformed("the greeting took too long")),
     }

@@ -4,10 +4,10 @@
 //! user's. A folder that does not exist and one of another user give one answer. It must not read
 //! anything else.
 
-use super::refusal::{no_such_folder, not_enrolled};
+use super::refusal::{no_such_folder, not_enrolled, revoked};
 use common::ids::{DeviceId, FolderId};
 use common::wire::meta::Refusal;
-use server_core::metadata::{DeviceState, FolderState, MetaReads, StoreError, query};
+use server_core::metadata::{DeviceState, FolderState, MetaReads, StoreError};
 
 /// Why a read came to nothing.
 #[derive(Debug)]
@@ -32,7 +32,11 @@ impl From<Refusal> for Denied {
 
 /// The peer's device, if it is enrolled now.
 pub(super) fn device(reads: &dyn MetaReads, peer: &DeviceId) -> Result<DeviceState, Denied> {
-    Ok(query::enrolled(reads, peer)?.ok_or_else(|| not_enrolled(peer))?)
+    match reads.device(peer)? {
+        Some(state) if state.revoked => Err(revoked(state.revoked_ms).into()),
+        Some(state) => Ok(state),
+        None => Err(not_enrolled(peer).into()),
+    }
 }
 
 /// A folder, if the peer is enrolled now and the folder is its user's.

@@ -19,6 +19,7 @@ mod store_session;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod times;
 
 pub use clock::{Clock, SystemClock};
 pub use metadata::Work;
@@ -26,6 +27,7 @@ pub use presence::Presence;
 pub use replies::Replies;
 pub use store_session::StoreSession;
 pub use subscription::Subscription;
+pub use times::rfc3339;
 
 use crate::chunk_store::ChunkStore;
 use crate::meta_store::MetaHandle;
@@ -131,8 +133,17 @@ impl Service {
     /// Every request checks again by itself.
     #[must_use]
     pub fn is_enrolled(&self, peer: &DeviceId) -> bool {
+        self.check_enrolled(peer).is_ok()
+    }
+
+    /// As [`Service::is_enrolled`], with what to tell a peer that is not let in.
+    ///
+    /// # Errors
+    /// `Revoked` and `NotEnrolled` are what the metadata says for sure: a device halts on them. When
+    /// it cannot be read, the code is another.
+    pub fn check_enrolled(&self, peer: &DeviceId) -> Result<(), Refusal> {
         let peer = *peer;
-        self.inner.meta.read_now(move |reads| access::device(reads, &peer)).is_ok()
+        self.inner.meta.read_now(move |reads| access::device(reads, &peer)).map(|_| ())
     }
 
     /// Answers a request other than a commit, a subscription and those of a joiner, with all its

@@ -3,6 +3,7 @@
 //! Owns the choice of code for each. A refusal's text is for the peer's user: it names no path of
 //! this machine. It must not decide what is refused.
 
+use super::times::rfc3339;
 use crate::chunk_store::StoreError;
 use crate::meta_store::MetaError;
 use common::ids::{DeviceId, IdLengthError};
@@ -23,6 +24,12 @@ pub(super) fn bad_id(error: IdLengthError) -> Refusal {
 
 pub(super) fn not_enrolled(peer: &DeviceId) -> Refusal {
     Refusal::new(RefusalCode::NotEnrolled, format!("device {peer} is not enrolled"))
+}
+
+/// For a device that the device log of its user lists as revoked.
+pub(super) fn revoked(at_ms: Option<u64>) -> Refusal {
+    let when = at_ms.map(|at_ms| format!(" on {}", rfc3339(at_ms))).unwrap_or_default();
+    Refusal::new(RefusalCode::Revoked, format!("this device was revoked{when}"))
 }
 
 /// One answer for a folder that does not exist and for another user's.

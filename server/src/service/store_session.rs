@@ -6,7 +6,7 @@
 use super::Service;
 use super::budget::Budget;
 use super::presence::Presence;
-use super::refusal::{malformed, not_enrolled, of_chunk_store};
+use super::refusal::{malformed, of_chunk_store, revoked};
 use super::{CAPABILITY_KEY, LAYOUT};
 use crate::chunk_store::{ChunkKey, Stored};
 use bytes::Bytes;
@@ -35,9 +35,7 @@ impl StoreSession {
     ) -> Result<Self, Refusal> {
         // Before the check, so that a revocation in between is noticed.
         let presence = service.inner.presence.listen(peer);
-        if !service.is_enrolled(&peer) {
-            return Err(not_enrolled(&peer));
-        }
+        service.check_enrolled(&peer)?;
         let now_ms = service.now_ms();
         let capability = Capability::open(&open.capability, &service.cluster())
             .map_err(|error| refused(error.to_string()))?;
@@ -72,7 +70,7 @@ impl StoreSession {
     /// Whether the stream may go on.
     fn check(&self) -> Result<(), Refusal> {
         if self.peer.is_revoked() {
-            return Err(not_enrolled(&self.capability.device));
+            return Err(revoked(None));
         }
         if !self.capability.is_valid_at(self.service.now_ms()) {
             return Err(refused("the capability has expired"));

@@ -49,6 +49,8 @@ impl Server {
         let mut command = Command::new(self.programs.server());
         command.arg("serve").arg("--data").arg(&self.data);
         command.args(["--listen", &self.address, "--json"]);
+        // Who came and went is of use when a test fails, and to tests of who is turned away.
+        command.env("DRIFTLESS_LOG", "info");
         let mut running = Running::start("the server", &mut command, &self.log)?;
         let ready = running.wait_ready()?;
         self.address = ready["address"].as_str().context("ready without address")?.to_owned();

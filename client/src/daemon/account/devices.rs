@@ -34,6 +34,15 @@ pub struct DeviceInfo {
     pub revoked: bool,
 }
 
+/// How revoking a device ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Which device.
+    pub device: DeviceId,
+    /// Whether it had been revoked before.
+    pub already: bool,
+}
+
 /// All devices, those enrolled first, by name.
 ///
 /// # Errors
@@ -98,29 +107,34 @@ impl Account {
         }
     }
 
-    /// The enrolled device that a person means: by name, or by the first digits of its id.
-    fn find_device(&self, wanted: &str) -> Result<DeviceId, AccountError> {
-        let enrolled = || self.log().devices().filter(|record| record.is_enrolled());
-        let named: Vec<DeviceId> = enrolled()
-            .filter(|record| name_of(self, record) == wanted)
-            .map(|record| record.id)
-            .collect();
-        let found = if named.is_empty() && wanted.len() >= ID_DIGITS_MIN {
-            let begins = |record: &&DeviceRecord| record.id.to_string().starts_with(wanted);
-            enrolled().filter(begins).map(|record| record.id).collect()
-        } else {
-            named
-        };
-        match found.as_slice() {
-            [device] => Ok(*device),
-            [] => Err(AccountError::NoSuchDevice(wanted.to_owned())),
+    /// The device that a person means: by name, or by the first digits of its id; one that was
+    /// revoked only if no enrolled one is meant, and of several the last.
+    fn find_device(&self, wanted: &str) -> Result<&DeviceRecord, AccountError> {
+        let (enrolled, mut revoked): (Vec<_>, Vec<_>) =
+            self.meant(wanted).into_iter().partition(|record| record.is_enrolled());
+        revoked.sort_by_key(|record| record.revoked_at);
+        match (enrolled.as_slice(), revoked.last()) {
+            ([device], _) => Ok(device),
+            ([], Some(revoked)) => Ok(revoked),
+            ([], None) => Err(AccountError::NoSuchDevice(wanted.to_owned())),
             _ => Err(AccountError::AmbiguousDevice(wanted.to_owned())),
         }
+    }
+
+    /// Devices of this name; if there are none, those whose ids begin so.
+    fn meant(&self, wanted: &str) -> Vec<&DeviceRecord> {
+        let is_named = |record: &&DeviceRecord| name_of(self, record) == wanted;
+        let begins = |record: &&DeviceRecord| record.id.to_string().starts_with(wanted);
+        let named: Vec<_> = self.log().devices().filter(is_named).collect();
+        if named.is_empty() && wanted.len() >= ID_DIGITS_MIN {
+            return self.log().devices().filter(begins).collect();
+        }
+        named
     }
 }
 
 /// Revokes a device: it is no longer let in, the user secret gets its next generation, and open
-/// invitations are void. The keyring is sealed anew. Returns the device.
+/// invitations are void. The keyring is sealed anew. One that was revoked before stays so.
 ///
 /// # Errors
 /// [`AccountError::NoSuchDevice`], [`AccountError::AmbiguousDevice`], [`AccountError::RevokeSelf`].
@@ -129,9 +143,13 @@ pub async fn revoke_device(
     remote: &dyn Remote,
     environment: &dyn Environment,
     name: &str,
-) -> Result<DeviceId, AccountError> {
+) -> Result<Revoked, AccountError> {
     super::refresh(account, remote, environment).await?;
-    let device = account.find_device(name)?;
+    let record = account.find_device(name)?;
+    let device = record.id;
+    if !record.is_enrolled() {
+        return Ok(Revoked { device, already: true });
+    }
     if device == account.device() {
         return Err(AccountError::RevokeSelf);
     }
@@ -149,7 +167,7 @@ pub async fn revoke_device(
     // The new secret is in the log, sealed to this device too.
     refresh_log(account, remote, environment).await?;
     put_keyring(account, remote, environment, |_| Ok(())).await?;
-    Ok(device)
+    Ok(Revoked { device, already: false })
 }
 
 /// Voids the invitations of the user that have expired. Returns how many.

@@ -2,6 +2,7 @@
 //!
 //! Owns [`AccountError`]. It must not know how an error is shown.
 
+use crate::daemon::times;
 use crate::home::HomeError;
 use crate::remote::RemoteError;
 use common::ids::FolderId;
@@ -42,8 +43,11 @@ pub enum AccountError {
         seen: u64,
     },
     /// The user's log no longer lists this device.
-    #[error("this device was revoked")]
-    Revoked,
+    #[error("this device was revoked{}", when_text(*.at_ms))]
+    Revoked {
+        /// When, in milliseconds since 1970, if that is known.
+        at_ms: Option<u64>,
+    },
     /// The keyring has no keys for a folder.
     #[error("the keys of folder {0} are not in the keyring")]
     NoFolderKeys(FolderId),
@@ -78,6 +82,10 @@ impl AccountError {
             _ => false,
         }
     }
+}
+
+fn when_text(at_ms: Option<u64>) -> String {
+    at_ms.map(|at_ms| format!(" on {}", times::from_ms(at_ms))).unwrap_or_default()
 }
 
 fn kind_text(kind: JoinKind) -> &'static str {

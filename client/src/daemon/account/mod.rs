@@ -15,7 +15,7 @@ mod refresh;
 #[cfg(test)]
 mod tests;
 
-pub use devices::{DeviceInfo, devices, known_devices, revoke_device, void_expired};
+pub use devices::{DeviceInfo, Revoked, devices, known_devices, revoke_device, void_expired};
 pub use enrol::{Invited, prepare_bootstrap, prepare_device, redeemed, unique_name};
 pub use error::AccountError;
 pub use folder::{NewFolder, create_folder, linkable_folders, verify_folder};
@@ -131,7 +131,12 @@ impl Account {
     /// # Errors
     /// [`AccountError::Revoked`].
     pub fn check_enrolled(&self) -> Result<(), AccountError> {
-        if self.log.is_enrolled(&self.device()) { Ok(()) } else { Err(AccountError::Revoked) }
+        match self.log.device(&self.device()) {
+            Some(record) if record.is_enrolled() => Ok(()),
+            record => {
+                Err(AccountError::Revoked { at_ms: record.and_then(|record| record.revoked_ms) })
+            }
+        }
     }
 
     /// Takes the next record of the log.

@@ -271,7 +271,12 @@ async fn a_revoked_device_is_let_in_no_more_and_does_not_get_the_new_secret() {
     let nobody = revoke_device(account, remote, environment, "nobody").await;
     assert!(matches!(nobody, Err(AccountError::NoSuchDevice(_))));
     let revoked = revoke_device(account, remote, environment, "second").await.unwrap();
-    assert_eq!(revoked, second.account.device());
+    let device = second.account.device();
+    assert_eq!(revoked, Revoked { device, already: false });
+    let again = revoke_device(account, remote, environment, "second").await.unwrap();
+    assert_eq!(again, Revoked { device, already: true });
+    let by_id = revoke_device(account, remote, environment, &device.to_string()).await.unwrap();
+    assert_eq!(by_id, again);
     assert_eq!(account.secrets().newest().0, 2);
 
     let asked = second.remote.request(Request::KeyringGet(Empty {})).await;

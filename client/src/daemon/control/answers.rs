@@ -70,6 +70,8 @@ pub struct ServerAnswer {
     pub address: String,
     /// Whether there is a connection.
     pub connected: bool,
+    /// Why it does not let this device in, if so.
+    pub refused: Option<String>,
 }
 
 /// The state of a folder.
@@ -137,6 +139,9 @@ pub struct HaltAnswer {
 pub struct SyncAnswer {
     /// Whether this device holds all that the server had, and the server all that it had.
     pub in_sync: bool,
+    /// Open conflicts of all folders: both sides hold them alike, and a person has to settle them.
+    #[serde(default)]
+    pub conflicts: u64,
     /// The folders as they are now.
     pub folders: Vec<FolderStatusAnswer>,
 }
@@ -304,6 +309,14 @@ pub struct DoneAnswer {
     pub done: bool,
     /// To what: paths, names of folders or devices.
     pub on: Vec<String>,
+    /// Whether it had been done before, and nothing was left to do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub already: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]
@@ -313,11 +326,12 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         let answers = [
-            Answer::Sync(SyncAnswer { in_sync: true, folders: vec![] }),
+            Answer::Sync(SyncAnswer { in_sync: true, conflicts: 0, folders: vec![] }),
             Answer::List(ListAnswer { entries: vec![] }),
             Answer::Folders(FoldersAnswer { list: vec![] }),
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
-            Answer::Done(DoneAnswer { done: true, on: vec![] }),
+            Answer::Done(DoneAnswer { done: true, on: vec![], already: false }),
+            Answer::Done(DoneAnswer { done: true, on: vec!["d".into()], already: true }),
             Answer::Conflicts(ConflictsAnswer { conflicts: vec![] }),
             Answer::Folder(FolderAnswer { name: "n".into(), id: "i".into(), path: None }),
             Answer::Invite(InviteAnswer {

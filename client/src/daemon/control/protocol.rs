@@ -150,6 +150,9 @@ pub struct FolderProgress {
     pub pending_up: u64,
     /// Entries that come down.
     pub pending_down: u64,
+    /// Paths that are not synced, as many as `status` lists.
+    #[serde(default)]
+    pub issues: u64,
     /// Bytes read for uploading since the daemon started.
     pub bytes_up: u64,
     /// Bytes downloaded since the daemon started.

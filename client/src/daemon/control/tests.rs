@@ -17,7 +17,7 @@ impl Commands for Fixed {
             Request::Sync { .. } => {
                 // The receiver is there as long as this runs.
                 progress.send(Vec::new()).await.unwrap();
-                Ok(Answer::Sync(SyncAnswer { in_sync: true, folders: Vec::new() }))
+                Ok(Answer::Sync(SyncAnswer { in_sync: true, conflicts: 0, folders: Vec::new() }))
             }
             Request::Status => std::future::pending().await,
             _ => Err(Failure::new("k", "m", "h")),
@@ -45,7 +45,10 @@ fn a_command_reaches_the_running_daemon() {
     let socket = ControlSocket::bind(&home, Arc::new(Fixed)).unwrap();
     let mut reports = 0;
     let answer = ask(&home, &Request::Sync { timeout_ms: None }, |_| reports += 1).unwrap();
-    assert_eq!(answer, Answer::Sync(SyncAnswer { in_sync: true, folders: Vec::new() }));
+    assert_eq!(
+        answer,
+        Answer::Sync(SyncAnswer { in_sync: true, conflicts: 0, folders: Vec::new() })
+    );
     assert_eq!(reports, 1);
     match ask(&home, &Request::Conflicts, |_| ()) {
         Err(AskFailure::Refused(failure)) => assert_eq!(failure.hint, "h"),

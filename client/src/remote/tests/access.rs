@@ -3,7 +3,7 @@
 use super::{Bed, HASTY, some_chunks, soon};
 use crate::remote::{QuicRemote, Remote, RemoteError, Server, join};
 use common::ids::ClusterId;
-use common::keys::SigningKey;
+use common::keys::{DeviceKeys, SigningKey};
 use common::trust::{JoinKind, revoke_record};
 use common::wire::meta::{DeviceLogAppend, Empty, RefusalCode, Reply, Request};
 use server::listen::{ListenError, ListenLimits, Listener};
@@ -41,8 +41,33 @@ async fn an_unknown_device_is_refused_before_any_request() {
     let remote = bed.remote(&SigningKey::from_seed([10; 32]));
     let error = soon(remote.request(Request::FolderList(Empty {}))).await.unwrap_err();
     assert_eq!(error.refusal_code(), Some(RefusalCode::NotEnrolled), "{error}");
-    let counters = bed.listener.as_ref().unwrap().counters();
-    assert_eq!(counters.not_enrolled, 1);
+    assert_eq!(bed.listener.as_ref().unwrap().counters().not_enrolled, 1);
+}
+
+#[tokio::test]
+async fn a_device_that_is_not_let_in_knocks_again_only_after_a_while() {
+    let bed = Bed::start().await;
+    let key = DeviceKeys::from_seed([10; 32]).signing;
+    let remote = bed.remote(&key);
+    let refused = soon(remote.connect()).await.unwrap_err();
+    for _ in 0..50 {
+        assert_eq!(remote.request(Request::FolderList(Empty {})).await, Err(refused.clone()));
+    }
+    assert_eq!(bed.listener.as_ref().unwrap().counters().not_enrolled, 1);
+    assert_eq!(remote.barred(), Some(refused));
+
+    // One that waits less long is let in once it is enrolled, and what was said is forgotten.
+    let remote = QuicRemote::with_timing(bed.server(), &key, HASTY);
+    assert!(soon(remote.connect()).await.unwrap_err().is_barred());
+    bed.enrol(10).await;
+    soon(async {
+        while let Err(error) = remote.connect().await {
+            assert!(error.is_barred(), "{error}");
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(remote.barred(), None);
 }
 
 #[tokio::test]
@@ -74,7 +99,9 @@ async fn revoking_a_device_closes_its_connections() {
 
     soon(revoked.disconnected()).await;
     let error = soon(revoked.request(Request::FolderList(Empty {}))).await.unwrap_err();
-    assert_eq!(error.refusal_code(), Some(RefusalCode::NotEnrolled), "{error}");
+    assert_eq!(error.refusal_code(), Some(RefusalCode::Revoked), "{error}");
+    assert!(error.to_string().contains("this device was revoked on 20"), "{error}");
+    assert_eq!(revoked.barred(), Some(error));
     member.remote.request(Request::FolderList(Empty {})).await.unwrap();
 }
 

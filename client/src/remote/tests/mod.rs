@@ -6,6 +6,7 @@
 mod access;
 mod chunks;
 mod journal;
+mod stranger;
 mod throughput;
 
 use super::{QuicRemote, Remote, Server, Timing, join};
@@ -184,4 +185,5 @@ const HASTY: Timing = Timing {
     answer: Duration::from_secs(5),
     transfer: Duration::from_secs(5),
     keep_alive: Duration::from_millis(200),
+    barred: Duration::from_millis(50),
 };

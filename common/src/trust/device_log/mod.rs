@@ -39,6 +39,8 @@ pub struct DeviceRecord {
     pub added_ms: u64,
     /// Number of the record that revoked it.
     pub revoked_at: Option<u64>,
+    /// When, in milliseconds since 1970 by the clock of the device that revoked it.
+    pub revoked_ms: Option<u64>,
 }
 
 impl DeviceRecord {

@@ -117,7 +117,7 @@ impl DeviceLog {
             }
             What::DeviceRevoked { signer, device, secret, epochs: _ } => {
                 self.check_signer(document, &signer)?;
-                self.revoke(device, secret)
+                self.revoke(device, secret, time_ms)
             }
             What::SecretGeneration { signer, secret } => {
                 self.check_signer(document, &signer)?;
@@ -214,6 +214,7 @@ impl DeviceLog {
         &mut self,
         device: DeviceId,
         secret: Option<Generation>,
+        time_ms: u64,
     ) -> Result<LogEvent, TrustError> {
         if !self.is_enrolled(&device) {
             return Err(TrustError::NotEnrolled(device));
@@ -227,6 +228,7 @@ impl DeviceLog {
         let at = self.len();
         if let Some(record) = self.devices.get_mut(&device) {
             record.revoked_at = Some(at);
+            record.revoked_ms = Some(time_ms);
             self.boxes.remove(&record.agreement);
         }
         if let Some(secret) = secret {
@@ -314,6 +316,7 @@ fn listed(device: ListedDevice, added_at: u64, added_ms: u64) -> DeviceRecord {
         added_at,
         added_ms,
         revoked_at: None,
+        revoked_ms: None,
     }
 }
 

@@ -70,6 +70,9 @@ pub struct DeviceState {
     pub position: u64,
     /// Whether it has been revoked.
     pub revoked: bool,
+    /// When, in milliseconds since 1970 by the clock of the device that revoked it; `None` also when
+    /// that was not written down.
+    pub revoked_ms: Option<u64>,
     /// When it last had a connection, in milliseconds since 1970.
     pub seen_ms: Option<u64>,
 }

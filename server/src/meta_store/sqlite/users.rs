@@ -9,15 +9,17 @@ use server_core::metadata::{
     DeviceState, InvitationState, Quota, Stored, Usage, UserReads, UserState, UserWrites,
 };
 
-const DEVICE: &str = "SELECT d.device, u.id, d.position, d.revoked, d.seen_ms
+const DEVICE: &str = "SELECT d.device, u.id, d.position, d.revoked, d.seen_ms, d.revoked_ms
     FROM devices d JOIN users u ON u.number = d.user";
 
 fn device_row(row: &Row<'_>) -> rusqlite::Result<(DeviceId, DeviceState)> {
     let seen_ms: Option<i64> = row.get(4)?;
+    let revoked_ms: Option<i64> = row.get(5)?;
     let state = DeviceState {
         user: UserId::from_bytes(row.get(1)?),
         position: uint(row, 2)?,
         revoked: row.get(3)?,
+        revoked_ms: revoked_ms.map(|_| uint(row, 5)).transpose()?,
         seen_ms: seen_ms.map(|_| uint(row, 4)).transpose()?,
     };
     Ok((DeviceId::from_bytes(row.get(0)?), state))
@@ -183,10 +185,13 @@ impl UserWrites for SqliteStore {
 
     fn put_device(&mut self, device: &DeviceId, state: &DeviceState) -> Stored<()> {
         let number = self.user_row(&state.user)?;
-        let sql = "INSERT OR REPLACE INTO devices (device, user, position, revoked, seen_ms)
-            VALUES (?1, ?2, ?3, ?4, ?5)";
+        let sql =
+            "INSERT OR REPLACE INTO devices (device, user, position, revoked, revoked_ms, seen_ms)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let (position, seen) = (int(state.position), state.seen_ms.map(int));
-        self.run(sql, params![device.as_bytes(), number, position, state.revoked, seen])
+        let revoked_ms = state.revoked_ms.map(int);
+        let id = device.as_bytes();
+        self.run(sql, params![id, number, position, state.revoked, revoked_ms, seen])
     }
 
     fn put_keyring(&mut self, user: &UserId, version: u64, sealed: &[u8]) -> Stored<()> {

@@ -209,7 +209,13 @@ fn a_savepoint_undoes_what_was_written_since() {
         world.store.put_invitation(&lookup, &invitation).unwrap();
         world.store.set_quota(&world.user, &Quota { bytes_max: 1, ..Quota::UNLIMITED }).unwrap();
         let device = member(9).keys.device();
-        let state = DeviceState { user: world.user, position: 4, revoked: true, seen_ms: Some(4) };
+        let state = DeviceState {
+            user: world.user,
+            position: 4,
+            revoked: true,
+            revoked_ms: Some(3),
+            seen_ms: Some(4),
+        };
         world.store.put_device(&device, &state).unwrap();
         assert_eq!(world.store.device(&device).unwrap(), Some(state));
         world.store.rollback().unwrap();

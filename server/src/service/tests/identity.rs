@@ -143,12 +143,16 @@ fn a_revoked_device_loses_its_connections_subscriptions_and_streams() {
     assert!(kept.revoked().now_or_never().is_none());
     assert_eq!(subscription.next().now_or_never(), Some(None));
     let refusal = now(session.get(common::ids::ChunkId::of(b"x"))).unwrap_err();
-    assert_eq!(refusal_code(&refusal), RefusalCode::NotEnrolled);
+    assert_eq!(refusal_code(&refusal), RefusalCode::Revoked);
     let open = common::wire::store::StoreOpen { capability, verb: StoreVerb::Get as i32 };
     let refusal = world.service.open_store(second.id(), &open).unwrap_err();
-    assert_eq!(refusal_code(&refusal), RefusalCode::NotEnrolled);
+    assert_eq!(refusal_code(&refusal), RefusalCode::Revoked);
     let reply = second.ask_one(Request::FolderList(Empty {}));
-    assert_eq!(code_of(reply), RefusalCode::NotEnrolled);
+    assert_eq!(code_of(reply), RefusalCode::Revoked);
+    let refusal = world.service.check_enrolled(&second.id()).unwrap_err();
+    assert_eq!(refusal_code(&refusal), RefusalCode::Revoked);
+    let expected = format!("this device was revoked on {}", crate::service::rfc3339(now_ms));
+    assert_eq!(refusal.message, expected);
     assert!(!world.service.is_enrolled(&second.id()));
 }
 

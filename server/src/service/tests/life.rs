@@ -1,7 +1,7 @@
 //! Subscribers, snapshots and refusals over the life of a server: waiting, checkpoints, new
 //! epochs, a stopped store, too much at once.
 
-use super::world::{Became, Device, World, code_of, now, one, ready, revisions};
+use super::world::{Became, Device, World, code_of, now, one, ready, refusal_code, revisions};
 use common::ids::{FolderId, Head};
 use common::limits::{FRAME_BYTES_MAX, KEYRING_BYTES_MAX};
 use common::record::Registers;
@@ -146,6 +146,9 @@ fn m8_a_stopped_store_serves_nothing_and_ends_subscriptions() {
     for request in [Request::FolderList(Empty {}), Request::KeyringGet(Empty {})] {
         assert_eq!(code_of(device.ask_one(request)), RefusalCode::Stopped);
     }
+    // It is not let in, and not told that it was revoked or is not known.
+    let refusal = world.service.check_enrolled(&device.id()).unwrap_err();
+    assert_eq!(refusal_code(&refusal), RefusalCode::Stopped);
     assert!(!world.service.is_enrolled(&device.id()));
 }
 

@@ -92,7 +92,8 @@ pub(super) fn redeem_bootstrap(
     }
     store.insert_user(&user, time_ms, quota)?;
     store.append_log(&user, joining.record, &log.head())?;
-    let first = DeviceState { user, position: 0, revoked: false, seen_ms: Some(time_ms) };
+    let first =
+        DeviceState { user, position: 0, revoked: false, revoked_ms: None, seen_ms: Some(time_ms) };
     store.put_device(joining.device, &first)?;
     store.delete_invitation(joining.lookup)?;
     events.push(Event::Devices { user });

@@ -45,7 +45,7 @@ pub(super) fn append(
         return Err(Refused::DeviceTaken(*device).into());
     }
     store.append_log(user, record, &log.head())?;
-    note(store, user, position, &event)?;
+    note(store, user, position, &log, &event)?;
     events.push(Event::Devices { user: *user });
     Ok(())
 }
@@ -55,17 +55,25 @@ fn note(
     store: &mut dyn MetaStore,
     user: &UserId,
     position: u64,
+    log: &DeviceLog,
     event: &LogEvent,
 ) -> Result<(), Stop> {
     match event {
         LogEvent::DeviceAdded { device, lookup, .. } => {
-            let added = DeviceState { user: *user, position, revoked: false, seen_ms: None };
+            let added = DeviceState {
+                user: *user,
+                position,
+                revoked: false,
+                revoked_ms: None,
+                seen_ms: None,
+            };
             store.put_device(device, &added)?;
             store.delete_invitation(lookup)?;
         }
         LogEvent::DeviceRevoked { device, voided, .. } => {
             if let Some(state) = store.device(device)? {
-                store.put_device(device, &DeviceState { revoked: true, ..state })?;
+                let revoked_ms = log.device(device).and_then(|record| record.revoked_ms);
+                store.put_device(device, &DeviceState { revoked: true, revoked_ms, ..state })?;
             }
             drop_all(store, voided)?;
         }
