@@ -8,6 +8,7 @@ mod addresses;
 mod admin;
 mod data_dir;
 mod error;
+mod reserve;
 
 pub use admin::{MintError, Minted};
 pub use data_dir::{DataDir, DataDirError, ServerKeys};
@@ -21,6 +22,7 @@ use crate::service::{Service, ServiceParts, SystemClock, Work};
 use admin::Core;
 use common::ids::ClusterId;
 use common::keys::SigningKey;
+use reserve::Reserve;
 use server_core::metadata::Quota;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -99,11 +101,14 @@ impl Server {
     /// [`ServerError`] tells what is in the way; nothing runs then.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let data = DataDir::open(&config.data)?;
+        let reserve = Reserve::of(data.path());
+        release(&reserve);
         let keys = data.keys()?;
         let stores = Stores::open(&data).await?;
         match Self::serve(&config, &data, &keys, &stores) {
             Ok((core, listener, control)) => {
-                let presence = tokio::spawn(keep_presence(core.service.clone()));
+                keep(&reserve);
+                let presence = tokio::spawn(keep_house(core.service.clone(), reserve));
                 Ok(Self { core, meta: stores.meta, listener, control, presence, data })
             }
             Err(error) => {
@@ -188,6 +193,9 @@ impl Server {
             tracing::warn!(reason = refusal.message, "who was connected is not written down");
         }
         Stores { meta, chunks: Arc::clone(&core.chunks) }.close().await;
+        if let Err(error) = Reserve::of(data.path()).keep_for_next_start() {
+            tracing::warn!(%error, "no room is kept for the next start");
+        }
         drop(data);
     }
 }
@@ -206,10 +214,26 @@ fn tls_key(keys: &ServerKeys) -> &SigningKey {
     &keys.cluster
 }
 
-/// Writes down who is connected, until it is aborted at shutdown.
-async fn keep_presence(service: Service) {
+/// Makes room for a start, if there is none. What goes wrong here is told by what needs the room.
+fn release(reserve: &Reserve) {
+    match reserve.release_if_needed() {
+        Ok(true) => tracing::warn!("the disk is full; the room kept for a start is used"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, "the room kept for a start is not given up"),
+    }
+}
+
+fn keep(reserve: &Reserve) {
+    if let Err(error) = reserve.keep() {
+        tracing::warn!(%error, "no room is kept for the next start");
+    }
+}
+
+/// Writes down who is connected and keeps room for the next start, until it is aborted at shutdown.
+async fn keep_house(service: Service, reserve: Reserve) {
     loop {
         tokio::time::sleep(PRESENCE_INTERVAL).await;
+        keep(&reserve);
         if let Err(refusal) = service.record_presence().await {
             tracing::warn!(reason = refusal.message, "who is connected is not written down");
         }

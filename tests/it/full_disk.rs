@@ -273,18 +273,47 @@ fn n9_a_server_without_any_room_reads_on_and_serves_again_without_a_restart() {
             world.equal_by_itself()?;
             ensure!(tree(second.root())?.counts() == (1, 400, 0), "directories were lost");
 
-            // Stopped and started without room: it runs, or says why not and does no damage.
+            // Stopped and started without room: it runs, reads on and refuses.
             world.disk.fill_up_to(0)?;
             world.server.stop()?;
-            match world.server.run() {
-                Ok(()) => world.disk.make_room()?,
-                Err(error) => {
-                    ensure!(format!("{error:?}").contains("no room"), "unclear: {error:?}");
-                    world.disk.make_room()?;
-                    world.server.run()?;
-                }
-            }
+            world.disk.fill_the_rest()?;
+            world.server.run()?;
+            let (first, second) = (&world.first, &world.second);
+            eventually("what is stored is read without room", || {
+                let read = second.cat("kept", newest).ok();
+                Ok(read.filter(|read| {
+                    fs::read(first.root().join("kept")).is_ok_and(|kept| kept == *read)
+                }))
+            })?;
+            write(first.root(), "late", MIB, 2)?;
+            not_in_sync(first)?;
+            // Also after a crash, which leaves what the databases had open.
+            world.server.kill()?;
+            world.disk.fill_the_rest()?;
+            world.server.run()?;
+            world.disk.make_room()?;
             world.equal_by_itself()
         },
     );
+}
+
+#[test]
+fn a_server_that_cannot_start_for_want_of_room_says_how_much_it_needs() {
+    let test = "a_server_that_cannot_start_for_want_of_room_says_how_much_it_needs";
+    with_own_mounts(test, || {
+        let mut world = World::start(160, "server")?;
+        write(world.first.root(), "kept", MIB, 1)?;
+        world.first.sync(SYNC_SECONDS)?;
+        world.server.stop()?;
+        // As if it had never had the room to keep some for this.
+        fs::remove_file(world.directory.path().join("server/reserve"))?;
+        world.disk.fill_up_to(0)?;
+        let told = format!("{:?}", world.server.run().err().context("it started")?);
+        ensure!(told.contains("disk_full") && told.contains("a start needs 4 MiB"), "{told}");
+        world.disk.make_room()?;
+        world.server.run()?;
+        world.second.sync(SYNC_SECONDS)?;
+        ensure!(tree(world.first.root())? == tree(world.second.root())?, "not the same");
+        Ok(())
+    });
 }

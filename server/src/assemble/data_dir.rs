@@ -125,10 +125,12 @@ impl DataDir {
             }
             Err(TryLockError::Error(error)) => return Err(io_error("locking", &lock_path, error)),
         }
-        // Only for the message of a second server: nothing depends on it.
-        lock.set_len(0)
-            .and_then(|()| write!(lock, "{}", std::process::id()))
-            .map_err(|error| io_error("writing", &lock_path, error))?;
+        // Only for the message of a second server: nothing depends on it, least of all a start on a
+        // disk without room.
+        let noted = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+        if let Err(error) = noted {
+            tracing::warn!(%error, path = %lock_path.display(), "who has the lock is not noted");
+        }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

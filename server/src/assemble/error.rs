@@ -3,7 +3,8 @@
 //! Owns the kinds that scripts branch on and what to do next. It must not know how errors are shown.
 
 use super::data_dir::DataDirError;
-use crate::chunk_store::OpenError;
+use super::reserve::START_BYTES;
+use crate::chunk_store::{IndexError, OpenError};
 use crate::control::ControlError;
 use crate::listen::ListenError;
 use crate::meta_store::OpenError as MetaOpenError;
@@ -46,8 +47,9 @@ pub enum ServerError {
 impl ServerError {
     /// What scripts branch on; stable.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
+            _ if self.is_no_room() => "disk_full",
             Self::Data(DataDirError::InUse { .. }) | Self::Chunks(OpenError::Locked { .. }) => {
                 "data_in_use"
             }
@@ -66,6 +68,10 @@ impl ServerError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            _ if self.is_no_room() => format!(
+                "make room on the disk under the data directory: a start needs {} MiB",
+                START_BYTES / (1024 * 1024)
+            ),
             Self::Data(DataDirError::InUse { .. }) | Self::Chunks(OpenError::Locked { .. }) => {
                 "stop the other server, or give this one a data directory of its own".to_owned()
             }
@@ -97,6 +103,20 @@ impl ServerError {
             ),
             Self::Listen(_) => "choose an address of this machine with --listen".to_owned(),
             Self::Advertise(_) => "give 1 to 8 addresses as HOST or HOST:PORT".to_owned(),
+        }
+    }
+
+    /// Whether it is for want of room on the disk.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        let full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+        match self {
+            Self::Data(DataDirError::Io { source, .. })
+            | Self::Chunks(OpenError::Disk { source, .. }) => full(source),
+            Self::Chunks(OpenError::Index { source, .. }) => matches!(source, IndexError::NoRoom),
+            Self::Meta(error) => error.is_no_room(),
+            Self::Control(error) => full(&error.source),
+            _ => false,
         }
     }
 

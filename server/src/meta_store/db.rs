@@ -5,7 +5,7 @@
 //! and it does not decide what happens after a failure: [`super::MetaHandle`] does.
 
 use super::schema::migrate;
-use super::sqlite::{SqliteStore, failed};
+use super::sqlite::{SqliteStore, failed, is_no_room};
 use rusqlite::{Connection, OpenFlags};
 use server_core::metadata::{MetaReads, MetaStore, StoreError, Stored};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,18 @@ pub enum OpenError {
     /// A statement failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl OpenError {
+    /// Whether it is for want of room on the disk.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        match self {
+            Self::File { source, .. } => is_no_room(source),
+            Self::Store(error) => matches!(error, StoreError::DiskFull),
+            Self::Version { .. } => false,
+        }
+    }
 }
 
 /// The metadata database. Clones share it; the last one closes it.

@@ -99,9 +99,21 @@ impl SmallDisk {
     pub fn fill_up_to(&self, left: u64) -> Result<()> {
         let free = self.free()?;
         let length = free.checked_sub(left).with_context(|| format!("only {free} are free"))?;
-        let filler = File::create_new(self.at.join("filler"))?;
+        let filler = File::create_new(self.filler())?;
         if length > 0 {
             fallocate(&filler, FallocateFlags::empty(), 0, length)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what has become free since, to the last byte.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn fill_the_rest(&self) -> Result<()> {
+        let (free, filler) = (self.free()?, File::options().write(true).open(self.filler())?);
+        if free > 0 {
+            fallocate(&filler, FallocateFlags::empty(), filler.metadata()?.len(), free)?;
         }
         Ok(())
     }
@@ -111,6 +123,10 @@ impl SmallDisk {
     /// # Errors
     /// If it was not taken.
     pub fn make_room(&self) -> Result<()> {
-        Ok(fs::remove_file(self.at.join("filler"))?)
+        Ok(fs::remove_file(self.filler())?)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.at.join("filler")
     }
 }

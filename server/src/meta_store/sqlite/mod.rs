@@ -153,19 +153,20 @@ impl Savepoints for SqliteStore {
 /// What an SQLite error means for the store.
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     match &error {
-        // Shared memory is a file too. Whether a commit that lacked room there comes back after a
-        // crash is open, as it is for one whose answer was lost: its request id tells.
-        rusqlite::Error::SqliteFailure(cause, _)
-            if cause.code == ErrorCode::DiskFull
-                || cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
-        {
-            StoreError::DiskFull
-        }
+        error if is_no_room(error) => StoreError::DiskFull,
         rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)
         | rusqlite::Error::InvalidColumnType(..) => StoreError::Corrupt { what: "row" },
         _ => StoreError::Failed(Box::new(error)),
     }
+}
+
+/// Whether there was no room. Shared memory is a file too; whether a commit that lacked room there
+/// comes back after a crash is open, as it is for one whose answer was lost: its request id tells.
+pub(super) fn is_no_room(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(cause, _)
+        if cause.code == ErrorCode::DiskFull
+            || cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// A number as SQLite holds it. Those that count something never come near the end; a bound

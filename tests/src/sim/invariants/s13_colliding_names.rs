@@ -78,7 +78,8 @@ fn stale(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> Vec<String> {
         there if shown.get(path) != there => None,
         Some(_) => Some(format!("{path} is there and listed as an issue")),
     };
-    listed.iter().filter_map(complaint).collect()
+    // An issue without a path is the whole folder's.
+    listed.iter().filter(|path| !path.is_empty()).filter_map(complaint).collect()
 }
 
 /// What a disk that folds names need not show: what collides with a sibling, or with something that
