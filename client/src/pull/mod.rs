@@ -1,7 +1,7 @@
 //! Taking in what the server says: journal groups and snapshots.
 //!
 //! Owns every check on what comes from the server: signatures, bases, the chain, seals, names and
-//! checkpoints (DESIGN section 3). What it accepts goes into the remote tree; what this device had
+//! checkpoints (docs/security.md). What it accepts goes into the remote tree; what this device had
 //! sent itself also completes its outbox. It must not change the disk.
 
 mod groups;

@@ -1,8 +1,7 @@
 //! `driftless-server completions`: a completion script on standard output.
 
-use super::CommandFailure;
+use super::{CommandFailure, print_json, print_line};
 use clap_complete::Shell;
-use std::io::Write;
 
 /// Flags of `completions`.
 #[derive(Debug, clap::Args)]
@@ -11,10 +10,15 @@ pub(super) struct CompletionsFlags {
     shell: Shell,
 }
 
-pub(super) fn run<C: clap::CommandFactory>(flags: &CompletionsFlags) -> Result<(), CommandFailure> {
+pub(super) fn run<C: clap::CommandFactory>(
+    flags: &CompletionsFlags,
+    json: bool,
+) -> Result<(), CommandFailure> {
     let mut script = Vec::new();
     clap_complete::generate(flags.shell, &mut C::command(), "driftless-server", &mut script);
-    std::io::stdout().write_all(&script).map_err(|error| {
-        CommandFailure::new("output", &format!("writing to standard output: {error}"), "")
-    })
+    let script = String::from_utf8_lossy(&script);
+    if json {
+        return print_json(&serde_json::json!({ "script": script }));
+    }
+    print_line(script.trim_end_matches('\n'))
 }

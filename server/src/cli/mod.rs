@@ -56,7 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve::run(serve, flags.json),
         Command::Invite(invite) => invite::run(&invite, flags.json),
         Command::Status(status) => status::run(&status, flags.json),
-        Command::Completions(completions) => completions::run::<Flags>(&completions),
+        Command::Completions(completions) => completions::run::<Flags>(&completions, flags.json),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@
 //! durable, or who asked over which connection: the caller names the peer inside the command and
 //! makes the store's transaction durable before it tells anyone of the outcome.
 //!
-//! Rules kept here (DESIGN sections 5 and 10, INVARIANTS M1, M3, M4, M5, M9): a stale base is
+//! Rules kept here (M1, M3, M4, M5 and M9 of docs/architecture.md): a stale base is
 //! refused and never overwritten; one request id has one effect; the tree of a folder stays a tree
 //! after every group; no accepted version names an object without proof that it is stored.
 

@@ -1,4 +1,4 @@
-//! The table of DESIGN section 5, as far as the service decides it: two devices have seen the same
+//! The table of concurrent changes, as far as the service decides it: two devices have seen the same
 //! state and both commit.
 //!
 //! What devices decide (merging, renaming, reviving) is done here by their groups, as they would.

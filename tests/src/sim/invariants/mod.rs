@@ -1,4 +1,4 @@
-//! The rules of `INVARIANTS.md` that a simulation can check, one a file under the rule's name.
+//! The invariants of docs/architecture.md that a simulation can check, one a file under the rule's name.
 //!
 //! Owns no rule itself. Each reads the world and notes what is broken in the ledger.
 
