@@ -3,7 +3,8 @@
 //!
 //! Owns all SQL of the client. It must not decide anything: it stores observations and answers
 //! look-ups. One connection, used by the folder's engine alone; every write is durable when
-//! [`FolderState::atomically`] returns (WAL, `synchronous=FULL`).
+//! [`FolderState::atomically`] returns (WAL, `synchronous=FULL`); the index of sealed chunks, which
+//! proves nothing, is spared the wait.
 
 mod chunks;
 mod conflicts;
@@ -161,6 +162,25 @@ impl FolderState {
                 Err(error)
             }
         }
+    }
+
+    /// The same for what only saves work: it outlives the process when this returns `Ok`, and a power
+    /// cut may take it back, until something else has been stored after it.
+    ///
+    /// # Errors
+    /// As [`Self::atomically`].
+    pub fn atomically_unsynced<T, E: From<StateError>>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.depth.get() > 0 {
+            return work(self);
+        }
+        // In WAL mode a commit under NORMAL is not synced; the next one under FULL syncs both.
+        self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(StateError::from)?;
+        let result = self.atomically(work);
+        self.connection.pragma_update(None, "synchronous", "FULL").map_err(StateError::from)?;
+        result
     }
 
     /// Drops an open transaction, as a crash would. For the simulation.

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// Rows of one tree that are kept at most; more than one batch has.
-const ROWS_MAX: usize = 8192;
+const ROWS_MAX: usize = 2560;
 
 /// The rows of one tree, by entry; `None` for an entry that has none.
 pub(super) struct Rows<T>(RefCell<HashMap<EntryId, Option<T>>>);

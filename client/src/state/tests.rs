@@ -32,6 +32,24 @@ fn what_was_broken_in_version_1_needs_both_registers_to_be_mended() {
     assert_eq!((row(3).place_issue, row(3).content_issue), (unreadable.clone(), unreadable));
 }
 
+#[test]
+fn what_is_stored_after_something_unsynced_is_synced_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = FolderState::open(&directory.path().join("state.db")).unwrap();
+    let synchronous =
+        || state.connection.pragma_query_value(None, "synchronous", |row| row.get::<_, u32>(0));
+    let (normal, full) = (1, 2);
+    for fails in [false, true] {
+        let ended = state.atomically_unsynced(|state| {
+            assert_eq!(synchronous().unwrap(), normal);
+            state.set_meta("key", b"value")?;
+            if fails { Err(StateError::Corrupt { what: "transaction" }) } else { Ok(()) }
+        });
+        assert_eq!(ended.is_err(), fails);
+        assert_eq!(synchronous().unwrap(), full);
+    }
+}
+
 /// A change of one of the three trees; entries and values are few, so that they meet.
 #[derive(Clone, Debug)]
 enum Op {

@@ -341,7 +341,7 @@ impl<'a> Ingest<'a> {
             self.proofs.add_receipts(receipt)?;
         }
         let (state, proofs) = (&self.context.state, &self.proofs);
-        state.atomically(|state| {
+        state.atomically_unsynced(|state| {
             for (plain, id, length) in names.iter().filter(|(_, id, _)| proofs.covers(id)) {
                 state.put_sealed_id(plain, id, *length, true)?;
             }

@@ -69,7 +69,7 @@ impl DiskFs {
         let handle = open_root(&absolute).at(&at)?;
         let stat = look::stat_handle(handle.as_fd()).at(&at)?;
         let identity = RootIdentity { device: stat.device, inode: stat.inode };
-        let resolver = Resolver::new(resolution, stat.device);
+        let resolver = Resolver::new(resolution, stat.device, handle.as_fd());
         Ok(Self { root: handle, path: absolute, identity, resolver })
     }
 

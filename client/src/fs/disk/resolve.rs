@@ -3,7 +3,7 @@
 //! Owns the two ways: `openat2` with `RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS | NO_XDEV`,
 //! and, where a kernel or a container refuses that call, a walk that opens each name with
 //! `O_NOFOLLOW`. Both end by comparing `st_dev`, since a btrfs subvolume is no mount but may not
-//! be renamed into either.
+//! be renamed into either; what is no mount on other filesystems is on the same device.
 
 use super::Resolution;
 use super::look;
@@ -17,17 +17,24 @@ const RUN_BYTES_MAX: usize = 4000;
 /// Times that `openat2` is asked again when it lost a race against a rename elsewhere.
 const AGAIN_MAX: u32 = 16;
 
+/// Filesystems that have one device number a mount: ext2 to ext4, XFS, F2FS and tmpfs.
+const PLAIN: [u64; 4] = [0xef53, 0x5846_5342, 0xf2f5_2010, 0x0102_1994];
+
 /// Opens directories below one root.
 #[derive(Debug)]
 pub(super) struct Resolver {
     device: u64,
+    /// Whether one mount is known to be one device.
+    is_plain: bool,
     walk: AtomicBool,
 }
 
 impl Resolver {
     /// For a root on the filesystem `device`.
-    pub(super) fn new(resolution: Resolution, device: u64) -> Self {
-        Self { device, walk: AtomicBool::new(resolution == Resolution::Walk) }
+    pub(super) fn new(resolution: Resolution, device: u64, root: BorrowedFd<'_>) -> Self {
+        let kind = rustix::fs::fstatfs(root).map(|found| u64::try_from(found.f_type));
+        let is_plain = matches!(kind, Ok(Ok(kind)) if PLAIN.contains(&kind));
+        Self { device, is_plain, walk: AtomicBool::new(resolution == Resolution::Walk) }
     }
 
     /// Opens the directory that the names lead to from `root`. `access` is `PATH` or `RDONLY`.
@@ -49,6 +56,8 @@ impl Resolver {
                     self.walk.store(true, Ordering::Relaxed);
                     self.open_by_walk(root, names, access)?
                 }
+                // NO_XDEV has refused every mount on the way.
+                Ok(handle) if self.is_plain => return Ok(handle),
                 result => result?,
             }
         };
