@@ -11,6 +11,10 @@ use quinn::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// Bytes of a reply that arrive at least in each millisecond, on the slowest link that is of use: a
+/// server that sends now and then a byte must not hold a request for ever.
+const BYTES_PER_MS_MIN: u64 = 8;
+
 /// Whether the server still takes what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -23,7 +27,8 @@ pub(super) enum Taken {
 /// The reply's side of a stream.
 pub(super) struct Reader {
     stream: RecvStream,
-    patience: Option<Duration>,
+    patience: Duration,
+    waits_forever: bool,
 }
 
 /// The request's side of a stream. Unless finished, the request is given up when it is dropped.
@@ -43,48 +48,61 @@ pub(super) async fn open(
         .map_err(|_| RemoteError::Timeout("waiting for a free stream"))?
         .map_err(|error| lost(&error))?;
     let writer = Writer { stream: send, patience, finished: false };
-    Ok((writer, Reader { stream: receive, patience: Some(patience) }))
+    Ok((writer, Reader { stream: receive, patience, waits_forever: false }))
 }
 
 impl Reader {
-    /// Waits for bytes for as long as the connection lives.
+    /// Waits for the beginning of a frame for as long as the connection lives.
     pub(super) fn wait_forever(&mut self) {
-        self.patience = None;
+        self.waits_forever = true;
     }
 
     /// The next frame; `None` at the clean end of the reply.
     pub(super) async fn frame<M: Message + Default>(&mut self) -> Result<Option<M>, RemoteError> {
-        let Some(prefix) = self.exactly(PREFIX_BYTES).await? else { return Ok(None) };
+        let mut prefix = Vec::with_capacity(PREFIX_BYTES);
+        if self.waits_forever && !self.some(&mut prefix, PREFIX_BYTES).await? {
+            return Ok(None);
+        }
+        let Some(prefix) = self.exactly(prefix, PREFIX_BYTES).await? else { return Ok(None) };
         let mut length = [0; PREFIX_BYTES];
         length.copy_from_slice(&prefix);
         let length = frame::length(length).map_err(|error| misframed(&error))?;
-        let body = self.exactly(length).await?.ok_or_else(half_way)?;
+        let body = Vec::with_capacity(length);
+        let body = self.exactly(body, length).await?.ok_or_else(half_way)?;
         frame::decode(&body).map(Some).map_err(|error| misframed(&error))
     }
 
     /// Exactly `length` raw bytes. The caller has checked the length.
     pub(super) async fn bytes(&mut self, length: usize) -> Result<Bytes, RemoteError> {
-        self.exactly(length).await?.map(Bytes::from).ok_or_else(half_way)
+        let bytes = Vec::with_capacity(length);
+        self.exactly(bytes, length).await?.map(Bytes::from).ok_or_else(half_way)
     }
 
-    /// `None` when the stream ends before the first byte.
-    async fn exactly(&mut self, length: usize) -> Result<Option<Vec<u8>>, RemoteError> {
-        let mut bytes = Vec::with_capacity(length);
-        while bytes.len() < length {
-            let next = self.stream.read_chunk(length - bytes.len(), true);
-            let read = match self.patience {
-                Some(patience) => timeout(patience, next)
-                    .await
-                    .map_err(|_| RemoteError::Timeout("waiting for a reply"))?,
-                None => next.await,
-            };
-            match read.map_err(unreadable)? {
-                Some(chunk) => bytes.extend_from_slice(&chunk.bytes),
-                None if bytes.is_empty() => return Ok(None),
-                None => return Err(half_way()),
+    /// Fills `bytes` up to `length`, in bounded time; `None` when the stream ends before the first.
+    async fn exactly(
+        &mut self,
+        mut bytes: Vec<u8>,
+        length: usize,
+    ) -> Result<Option<Vec<u8>>, RemoteError> {
+        let patience = self.patience + Duration::from_millis(length as u64 / BYTES_PER_MS_MIN);
+        let reading = async {
+            while bytes.len() < length {
+                if !self.some(&mut bytes, length).await? {
+                    return if bytes.is_empty() { Ok(None) } else { Err(half_way()) };
+                }
             }
-        }
-        Ok(Some(bytes))
+            Ok(Some(bytes))
+        };
+        let read = timeout(patience, reading).await;
+        read.map_err(|_| RemoteError::Timeout("waiting for a reply"))?
+    }
+
+    /// Adds what comes next, up to `length` in all; `false` at the end of the stream.
+    async fn some(&mut self, bytes: &mut Vec<u8>, length: usize) -> Result<bool, RemoteError> {
+        let next = self.stream.read_chunk(length - bytes.len(), true).await;
+        let chunk = next.map_err(unreadable)?;
+        bytes.extend_from_slice(chunk.as_ref().map_or(&[][..], |chunk| &chunk.bytes));
+        Ok(chunk.is_some())
     }
 }
 

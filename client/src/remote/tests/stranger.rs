@@ -1,17 +1,19 @@
-//! A stranger at the server's address that would have a device believe that it was revoked.
+//! A server of the tests' own: a stranger at the server's address that would have a device believe
+//! that it was revoked, or the pinned server being hostile.
 //!
-//! Owns a QUIC endpoint with a key of its own that says so at every moment of a connection. Only
-//! the pinned server's word may count.
+//! Owns a QUIC endpoint with a key of its own that says what no true server says.
 
-use super::{HASTY, soon};
+use super::{HASTY, Remote, Timing, soon};
 use crate::remote::tls::certified_key;
 use crate::remote::{QuicRemote, RemoteError, Server};
 use common::ids::ClusterId;
 use common::keys::SigningKey;
 use common::wire::ALPN_META;
-use common::wire::meta::RefusalCode;
+use common::wire::frame;
+use common::wire::hello::{HelloReply, VERSION};
+use common::wire::meta::{RefusalCode, Request, Subscribe};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, Incoming, VarInt};
+use quinn::{Endpoint, Incoming, SendStream, VarInt};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -144,4 +146,57 @@ async fn the_pinned_server_is_believed() {
     assert_eq!(error.refusal_code(), Some(RefusalCode::Revoked), "{error}");
     assert_eq!(remote.barred(), Some(error));
     truth.abort();
+}
+
+/// How a server that trickles begins its replies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trickle {
+    /// With the first byte of a frame.
+    Prefix,
+    /// With the announcement of a long frame.
+    Body,
+}
+
+/// Greets, and then answers each request with a byte now and then, more often than the device's
+/// patience.
+async fn trickle(endpoint: Endpoint, cluster: ClusterId, how: Trickle) {
+    let connection = endpoint.accept().await.unwrap().await.unwrap();
+    let (mut send, _greeting) = connection.accept_bi().await.unwrap();
+    let reply = HelloReply { version: VERSION, cluster: cluster.to_vec(), ..HelloReply::default() };
+    send.write_all(&frame::encode(&reply).unwrap()).await.unwrap();
+    send.finish().unwrap();
+    while let Ok((send, _request)) = connection.accept_bi().await {
+        tokio::spawn(drip(send, how));
+    }
+}
+
+async fn drip(mut send: SendStream, how: Trickle) {
+    if how == Trickle::Body {
+        // An end of input while it is written means that the device has had enough.
+        let Ok(()) = send.write_all(&10_000_u32.to_le_bytes()).await else { return };
+    }
+    // No gap is longer than the device's patience.
+    let mut drops = tokio::time::interval(HASTY.connect * 2 / 3); // ok: how the server trickles
+    while send.write_all(&[0]).await.is_ok() {
+        drops.tick().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_trickles_does_not_hold_a_request() {
+    for how in [Trickle::Prefix, Trickle::Body] {
+        let key = SigningKey::from_seed([1; 32]);
+        let endpoint = endpoint(&key);
+        let cluster = ClusterId::from_bytes(key.public());
+        let addresses = vec![endpoint.local_addr().unwrap().to_string()];
+        let server = tokio::spawn(trickle(endpoint, cluster, how));
+        let timing = Timing { answer: HASTY.connect, ..HASTY };
+        let server_at = Server { addresses, cluster };
+        let remote = QuicRemote::with_timing(server_at, &SigningKey::from_seed([10; 32]), timing);
+        let error = soon(remote.request(Request::FolderList(Default::default()))).await;
+        assert!(matches!(error, Err(RemoteError::Timeout(_))), "{how:?}: {error:?}");
+        let subscribed = soon(remote.subscribe(Subscribe::default())).await.map(drop);
+        assert!(matches!(subscribed, Err(RemoteError::Timeout(_))), "{how:?}: {subscribed:?}");
+        server.abort();
+    }
 }
