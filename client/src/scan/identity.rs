@@ -76,7 +76,11 @@ fn moved_here(
     if kind == Kind::File && stat.nlink != 1 {
         return Ok(None);
     }
-    for row in context.state.local_rows_of_inode(stat.inode, stat.device)? {
+    // A file that moved twice may have been seen at both old paths: as an edit of what stood there
+    // the second time. Where it was last is told by the ctime, which each rename sets.
+    let mut rows = context.state.local_rows_of_inode(stat.inode, stat.device)?;
+    rows.sort_by_key(|row| std::cmp::Reverse(row.stat.ctime_ns));
+    for row in rows {
         if row.kind == kind && same_thing(&row.stat, stat) && is_gone(context, &row)? {
             return Ok(Some(row));
         }

@@ -247,14 +247,18 @@ impl Writer {
 
     fn swap(&self, file: &str, files: &[String]) {
         let Some(other) = self.inner.draw.pick(files).cloned() else { return };
-        if other == file {
-            return;
+        if other != file {
+            self.exchange(file, &other);
         }
+    }
+
+    /// Gives two files each other's names.
+    pub fn exchange(&self, file: &str, other: &str) {
         let aside = format!("{file}.swap{}", self.count());
         self.action("swap", &format!("{file} <-> {other}"), |user| {
             user.rename(file, &aside)?;
-            user.rename(&other, file)?;
-            user.rename(&aside, &other)
+            user.rename(other, file)?;
+            user.rename(&aside, other)
         });
     }
 
