@@ -4,7 +4,7 @@
 
 mod world;
 
-use client_core::planner::{Halt, Policy, plan};
+use client_core::planner::{Halt, Policy, Step, plan};
 use world::table::view;
 use world::*;
 
@@ -73,6 +73,31 @@ fn s14_a_git_gc_is_no_mass_deletion() {
         let packed = repacked(from_remote, &["pack-1.pack", "pack-1.idx"]);
         assert_eq!(halt_of(&packed), None, "from the server: {from_remote}");
     }
+}
+
+/// A disk without room for the pack keeps what it has.
+#[test]
+fn s14_packed_objects_go_only_when_their_pack_is_here() {
+    let guarded = Policy { guard_entries: 20, ..policy(1) };
+    let rows = repacked(true, &["pack-1.pack", "pack-1.idx"]);
+    let deletions = |rows: &[String]| {
+        let rows: Vec<_> = rows.iter().map(String::as_str).collect();
+        let world = view(&rows);
+        let planned = plan(&world, &world.differing(), &guarded);
+        assert_eq!(planned.halt, None);
+        let steps = planned.batches.iter().flatten();
+        steps.filter(|step| matches!(step, Step::Delete { .. })).count()
+    };
+    assert_eq!(deletions(&rows), 0, "the pack is still at the server");
+    let arrived: Vec<_> = rows.iter().map(|row| row.replace("file - - 52", "file - 52")).collect();
+    let arrived: Vec<_> = arrived
+        .iter()
+        .map(|row| match row.split_once("file - 52/") {
+            Some((number, place)) => format!("{number}file - 52/{place} 52/{place}"),
+            None => row.clone(),
+        })
+        .collect();
+    assert_eq!(deletions(&arrived), 42);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Owns how deletions are counted and what is held back. It must not know who confirms.
 
 use super::merge::{Fate, Merge};
-use super::repack::Repacks;
+use super::repack::{Packed, Repacks};
 use super::round::Round;
 use super::{Halt, Policy};
 use crate::tree::ContentState;
@@ -30,7 +30,19 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
         }
         let all = found.len();
         let mut repacks = Repacks::new(from_remote);
-        found.retain(|entry| !repacks.covers(round, entry));
+        let mut coming = Vec::new();
+        found.retain(|entry| match repacks.of(round, entry) {
+            Packed::No => true,
+            Packed::Here => false,
+            Packed::Coming => {
+                coming.push(*entry);
+                false
+            }
+        });
+        // They go when what holds them is here.
+        for entry in &coming {
+            wait(round, entry);
+        }
         let held = held.saturating_sub((all - found.len()) as u64);
         if !is_too_much(found.len() as u64, held, round.policy) {
             continue;

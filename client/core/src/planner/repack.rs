@@ -10,11 +10,21 @@ use common::ids::EntryId;
 use common::name::Name;
 use std::collections::BTreeMap;
 
+/// Where the pack is that holds a loose object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packed {
+    /// Nowhere, or it is no loose object.
+    No,
+    /// At the server, and not on this disk yet.
+    Coming,
+    /// On this disk.
+    Here,
+}
+
 /// Tells which deletions leave packed objects behind, and remembers what it has looked up.
-#[derive(Default)]
 pub(super) struct Repacks {
-    /// Whether an object store has a pack, by the id of its `objects` directory.
-    packed: BTreeMap<EntryId, bool>,
+    /// By the id of an object store's `objects` directory.
+    packed: BTreeMap<EntryId, Packed>,
     from_remote: bool,
 }
 
@@ -25,11 +35,16 @@ impl Repacks {
     }
 
     /// Whether an entry that is to go is a loose object of git, or a directory of such, and the side
-    /// that deleted it still has a whole pack beside.
-    pub(super) fn covers(&mut self, round: &Round<'_>, entry: &EntryId) -> bool {
-        let Some(objects) = loose_in(round, entry) else { return false };
+    /// that deleted it has a whole pack beside.
+    pub(super) fn of(&mut self, round: &Round<'_>, entry: &EntryId) -> Packed {
+        let Some(objects) = loose_in(round, entry) else { return Packed::No };
         let from_remote = self.from_remote;
-        *self.packed.entry(objects).or_insert_with(|| has_pack(round, objects, from_remote))
+        *self.packed.entry(objects).or_insert_with(|| match has_pack(round, objects, false) {
+            _ if from_remote && !has_pack(round, objects, true) => Packed::No,
+            true => Packed::Here,
+            false if from_remote => Packed::Coming,
+            false => Packed::No,
+        })
     }
 }
 
