@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::fs::memory::{Fault, OperationKind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
@@ -161,5 +164,35 @@ fn a_file_in_the_place_of_a_directory_above_is_found_by_the_step_that_it_stops()
         let files = user.tree().into_values().collect::<Vec<_>>();
         assert_eq!(files.len(), 3, "the directory, what moved into it, and the file: {files:?}");
         assert_eq!(user.read("d/b.txt").unwrap(), b"moves");
+    });
+}
+
+/// It was being written to when it was first read, and cannot be opened any more.
+#[test]
+fn a_file_that_changed_while_it_was_read_and_cannot_be_opened_then_is_no_endless_work() {
+    run(async {
+        let world = World::new(Make { seed: 3, devices: 1, grain_ns: 1, ..Make::default() }).await;
+        let device = Rc::clone(&world.devices[0]);
+        world.end_faults().await;
+        let written = AtomicBool::new(false);
+        device.fs.set_hook(Some(Arc::new(move |user, operation| {
+            if operation.path.to_string() != "file" {
+                return None;
+            }
+            match operation.kind {
+                OperationKind::Read if !written.swap(true, Ordering::Relaxed) => {
+                    user.write("file", b"written while it was read").unwrap();
+                    None
+                }
+                OperationKind::Open if written.load(Ordering::Relaxed) => Some(Fault::Io),
+                _ => None,
+            }
+        })));
+        device.writer.write("file", b"first");
+        device.steps.set(0);
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        assert!(device.steps.get() < ROUNDS_MAX, "{} rounds", device.steps.get());
+        let issues = device.handle().unwrap().summary().issues;
+        assert!(issues.iter().any(|issue| issue.path == "file"), "{issues:?}");
     });
 }

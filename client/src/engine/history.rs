@@ -228,7 +228,10 @@ impl Engine {
             (Err(error), _) => return Err(AskError::Disk(error.to_string())),
         }
         let staged = self.stage_version(version).await?;
-        self.context.fs.sync(std::slice::from_ref(&staged))?;
+        if let Err(error) = self.context.fs.sync(std::slice::from_ref(&staged)) {
+            self.sync_has_failed(&error);
+            return Err(error.into());
+        }
         match (standing, row) {
             (Ok(_), Some(row)) => {
                 let stat = self.context.fs.stat(&staged)?;

@@ -37,7 +37,9 @@ impl Engine {
         crate::scan::check_root(&self.context)?;
         if matches!(self.halted, Some(Halted::Root(_))) {
             self.halted = None;
+            self.root_is_back();
         }
+        self.note_failed_sync()?;
         self.scan()?;
         if self.housekeeping_due() {
             self.keep_house()?;
@@ -70,7 +72,7 @@ impl Engine {
 
     /// What a failed round means: offline, halted, or in trouble and tried again.
     pub(super) fn failed_round(&mut self, error: RoundError) {
-        self.note_failed_sync(&error);
+        self.take_failed_sync(&error);
         if let RoundError::Scan(ScanError::RootLost { reason }) = error {
             self.missing.clear();
             self.targets.insert(Target::Subtree(RelPath::root()));
@@ -282,10 +284,12 @@ impl Engine {
         let now = self.context.environment.monotonic_ns();
         let wall = self.context.environment.now_ns();
         self.fresh_until_ns = None;
-        // One that is gone, or whose content came another way, is not waited for any more.
-        let state = &self.context.state;
+        // One that is gone, or whose content came another way, is not waited for any more, nor one
+        // that cannot be read now: it has its own time.
+        let (state, failed) = (&self.context.state, &self.failed);
         self.unsteady.retain(|entry, _| {
-            state.local_row(entry).is_ok_and(|row| row.is_some_and(|row| row.tag.is_none()))
+            let unread = |row: Option<LocalRow>| row.is_some_and(|row| row.tag.is_none());
+            !failed.contains(entry) && state.local_row(entry).is_ok_and(unread)
         });
         let skipped = self.unsteady.len() + self.failed.len() + self.missing.len();
         let mut files = Vec::new();

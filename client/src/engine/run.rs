@@ -1,6 +1,7 @@
 //! The loop itself: a round, then waiting for whatever comes first.
 
 use super::handle::{Answer, Ask, FolderStatus, FolderSummary, HaltReason, PathIssue, Progress};
+use super::mistrust::Mistrust;
 use super::online::Journal;
 use super::{EngineParts, LogSource, Pins};
 use crate::context::FolderContext;
@@ -108,6 +109,7 @@ pub struct Engine {
     pub(super) syncs: Vec<SyncWait>,
     pub(super) progress: Progress,
     pub(super) pinned: Option<Cursor>,
+    pub(super) mistrust: Mistrust,
     counts: Counts,
     counted_ns: i64,
     counted_quiet: bool,
@@ -182,6 +184,7 @@ impl Engine {
             syncs: Vec::new(),
             progress: Progress::default(),
             pinned,
+            mistrust: Mistrust::default(),
             counts: Counts::default(),
             counted_ns: i64::MIN / 2,
             counted_quiet: false,
@@ -472,9 +475,7 @@ impl Engine {
         if self.syncs.is_empty() {
             return;
         }
-        // A root that is gone may come back before the asker's patience ends.
-        let waits_for_person =
-            self.paused || self.halted.as_ref().is_some_and(|h| !matches!(h, Halted::Root(_)));
+        let waits_for_person = self.paused || self.halted.is_some();
         let cursor = self.context.state.cursor().ok().flatten();
         let quiet = self.journal.is_some() && self.is_quiet();
         let in_sync = self.is_in_sync();
