@@ -1,4 +1,5 @@
-//! A device with more folders than a connection has request streams follows all of them.
+//! A device with several folders: more than a connection has request streams, and one that is halted
+//! beside others.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -35,4 +36,41 @@ fn many_folders() -> Result<()> {
             |folder: &serde_json::Value| folder["state"] == "idle" && folder["trouble"].is_null();
         Ok(folders.iter().all(follows).then_some(()))
     })
+}
+
+#[test]
+fn other_folders_go_on_beside_one_that_is_halted() {
+    one_is_halted().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn one_is_halted() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let server = Server::start(&programs, directory.path())?;
+    let device = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
+    let other = directory.path().join("other");
+    fs::create_dir(&other)?;
+    let text = other.to_str().context("a directory that is no UTF-8")?;
+    device.ask(&["folder", "add", text, "--name", "other"])?.success("folder add")?;
+    device.sync(SYNC_SECONDS)?;
+
+    fs::remove_dir_all(device.root().join(".driftless"))?;
+    fs::write(other.join("file"), "written beside a halted folder")?;
+    // A root may come back, so that a sync waits for it as long as it is told to.
+    let sync = device.ask(&["sync", "--timeout", "5"])?;
+    ensure!(sync.code == Some(4), "a sync with a halted folder ended with {:?}", sync.code);
+    eventually("the other folder is in sync", || {
+        let status = device.ask(&["status"])?.success("status")?.json()?;
+        let folders = status["folders"].as_array().context("no folders")?;
+        let state = |name: &str| {
+            let folder = folders.iter().find(|folder| folder["name"] == name);
+            folder.map(|folder| (folder["state"].clone(), folder["pending_up"].clone()))
+        };
+        let other = state("other").context("no other folder")?;
+        let halted = folders.iter().filter(|folder| folder["state"] == "halted").count();
+        Ok((halted == 1 && other == ("idle".into(), 0.into())).then_some(()))
+    })?;
+    let log = device.ask(&["log", "other:file"])?.success("log")?.json()?;
+    ensure!(log["versions"].as_array().is_some_and(|versions| versions.len() == 1), "{log}");
+    Ok(())
 }

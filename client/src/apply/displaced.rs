@@ -292,10 +292,11 @@ pub fn sweep_staging(context: &FolderContext) -> Result<(), super::ApplyError> {
     Ok(())
 }
 
-/// Whether the server has a version of a file that is not on this disk.
+/// Whether the server has a version of a file that is to be on this disk and is not.
 fn is_wanted(context: &FolderContext, entry: &EntryId) -> Result<bool, StateError> {
     let Some(remote) = context.state.remote_row(entry)? else { return Ok(false) };
     let local = context.state.local_row(entry)?;
     let is_here = local.is_some_and(|row| row.tag == Some(remote.node.content.tag));
-    Ok(!remote.node.deleted && remote.node.kind == Kind::File && !is_here)
+    let is_shown = !remote.node.deleted && remote.broken.is_none();
+    Ok(is_shown && remote.node.kind == Kind::File && !is_here)
 }

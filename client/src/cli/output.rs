@@ -4,6 +4,7 @@
 //! to standard error, and with `--json` an error is an object on standard output.
 
 use super::Outcome;
+use super::table::printable;
 use crate::daemon::control::Failure;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -76,7 +77,8 @@ impl Output {
 
     /// Prints why the command failed.
     pub(super) fn failure(self, failure: &Failure) {
-        let Failure { message, hint, .. } = failure;
+        // Parts of it may be a server's words.
+        let (message, hint) = (printable(&failure.message), printable(&failure.hint));
         if self.json {
             if let Err(unprinted) = self.object(&FailureObject { error: failure }) {
                 anstream::eprintln!("error: {message}\nerror: {}", unprinted.message);

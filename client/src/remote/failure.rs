@@ -12,7 +12,9 @@ use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 pub(super) fn lost(error: &ConnectionError) -> RemoteError {
     match error {
         ConnectionError::ApplicationClosed(close) => {
-            let message = String::from_utf8_lossy(&close.reason).into_owned();
+            // It goes to logs and to terminals.
+            let reason = String::from_utf8_lossy(&close.reason);
+            let message = reason.chars().filter(|c| !c.is_control()).collect();
             by_code(close.error_code, message)
         }
         other => RemoteError::Closed(other.to_string()),

@@ -39,6 +39,10 @@ fn what_is_stored_after_something_unsynced_is_synced_again() {
     let synchronous =
         || state.connection.pragma_query_value(None, "synchronous", |row| row.get::<_, u32>(0));
     let (normal, full) = (1, 2);
+    let inner = state.atomically(|state| {
+        state.atomically_unsynced(|_| Ok::<_, StateError>(synchronous().unwrap()))
+    });
+    assert_eq!(inner.unwrap(), full, "inside another transaction it is that one's");
     for fails in [false, true] {
         let ended = state.atomically_unsynced(|state| {
             assert_eq!(synchronous().unwrap(), normal);

@@ -3,7 +3,7 @@
 //! Owns the two ways: `openat2` with `RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS | NO_XDEV`,
 //! and, where a kernel or a container refuses that call, a walk that opens each name with
 //! `O_NOFOLLOW`. Both end by comparing `st_dev`, since a btrfs subvolume is no mount but may not
-//! be renamed into either; what is no mount on other filesystems is on the same device.
+//! be renamed into either; `openat2` alone is enough where one mount is one device.
 
 use super::Resolution;
 use super::look;
