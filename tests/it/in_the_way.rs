@@ -196,3 +196,34 @@ fn a_file_that_changed_while_it_was_read_and_cannot_be_opened_then_is_no_endless
         assert!(issues.iter().any(|issue| issue.path == "file"), "{issues:?}");
     });
 }
+
+/// Each try would be refused, and would leave a line in the server's log.
+#[test]
+fn a_file_that_changed_while_it_was_read_waits_for_room_at_the_server_without_endless_work() {
+    run(async {
+        let world = World::new(Make { seed: 3, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        let written = AtomicBool::new(false);
+        one.fs.set_hook(Some(Arc::new(move |user, operation| {
+            let read = operation.kind == OperationKind::Read;
+            if read
+                && operation.path.to_string() == "file"
+                && !written.swap(true, Ordering::Relaxed)
+            {
+                user.write("file", b"written while it was read").unwrap();
+            }
+            None
+        })));
+        one.link.set_full(true);
+        one.writer.write("file", b"first");
+        one.steps.set(0);
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        assert!(one.steps.get() < ROUNDS_MAX, "{} rounds", one.steps.get());
+        let issues = one.handle().unwrap().summary().issues;
+        assert!(issues.iter().any(|issue| issue.path == "file"), "{issues:?}");
+        one.link.set_full(false);
+        tokio::time::sleep(A_WHILE).await; // ok: virtual time
+        assert_eq!(two.fs.user().read("file").unwrap(), b"written while it was read");
+    });
+}

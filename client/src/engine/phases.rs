@@ -344,8 +344,14 @@ impl Engine {
             return Ok(());
         }
         let progress = &mut self.progress;
+        let tried: Vec<EntryId> = files.iter().map(|(entry, _)| *entry).collect();
         let ingest = Ingest::new(&self.context, &mut self.proofs, self.recovering);
         let read = ingest.upload(files, |bytes| progress.bytes_up += bytes).await?;
+        // What the server has no room for waits for the next round, and is no reason for one.
+        let read_now: BTreeSet<EntryId> = read.iter().map(|ingested| ingested.entry).collect();
+        for entry in tried.iter().filter(|entry| !read_now.contains(*entry)) {
+            self.unsteady.remove(entry);
+        }
         self.busy |= self.take_readings(read)?;
         Ok(())
     }

@@ -51,6 +51,8 @@ pub struct Link {
 
 struct Inner {
     up: AtomicBool,
+    /// Whether the server has no room for chunks of this device.
+    full: AtomicBool,
     /// How many calls in a thousand lose their request, and as many their reply.
     loss_per_mille: AtomicU32,
     cuts: watch::Sender<u64>,
@@ -62,11 +64,17 @@ struct Inner {
 }
 
 impl Link {
+    /// Whether the server refuses chunks for want of room.
+    pub fn set_full(&self, full: bool) {
+        self.inner.full.store(full, Ordering::Relaxed);
+    }
+
     /// A link that is up and loses nothing.
     #[must_use]
     pub fn new(draw: Draw, delay_ms: usize) -> Self {
         let inner = Inner {
             up: AtomicBool::new(true),
+            full: AtomicBool::new(false),
             loss_per_mille: AtomicU32::new(0),
             cuts: watch::Sender::new(0),
             draw,
@@ -277,6 +285,10 @@ impl Remote for SimRemote {
     ) -> Result<Vec<Vec<u8>>, RemoteError> {
         let effect = async {
             let session = self.session(folder, StoreVerb::Put).await?;
+            if self.link.inner.full.load(Ordering::Relaxed) {
+                let refusal = meta::Refusal::new(meta::RefusalCode::DiskFull, "no room");
+                return Err(RemoteError::Refused(refusal));
+            }
             let mut receipts = Vec::new();
             for batch in chunks.chunks(RECEIPT_ITEMS_MAX) {
                 let stopped = self.server.chunks_stopped();
