@@ -82,6 +82,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("003_partials.sql"),
 ];
 
+/// Pages in the log from which on they are written back to the database: keys are random, so that each
+/// batch touches most pages of its tables, and a page of many batches is written back once.
+const LOG_PAGES: i64 = 4 * 1024;
+
 /// A folder's state on this device.
 pub struct FolderState {
     connection: Connection,
@@ -119,6 +123,7 @@ impl FolderState {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -8000)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);

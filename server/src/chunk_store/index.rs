@@ -21,6 +21,8 @@ const VERSION: i64 = 1;
 /// "DrLi", so that another program's database is not taken for an index.
 const APPLICATION_ID: i64 = 0x4472_4c69;
 const BUSY_MS_MAX: u64 = 10_000;
+/// Pages in the log from which on they are written back: most batches touch the same ones.
+const LOG_PAGES: i64 = 4 * 1024;
 
 const SCHEMA: &str = "
     CREATE TABLE state (
@@ -178,6 +180,7 @@ impl Index {
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "cache_size", -16_384)?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
         // A new index and the mark "open" must outlive a power cut before anything else does.
         connection.pragma_update(None, "synchronous", "full")?;
         let version = pragma(&connection, "user_version")?;
