@@ -2,9 +2,9 @@
 //!
 //! Owns the pipeline: while one load is sealed the next is cut, and a few puts are under way. A
 //! chunk whose sealed id is known is neither sealed nor sent again: the node is asked for a receipt
-//! first. What a node has acknowledged is remembered at once, so that a transfer that was cut goes
-//! on where it was. A node without room for more leaves the files unread that it has no room for,
-//! and is no reason for anything else to wait.
+//! first. What a node has acknowledged is remembered when some MiB have come together, and however
+//! the pass ends, so that a transfer that was cut goes on where it was. A node without room for more
+//! leaves the files unread that it has no room for, and is no reason for anything else to wait.
 
 use super::cutter::{Cutter, End, Load, Piece};
 use super::proofs::{Proofs, RootParts};
@@ -25,9 +25,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Puts under way at a time; each holds about one load.
-const PUTS_MAX: usize = 3;
+const PUTS_MAX: usize = 4;
 /// Jobs into which the sealing of a load is split.
 const SEAL_JOBS: usize = 2;
+/// Acknowledged bytes and chunks that are remembered together: a killed process asks to send so much
+/// again.
+const REMEMBERED: (u64, usize) = (8 * 1024 * 1024, 2048);
 
 /// A transfer that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +80,8 @@ pub enum Reading {
     Failed(FsError),
 }
 
-type PutResult = (Vec<(PlainHash, ChunkId, u32)>, Result<Vec<Vec<u8>>, RemoteError>);
+type Named = (PlainHash, ChunkId, u32);
+type PutResult = (Vec<Named>, Result<Vec<Vec<u8>>, RemoteError>);
 
 /// One pass over some files.
 pub struct Ingest<'a> {
@@ -87,6 +91,8 @@ pub struct Ingest<'a> {
     chunks: BTreeMap<EntryId, Vec<ChunkRef>>,
     roots: Vec<(Root, RootParts)>,
     is_recovering: bool,
+    /// What the node has acknowledged since the chunk index was written.
+    acknowledged: Vec<Named>,
     /// Why the node takes no more bytes.
     no_room: Option<RemoteError>,
 }
@@ -103,6 +109,7 @@ impl<'a> Ingest<'a> {
             chunks: BTreeMap::new(),
             roots: Vec::new(),
             is_recovering,
+            acknowledged: Vec::new(),
             no_room: None,
         }
     }
@@ -115,10 +122,25 @@ impl<'a> Ingest<'a> {
     pub async fn upload(
         mut self,
         files: Vec<(EntryId, RelPath)>,
+        progress: impl FnMut(u64),
+    ) -> Result<Vec<Ingested>, IngestError> {
+        let entries: Vec<EntryId> = files.iter().map(|(entry, _)| *entry).collect();
+        let sent = self.send_files(files, progress).await;
+        self.remember()?;
+        let mut done = sent?;
+        for (root, parts) in std::mem::take(&mut self.roots) {
+            self.proofs.add_root(&root, parts);
+        }
+        self.note_room(&entries, &mut done)?;
+        Ok(done)
+    }
+
+    async fn send_files(
+        &mut self,
+        files: Vec<(EntryId, RelPath)>,
         mut progress: impl FnMut(u64),
     ) -> Result<Vec<Ingested>, IngestError> {
         let mut done = Vec::with_capacity(files.len());
-        let entries: Vec<EntryId> = files.iter().map(|(entry, _)| *entry).collect();
         let mut cutting = Some(self.cut(Cutter::new(self.context, files)).await?);
         while let Some((load, cutter)) = cutting.take() {
             let Some(load) = load else { break };
@@ -144,10 +166,6 @@ impl<'a> Ingest<'a> {
         while let Some(result) = self.puts.next().await {
             self.acknowledged(result)?;
         }
-        for (root, parts) in std::mem::take(&mut self.roots) {
-            self.proofs.add_root(&root, parts);
-        }
-        self.note_room(&entries, &mut done)?;
         Ok(done)
     }
 
@@ -311,10 +329,7 @@ impl<'a> Ingest<'a> {
         Ok(())
     }
 
-    async fn put(
-        &mut self,
-        chunks: Vec<((PlainHash, ChunkId, u32), Bytes)>,
-    ) -> Result<(), IngestError> {
+    async fn put(&mut self, chunks: Vec<(Named, Bytes)>) -> Result<(), IngestError> {
         if chunks.is_empty() {
             return Ok(());
         }
@@ -340,9 +355,23 @@ impl<'a> Ingest<'a> {
         for receipt in receipts {
             self.proofs.add_receipts(receipt)?;
         }
-        let (state, proofs) = (&self.context.state, &self.proofs);
-        state.atomically_unsynced(|state| {
-            for (plain, id, length) in names.iter().filter(|(_, id, _)| proofs.covers(id)) {
+        let proofs = &self.proofs;
+        self.acknowledged.extend(names.into_iter().filter(|(_, id, _)| proofs.covers(id)));
+        let bytes: u64 = self.acknowledged.iter().map(|(_, _, length)| u64::from(*length)).sum();
+        if bytes >= REMEMBERED.0 || self.acknowledged.len() >= REMEMBERED.1 {
+            self.remember()?;
+        }
+        Ok(())
+    }
+
+    /// Writes to the chunk index what the node has acknowledged.
+    fn remember(&mut self) -> Result<(), IngestError> {
+        let acknowledged = std::mem::take(&mut self.acknowledged);
+        if acknowledged.is_empty() {
+            return Ok(());
+        }
+        self.context.state.atomically_unsynced(|state| {
+            for (plain, id, length) in &acknowledged {
                 state.put_sealed_id(plain, id, *length, true)?;
             }
             Ok::<_, IngestError>(())
