@@ -33,6 +33,15 @@ fn s14_mass_deletions_wait() {
     assert_eq!(plan(&world, &world.differing(), &guarded).halt, None, "few are no mass");
 }
 
+/// Another device deletes half of them while these wait: the rest is still all that there is.
+#[test]
+fn s14_what_is_gone_on_both_sides_makes_no_mass_smaller() {
+    let mut rows = many("- 0/f#:1");
+    rows.extend((31..=70).map(|n| format!("{n} file 0/f{n}:1 - x")));
+    let halt = halt_of(&rows).expect("they wait");
+    assert_eq!((halt.deletions, halt.held), (30, 30));
+}
+
 /// A repository whose loose objects were deleted, by this device or by another, and what of its
 /// pack the deleting side has. Ids: 1 and 2 directories of loose objects, 3 to 42 objects, from 50
 /// on the rest.

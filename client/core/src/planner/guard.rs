@@ -20,7 +20,8 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
     if round.policy.deletions_confirmed {
         return None;
     }
-    let held = round.trees.view().held_count();
+    // What is gone on both sides is held by nobody: it must not make a mass look small.
+    let held = round.trees.view().held_count().saturating_sub(forgotten(round));
     let local = losses(round, false);
     let remote = losses(round, true);
     let mut halt = None;
@@ -58,6 +59,13 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
         });
     }
     halt
+}
+
+fn forgotten(round: &Round<'_>) -> u64 {
+    let is_held =
+        |entry: &EntryId| round.trees.get(entry).synced.as_ref().is_some_and(|node| node.held);
+    let gone = round.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Forget));
+    gone.filter(|(entry, _)| is_held(entry)).count() as u64
 }
 
 fn is_too_much(deletions: u64, held: u64, policy: &Policy) -> bool {
