@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::{Ask, FolderStatus};
+use client::engine::FolderStatus;
 use common::ids::{EntryId, FolderId, Head, UserId};
 use common::keys::SigningKey;
 use common::record::{Change, Group, SignedGroup};
@@ -118,7 +118,7 @@ fn everything_deleted_by_another_device_waits_for_a_person() {
         assert_eq!(summary.status, FolderStatus::Halted);
         assert!(summary.halt.is_some_and(|halt| halt.can_confirm), "a person may agree");
         assert_eq!(scene.paths().len(), 31, "until then all is kept");
-        scene.victim.handle().unwrap().ask(Ask::Confirm).await.unwrap();
+        scene.victim.confirm().await.unwrap();
         scene.wait().await;
         scene.shows(&[BEFORE]);
     });
@@ -148,7 +148,7 @@ fn a_restored_backup_waits_for_a_person_and_loses_nothing() {
         assert_eq!(summary.status, FolderStatus::Halted);
         assert!(summary.halt.is_some_and(|halt| halt.can_confirm), "a person may agree");
         scene.shows(&all);
-        scene.victim.handle().unwrap().ask(Ask::Confirm).await.unwrap();
+        scene.victim.confirm().await.unwrap();
         assert!(scene.world.settle().await, "{:#?}", scene.world.ledger.tail());
         scene.shows(&all);
         assert_eq!(scene.honest.fs.user().read("since").unwrap(), b"written since the backup");
@@ -276,7 +276,7 @@ fn a_restored_backup_is_agreed_to_on_one_device_and_the_others_follow() {
         scene.honest.link.cut();
         scene.victim.link.cut();
         scene.wait().await;
-        scene.victim.handle().unwrap().ask(Ask::Confirm).await.unwrap();
+        scene.victim.confirm().await.unwrap();
         scene.wait().await;
         let other = scene.honest.handle().unwrap().summary();
         assert_eq!(other.status, FolderStatus::Idle, "{other:?}");

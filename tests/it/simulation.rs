@@ -129,7 +129,9 @@ fn planted_bugs_are_all_caught() {
                         });
                         // Going round in circles is no broken promise of the planted kind.
                         let mut broken = ending.violations.into_iter();
-                        broken.find(|text| !text.contains("circles")).map(|text| (seed, text))
+                        let is_caught =
+                            |text: &String| planted.is_caught_by(text) && !text.contains("circles");
+                        broken.find(is_caught).map(|text| (seed, text))
                     });
                     match caught {
                         Some((seed, text)) => println!("{planted:?}: seed {seed}: {text}"),
@@ -153,6 +155,11 @@ fn trouble_for(planted: Planted) -> Kinds {
         Planted::FoldingUnnoticed | Planted::SpellingReplaces => {
             Kinds { folding: true, ..Kinds::default() }
         }
+        Planted::StaleDeletesAccepted => Kinds { network: true, ..Kinds::default() },
+        Planted::RootOfLostDatabaseEmptied => {
+            Kinds { database: true, network: true, ..Kinds::default() }
+        }
+        Planted::ConfirmedByNobody => Kinds { purge: true, ..Kinds::default() },
         Planted::SteadyReads => Kinds { meddling: true, ..Kinds::default() },
         _ => Kinds { interference: true, ..Kinds::default() },
     }

@@ -6,6 +6,7 @@
 
 use super::clock::{SimClock, SimEnvironment};
 use super::draw::Draw;
+use super::invariants::{MassDeletionsWait, Watched};
 use super::ledger::{Fate, Ledger, Print};
 use super::network::{Link, SimRemote};
 use super::planted::{Commits, Planted, PlantedFs};
@@ -14,7 +15,8 @@ use super::trouble::{Hook, Trouble};
 use super::writer::{Habits, Writer, contents};
 use client::context::{FolderContext, Signers};
 use client::engine::{
-    self, Engine, EngineParts, FolderHandle, FolderSummary, LogSource, Pins, Wake,
+    self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, LogSource,
+    Pins, Wake,
 };
 use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
 use client::fs::{DiskFs, Fs, Root};
@@ -22,6 +24,7 @@ use client::state::FolderState;
 use client::watch::{Hint, Hints};
 use common::chunk::Chunker;
 use common::ids::{DeviceId, FolderId};
+use common::keys::FolderKeys;
 use common::revision::Cursor;
 use common::trust::DeviceLog;
 use futures_util::FutureExt;
@@ -90,6 +93,8 @@ pub struct SimDevice {
     pub stops: Rc<Cell<u32>>,
     /// Power cuts so far.
     pub power_cuts: Rc<Cell<u32>>,
+    /// What it deletes in each round.
+    pub deletions: MassDeletionsWait,
     trouble: Trouble,
 }
 
@@ -107,6 +112,10 @@ pub struct Shared {
     pub server: Arc<SimServer>,
     /// The user's account.
     pub account: Rc<RefCell<Account>>,
+    /// The folder that is synced.
+    pub folder: FolderId,
+    /// Its keys.
+    pub keys: Arc<FolderKeys>,
     /// The book of values.
     pub ledger: Ledger,
     /// The bug to plant.
@@ -142,6 +151,16 @@ impl SimDevice {
         fs.init_root(&marker(number)).unwrap();
         let writer =
             Writer::new(number, fs.user(), shared.ledger.clone(), draw.fork(), shared.habits);
+        let pins: Arc<SimPins> = Arc::default();
+        let deletions = MassDeletionsWait::new(Watched {
+            device: number,
+            user: fs.user(),
+            pins: Arc::clone(&pins) as Arc<dyn Pins>,
+            server: Arc::clone(&shared.server),
+            folder: shared.folder,
+            keys: Arc::clone(&shared.keys),
+            ledger: shared.ledger.clone(),
+        });
         let device = Self {
             number,
             folds,
@@ -154,7 +173,7 @@ impl SimDevice {
             planted: shared.planted,
             server: Arc::clone(&shared.server),
             account: Rc::clone(&shared.account),
-            pins: Arc::default(),
+            pins,
             invited,
             disk: RefCell::default(),
             log: RefCell::default(),
@@ -163,11 +182,13 @@ impl SimDevice {
             steps: Rc::default(),
             stops: Rc::default(),
             power_cuts: Rc::default(),
+            deletions,
             trouble: Trouble::default(),
         };
         let more = Draw::new(shared.seed ^ MORE ^ (number as u64) << 32);
         let (writer, trouble) = (device.writer.clone(), device.trouble.clone());
-        let hook = Hook::new(number, writer, device.draw.fork(), more, trouble, &device.ledger);
+        let (draw, deletions) = (device.draw.fork(), device.deletions.clone());
+        let hook = Hook::new(number, writer, draw, more, trouble, deletions, &device.ledger);
         device.fs.set_hook(Some(Arc::new(move |user, operation| hook.before(user, operation))));
         device
     }
@@ -216,7 +237,11 @@ impl SimDevice {
             power: self.power(),
             ledger: self.ledger.clone(),
             summary: handle.watch(),
+            deletions: self.deletions.clone(),
         };
+        if self.planted == Some(Planted::ConfirmedByNobody) {
+            drop(tokio::task::spawn_local(confirm_at_once(handle.clone())));
+        }
         drop(tokio::task::spawn_local(drive(engine, killed, end)));
         self.writer.set_hints(Some(hints.clone()));
         self.running.replace(Some(Running { handle, hints, kill, ended }));
@@ -245,6 +270,7 @@ impl SimDevice {
             server: Arc::clone(&self.server),
             ledger: self.ledger.clone(),
             commits,
+            deletions: Some(self.deletions.clone()),
         };
         let environment = SimEnvironment { clock: self.clock.clone(), draw: self.draw.fork() };
         let context = FolderContext {
@@ -296,6 +322,15 @@ impl SimDevice {
         running.as_ref().filter(|running| !running.ended.get()).map(|r| r.handle.clone())
     }
 
+    /// A person agrees to what waits. Only while the engine runs.
+    ///
+    /// # Errors
+    /// When nothing waits.
+    pub async fn confirm(&self) -> Result<(), AskError> {
+        self.deletions.set_confirmed(true);
+        self.handle().unwrap().ask(Ask::Confirm).await
+    }
+
     /// Ends all that its disk refuses, and tells the watcher.
     pub fn mend(&self) {
         self.fs.set_root_state(RootState::Present);
@@ -320,6 +355,11 @@ impl SimDevice {
     /// Loses the state database (S12). Only while the engine does not run.
     pub fn lose_state(&self) {
         self.state.replace(None);
+        if self.planted == Some(Planted::RootOfLostDatabaseEmptied) {
+            let user = self.fs.user();
+            let gone = user.tree().into_keys().filter(|path| !path.contains('/'));
+            gone.for_each(|path| user.remove_all(path).unwrap());
+        }
         self.ledger.log(|| format!("device {}: database lost", self.number));
     }
 
@@ -387,6 +427,18 @@ struct End {
     power: Power,
     ledger: Ledger,
     summary: watch::Receiver<FolderSummary>,
+    deletions: MassDeletionsWait,
+}
+
+/// Agrees to everything, as only a person may.
+async fn confirm_at_once(handle: FolderHandle) {
+    let mut summaries = handle.watch();
+    while summaries.changed().await.is_ok() {
+        let can_confirm = |halt: &HaltReason| halt.can_confirm;
+        if summaries.borrow_and_update().halt.as_ref().is_some_and(can_confirm) {
+            drop(handle.ask(Ask::Confirm).await);
+        }
+    }
 }
 
 /// Logs what an engine has before it that it cannot bring to an end.
@@ -414,6 +466,7 @@ fn show(ledger: &Ledger, fs: &MemoryFs, state: &FolderState) {
 async fn drive(mut engine: Engine, mut killed: watch::Receiver<bool>, end: End) {
     let crash = loop {
         end.steps.set(end.steps.get() + 1);
+        end.deletions.begin_round();
         if end.steps.get() > STEPS_MAX {
             let number = end.number;
             end.ledger.violation(format!("device {number}: its engine goes round in circles"));

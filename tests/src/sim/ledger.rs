@@ -64,6 +64,8 @@ struct Inner {
     tags: BTreeSet<ContentTag>,
     accepted: BTreeSet<ContentTag>,
     accepted_groups: u64,
+    /// Which device has shown which content at some path.
+    shown: BTreeSet<(usize, Print)>,
     log: VecDeque<String>,
     violations: Vec<String>,
     trace: bool,
@@ -139,6 +141,17 @@ impl Ledger {
         let print = print(bytes);
         let inner = self.lock();
         bytes.is_empty() || inner.values.contains_key(&print) || inner.torn.contains(&print)
+    }
+
+    /// Notes that a device shows these contents: its user has seen them.
+    pub fn shown<'a>(&self, device: usize, prints: impl IntoIterator<Item = &'a Print>) {
+        self.lock().shown.extend(prints.into_iter().map(|print| (device, *print)));
+    }
+
+    /// Whether a device has ever shown a content.
+    #[must_use]
+    pub fn has_shown(&self, device: usize, print: &Print) -> bool {
+        self.lock().shown.contains(&(device, *print))
     }
 
     /// The value with this print.

@@ -6,7 +6,7 @@
 //! but for noting which contents the server has accepted.
 
 use super::draw::Draw;
-use super::invariants::m8_a_stopped_server_acknowledges_nothing;
+use super::invariants::{MassDeletionsWait, m8_a_stopped_server_acknowledges_nothing};
 use super::ledger::Ledger;
 use super::planted::Commits;
 use super::server::SimServer;
@@ -191,6 +191,8 @@ pub struct SimRemote {
     pub ledger: Ledger,
     /// What lies about commits and journals, if anything does.
     pub commits: Commits,
+    /// Counts what the device deletes, if it has to keep the rule.
+    pub deletions: Option<MassDeletionsWait>,
 }
 
 impl SimRemote {
@@ -221,6 +223,9 @@ impl SimRemote {
         }
         let groups: Vec<meta::GroupMessage> =
             parts.iter().flat_map(|part| part.groups.clone()).collect();
+        if let Some(deletions) = &self.deletions {
+            deletions.sent(&groups);
+        }
         let stopped = self.server.meta().is_stopped();
         match service.commit(self.device, folder, parts).await {
             Reply::Outcomes(outcomes) => {

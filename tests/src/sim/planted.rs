@@ -43,11 +43,19 @@ pub enum Planted {
     FoldingUnnoticed,
     /// The same, and a rename that must not replace does where a name is spelled otherwise.
     SpellingReplaces,
+    /// Deletes with a stale base are accepted.
+    StaleDeletesAccepted,
+    /// What was moved aside to be deleted is taken for what the plan saw.
+    DeleteWithoutComparing,
+    /// A device that has lost its database empties its root and begins anew.
+    RootOfLostDatabaseEmptied,
+    /// Whatever waits for a person is confirmed at once.
+    ConfirmedByNobody,
 }
 
 impl Planted {
     /// All of them: each has to be caught.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::SyncWithoutSyncing,
         Self::ExchangeWithoutComparing,
         Self::ErrorsAsAbsence,
@@ -62,5 +70,23 @@ impl Planted {
         Self::StaleBasesAccepted,
         Self::FoldingUnnoticed,
         Self::SpellingReplaces,
+        Self::StaleDeletesAccepted,
+        Self::DeleteWithoutComparing,
+        Self::RootOfLostDatabaseEmptied,
+        Self::ConfirmedByNobody,
     ];
+
+    /// Whether a broken rule is one that this bug was planted for: that of its own oracle where
+    /// there is one, and any for the others.
+    #[must_use]
+    pub fn is_caught_by(self, violation: &str) -> bool {
+        let rule = match self {
+            Self::StaleDeletesAccepted => Some("S2"),
+            Self::ExchangeWithoutComparing | Self::DeleteWithoutComparing => Some("S6"),
+            Self::RootOfLostDatabaseEmptied => Some("S12"),
+            Self::ConfirmedByNobody => Some("S14"),
+            _ => None,
+        };
+        rule.is_none_or(|rule| violation.split(':').next() == Some(rule))
+    }
 }

@@ -49,6 +49,10 @@ pub struct Report {
     pub folding: u64,
     /// Clashing names told apart at the ends of those.
     pub clashes: u64,
+    /// Masses of files that vanished at once.
+    pub purges: u64,
+    /// Times that a person agreed to what waited.
+    pub confirmations: u64,
     /// Values written.
     pub written: u64,
     /// Values replaced by somebody who saw them.
@@ -69,7 +73,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 26] {
+    fn fields(&mut self) -> [&mut u64; 28] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -92,6 +96,8 @@ impl Report {
             &mut self.meddles,
             &mut self.folding,
             &mut self.clashes,
+            &mut self.purges,
+            &mut self.confirmations,
             &mut self.written,
             &mut self.superseded,
             &mut self.deleted,
@@ -109,7 +115,7 @@ impl fmt::Display for Report {
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
              restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
-             {} conflicts; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
+             {} mass deletions, {} confirmations; {} conflicts; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
             self.seeds,
             self.actions,
             self.operations,
@@ -130,6 +136,8 @@ impl fmt::Display for Report {
             self.late_joins,
             self.folding,
             self.clashes,
+            self.purges,
+            self.confirmations,
             self.conflicts,
             self.written,
             self.superseded,

@@ -96,9 +96,12 @@ struct Story {
 impl Story {
     async fn tell(&mut self, actions: usize) {
         self.world.end_faults().await;
+        if !self.crowd().await {
+            return;
+        }
         self.begin_trouble(actions);
         self.chaos(actions).await;
-        if !self.agree().await {
+        if !self.agree().await || !self.crowd().await {
             return;
         }
         let gone = self.gone();
@@ -153,6 +156,7 @@ impl Story {
             trouble.meddles_per_mille.store(dial(self.kinds.meddling, 60), Ordering::Relaxed);
             trouble.meddles_left.store(8, Ordering::Relaxed);
             device.steps.set(0);
+            device.deletions.set_confirmed(false);
             trouble.acting.store(true, Ordering::Relaxed);
             device.link.set_loss(dial(self.kinds.network, 25));
         }
@@ -204,9 +208,7 @@ impl Story {
                 self.report.server_restarts += 1;
             }
             6 if kinds.database => {
-                device.stop(Stop::Kill).await;
-                device.lose_state();
-                self.report.databases_lost += 1;
+                self.lose_database(device).await;
             }
             7 if kinds.clock => {
                 let by = draw.below(7_200_000) as i64 - 3_600_000;
@@ -227,9 +229,11 @@ impl Story {
         if !self.world.settle().await {
             return false;
         }
+        self.check_lost_databases();
         let world = &self.world;
         invariants::s4_convergence(world);
         invariants::s1_no_lost_update(world);
+        invariants::s2_deletions_are_of_what_was_seen(world);
         invariants::s3_no_phantom(world);
         invariants::s9_bytes_of_one_moment(world);
         invariants::s13_colliding_names(world);
@@ -272,6 +276,7 @@ impl Story {
             report.failed_syncs += u64::from(trouble.failed_syncs.load(Ordering::Relaxed));
             report.meddles += u64::from(trouble.meddles.load(Ordering::Relaxed));
         }
+        report.confirmations = world.confirmations.get();
         report.folding = u64::from(self.kinds.folding);
         report.kills = report.kills.saturating_sub(report.power_cuts);
         report.groups = world.ledger.accepted_groups();
@@ -291,7 +296,7 @@ impl Story {
             world.print_journal();
         }
         let violations = world.ledger.violations();
-        report.lost = violations.iter().filter(|text| text.starts_with("S1")).count() as u64;
+        report.lost = violations.iter().filter(|text| text.starts_with("S1:")).count() as u64;
         for device in &world.devices {
             device.stop(Stop::Kill).await;
         }

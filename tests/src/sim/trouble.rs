@@ -7,7 +7,7 @@
 use super::device::{CrashNow, Stop};
 use super::draw::Draw;
 use super::faults::fault_of;
-use super::invariants;
+use super::invariants::{self, MassDeletionsWait, OnlyKnownIsUnlinked};
 use super::ledger::Ledger;
 use super::writer::Writer;
 use client::fs::memory::user::MemoryUser;
@@ -59,6 +59,8 @@ pub(super) struct Hook {
     trouble: Trouble,
     ledger: Ledger,
     swapped: AtomicBool,
+    unlinks: OnlyKnownIsUnlinked,
+    deletions: MassDeletionsWait,
 }
 
 impl Hook {
@@ -68,14 +70,27 @@ impl Hook {
         draw: Draw,
         more: Draw,
         trouble: Trouble,
+        deletions: MassDeletionsWait,
         ledger: &Ledger,
     ) -> Self {
         let (ledger, swapped) = (ledger.clone(), AtomicBool::new(false));
-        Self { number, writer, draw, more, trouble, ledger, swapped }
+        let unlinks = OnlyKnownIsUnlinked::new(number, ledger.clone());
+        Self { number, writer, draw, more, trouble, ledger, swapped, unlinks, deletions }
     }
 
-    /// Before every operation of the engine: the user acts, the disk fails, the process ends.
+    /// Before every operation of the engine: something happens, and what it is about to do then is
+    /// judged.
     pub(super) fn before(&self, user: &MemoryUser, operation: &Operation) -> Option<Fault> {
+        let fault = self.disturb(user, operation);
+        if fault.is_none() {
+            self.unlinks.before(user, operation);
+            self.deletions.before(user, operation);
+        }
+        fault
+    }
+
+    /// The user acts, the disk fails, the process ends.
+    fn disturb(&self, user: &MemoryUser, operation: &Operation) -> Option<Fault> {
         if operation.kind == OperationKind::ReadOn {
             self.meddle(operation);
             return None;

@@ -18,7 +18,7 @@ use common::keys::FolderKeys;
 use common::record::{Change, Content, Place};
 use common::revision::Cursor;
 use server_core::metadata::JournalRow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +47,8 @@ pub struct World {
     grain_ns: i64,
     habits: Habits,
     folding: Option<usize>,
+    /// How often a person has agreed to what waited.
+    pub confirmations: Cell<u64>,
 }
 
 /// How a world is made.
@@ -89,6 +91,7 @@ impl World {
             grain_ns: make.grain_ns,
             habits: make.habits,
             folding: make.folding,
+            confirmations: Cell::new(0),
         };
         for number in 0..make.devices {
             world.add_device(number > 0, None).await;
@@ -107,6 +110,8 @@ impl World {
         let shared = Shared {
             server: Arc::clone(&self.server),
             account: Rc::clone(&self.account),
+            folder: self.folder(),
+            keys: self.keys(),
             ledger: self.ledger.clone(),
             planted: self.planted,
             seed: self.seed,
@@ -269,7 +274,8 @@ impl World {
             self.ledger.log(|| format!("device {number}: halted: {halt:?}"));
             match halt {
                 Some((_, true)) => {
-                    let confirmed = handle.ask(Ask::Confirm).await;
+                    self.confirmations.set(self.confirmations.get() + 1);
+                    let confirmed = self.devices[number].confirm().await;
                     self.ledger.log(|| format!("device {number}: confirm {confirmed:?}"));
                 }
                 Some((message, false)) => {

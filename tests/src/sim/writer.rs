@@ -336,6 +336,7 @@ impl Writer {
             format!("user {device}: {what} {path}{result}")
         });
         let (was, is) = (contents(&before), contents(&after));
+        ledger.shown(device, was.keys().chain(is.keys()));
         for (found, path) in &is {
             if !was.contains_key(found) {
                 let bytes = self.inner.user.read(path.as_str()).unwrap_or_default();
@@ -375,6 +376,7 @@ impl Writer {
     }
 
     fn written(&self, bytes: &[u8], path: &str) {
+        self.inner.ledger.shown(self.inner.device, &[print(bytes)]);
         self.inner.ledger.written(bytes, &format!("{}:{path}", self.inner.device));
     }
 

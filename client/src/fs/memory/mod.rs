@@ -43,6 +43,8 @@ pub struct Operation {
     pub kind: OperationKind,
     /// To what; of two paths the first, of a whole root the root.
     pub path: RelPath,
+    /// Of two paths the second.
+    pub to: Option<RelPath>,
 }
 
 /// What an operation does, for hooks to choose by.
@@ -219,13 +221,22 @@ impl MemoryFs {
 
     /// Begins an operation: counts it, lets the hook act, fails it if it is to fail.
     fn begin(&self, kind: OperationKind, path: &RelPath) -> Result<MutexGuard<'_, State>, FsError> {
+        self.begin_with(kind, path, None)
+    }
+
+    fn begin_with(
+        &self,
+        kind: OperationKind,
+        path: &RelPath,
+        to: Option<&RelPath>,
+    ) -> Result<MutexGuard<'_, State>, FsError> {
         let number = {
             let mut state = self.state();
             state.operations += 1;
             state.operations
         };
         let hook = lock(&self.shared.hook).clone();
-        let operation = Operation { number, kind, path: path.clone() };
+        let operation = Operation { number, kind, path: path.clone(), to: to.cloned() };
         let by_hook = hook.and_then(|hook| hook(&self.user(), &operation));
         let by_number = lock(&self.shared.faults).remove(&number);
         match by_hook.or(by_number) {

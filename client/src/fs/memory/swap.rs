@@ -54,7 +54,7 @@ impl Swap for MemoryFs {
     }
 
     fn rename_noreplace(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
-        let mut state = self.begin(OperationKind::Rename, from)?;
+        let mut state = self.begin_with(OperationKind::Rename, from, Some(to))?;
         require_apart(from, to)?;
         let (one, two) = self.both_parents(&mut state, from, to)?;
         state.rename(one, two, false, self.now()).map_err(|errno| match errno {
@@ -64,7 +64,7 @@ impl Swap for MemoryFs {
     }
 
     fn exchange(&self, one: &RelPath, two: &RelPath) -> Result<(), FsError> {
-        let mut state = self.begin(OperationKind::Exchange, one)?;
+        let mut state = self.begin_with(OperationKind::Exchange, one, Some(two))?;
         require_apart(one, two)?;
         require_apart(two, one)?;
         let (first, second) = self.both_parents(&mut state, one, two)?;

@@ -1,4 +1,4 @@
-//! S1 and S2: a value that nobody who saw it replaced or removed is on every device.
+//! S1: a value that nobody who saw it replaced or removed is on every device.
 
 use super::super::ledger::{Fate, Ledger};
 use super::super::world::World;

@@ -1,14 +1,18 @@
 //! S8: a partly downloaded file is never visible at its path.
 
-use super::super::ledger::Ledger;
+use super::super::ledger::{Ledger, print};
 use client::fs::memory::user::{MemoryUser, UserEntry};
 
 /// Checks, in the middle of the engine's work, that every visible content is a whole one.
 pub fn s8_no_partial_file_visible(ledger: &Ledger, device: usize, user: &MemoryUser) {
     for (path, entry) in user.tree() {
         if let UserEntry::File(bytes, _) = &entry
-            && !ledger.knows(bytes)
+            && !bytes.is_empty()
         {
+            ledger.shown(device, &[print(bytes)]);
+            if ledger.knows(bytes) {
+                continue;
+            }
             let length = bytes.len();
             ledger.violation(format!(
                 "S8: device {device} shows {length} bytes at {path} that are not what anybody wrote"

@@ -37,7 +37,8 @@ impl Commits {
         folder: FolderId,
         parts: Vec<CommitPart>,
     ) -> Vec<CommitPart> {
-        if self.planted != Some(Planted::StaleBasesAccepted) {
+        let lies = [Planted::StaleBasesAccepted, Planted::StaleDeletesAccepted];
+        if !self.planted.is_some_and(|planted| lies.contains(&planted)) {
             return parts;
         }
         let fresh = |part: CommitPart| CommitPart {
@@ -56,7 +57,13 @@ impl Commits {
         let signature = common::ids::Signature::from_bytes([0; 64]);
         let signed = SignedGroup { body: message.body.clone(), signature };
         let Ok(group) = signed.decode() else { return message.clone() };
-        let changes = group.changes.iter().map(|change| newest(server, folder, change)).collect();
+        let deletes_alone = self.planted == Some(Planted::StaleDeletesAccepted);
+        let fresh = |change: &Change| match change {
+            Change::Delete { .. } => newest(server, folder, change),
+            _ if deletes_alone => change.clone(),
+            _ => newest(server, folder, change),
+        };
+        let changes = group.changes.iter().map(fresh).collect();
         let signed = SignedGroup::sign(&Group { changes, ..group }, &self.key);
         GroupMessage { body: signed.body, signature: signed.signature.to_vec() }
     }

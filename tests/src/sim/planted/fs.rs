@@ -4,8 +4,8 @@
 
 use super::Planted;
 use client::fs::{
-    FreeSpace, FsError, Listing, Look, MemoryFs, ReadFile, RelPath, Root, RootIdentity, StagedFile,
-    Stat, Swap,
+    Area, FreeSpace, FsError, Listing, Look, MemoryFs, ReadFile, RelPath, Root, RootIdentity,
+    StagedFile, Stat, Swap,
 };
 use client::scan::stat_spelled;
 use common::name::Name;
@@ -40,6 +40,14 @@ impl PlantedFs {
     fn steady(&self, stat: Stat) -> Stat {
         let lie = lock(&self.steady).get(&stat.inode).filter(|(now, _)| *now == stat).copied();
         lie.map_or(stat, |(_, before)| before)
+    }
+
+    /// What went aside looks as its path did when it was last looked at.
+    fn lie_of(&self, path: &RelPath, aside: &RelPath) {
+        let expected = lock(&self.seen).get(path).copied();
+        if let (Some(expected), Ok(displaced)) = (expected, self.inner.stat(aside)) {
+            lock(&self.lies).insert(displaced.inode, expected);
+        }
     }
 
     fn staged(&self, inner: Box<dyn StagedFile>) -> Box<dyn StagedFile> {
@@ -82,7 +90,10 @@ impl Look for PlantedFs {
                 let source = std::io::Error::other(error.to_string());
                 Err(FsError::NotFound { path: path.clone(), source })
             }
-            Ok(stat) if self.is(Planted::ExchangeWithoutComparing) => {
+            Ok(stat)
+                if self.is(Planted::ExchangeWithoutComparing)
+                    || self.is(Planted::DeleteWithoutComparing) =>
+            {
                 if path.is_private()
                     && let Some(lie) = lock(&self.lies).get(&stat.inode)
                 {
@@ -154,16 +165,17 @@ impl Swap for PlantedFs {
         {
             return Ok(());
         }
-        self.inner.rename_noreplace(from, to)
+        self.inner.rename_noreplace(from, to)?;
+        if self.is(Planted::DeleteWithoutComparing) && to.area() == Area::Displaced {
+            self.lie_of(from, to);
+        }
+        Ok(())
     }
 
     fn exchange(&self, one: &RelPath, two: &RelPath) -> Result<(), FsError> {
         self.inner.exchange(one, two)?;
         if self.is(Planted::ExchangeWithoutComparing) {
-            let expected = lock(&self.seen).get(two).copied();
-            if let (Some(expected), Ok(displaced)) = (expected, self.inner.stat(one)) {
-                lock(&self.lies).insert(displaced.inode, expected);
-            }
+            self.lie_of(two, one);
         }
         Ok(())
     }

@@ -54,7 +54,8 @@ impl Rogue {
     ) -> Self {
         let commits = Commits::new(None, signer.clone());
         let link = Link::new(Draw::new(0), 0);
-        let remote = SimRemote { device: signer.device(), link, server, ledger, commits };
+        let device = signer.device();
+        let remote = SimRemote { device, link, server, ledger, commits, deletions: None };
         Self {
             remote,
             folder,

@@ -9,6 +9,9 @@ use super::super::draw::Draw;
 const FOLDING: u32 = 167;
 /// Of a thousand seeds, so many have roots that are not mounted for a while.
 const UNMOUNTED: u32 = 150;
+/// Of a thousand seeds, so many have a mass deletion in each phase.
+const PURGE: u32 = 120;
+
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
@@ -49,6 +52,8 @@ pub struct Kinds {
     pub unmounted: bool,
     /// Users write to files while they are read.
     pub meddling: bool,
+    /// Many files are made, and most of what a device has vanishes at once.
+    pub purge: bool,
 }
 
 impl Kinds {
@@ -81,6 +86,7 @@ impl Kinds {
             shut: kind(200),
             meddling: kind(250),
             unmounted: kind(UNMOUNTED),
+            purge: kind(PURGE),
             ..first
         }
     }

@@ -4,9 +4,9 @@
 //! Owns when they happen, drawn from a generator of their own, so that they change nothing of what
 //! the story draws.
 
-use super::super::device::SimDevice;
+use super::super::device::{SimDevice, Stop};
 use super::super::draw::Draw;
-use super::super::invariants::{self, Hidden};
+use super::super::invariants::{self, Hidden, LostDatabase};
 use super::super::ledger::{Fate, Print, print};
 use super::super::server::{Backup, ServerFault};
 use super::super::writer::contents;
@@ -27,15 +27,25 @@ pub(super) struct Mishaps {
     backup: Option<(Backup, BTreeSet<ContentTag>)>,
     /// What could not be seen any more when something was shut.
     hidden: Vec<Hidden>,
+    /// Databases lost since the devices last agreed.
+    lost: Vec<LostDatabase>,
+    /// At which step most of a device's files vanish.
+    purge: Option<usize>,
+    purges: Draw,
+    crowds: u32,
 }
 
+/// Files of a crowd: more than whatever else there is in a folder.
+const CROWD: usize = 36;
 /// Until every device has heard of what others take for deleted.
 const SHUT_TIME: Duration = Duration::from_secs(60);
 
 impl Mishaps {
     pub(super) fn new(seed: u64) -> Self {
         let draw = Draw::new(seed ^ 0x0bad_1dea);
-        Self { draw, restore: None, backup: None, hidden: Vec::new() }
+        let purges = Draw::new(seed ^ 0x0bad_1dea_0bad_1dea);
+        let (hidden, lost) = (Vec::new(), Vec::new());
+        Self { draw, restore: None, backup: None, hidden, lost, purge: None, purges, crowds: 0 }
     }
 
     /// Draws a phase. A restore never goes back to an earlier one: a device may have been enrolled
@@ -46,6 +56,7 @@ impl Mishaps {
             let back_up = self.draw.below(actions / 2);
             (back_up, back_up + 1 + self.draw.below(actions - back_up - 1))
         });
+        self.purge = kinds.purge.then(|| self.purges.below(actions));
     }
 }
 
@@ -57,6 +68,9 @@ impl Story {
             Some((at, _)) if at == step => self.back_up(),
             Some((_, at)) if at == step => self.restore(),
             _ => {}
+        }
+        if self.mishaps.purge == Some(step) {
+            self.purge();
         }
         let Some(device) = draw.pick(&self.world.devices).map(Rc::clone) else { return };
         if self.kinds.shut && draw.per_mille(180) {
@@ -132,6 +146,62 @@ impl Story {
             // Somebody looks there: a hint comes from anywhere.
             device.hint(client::watch::Hint::Everything);
         }
+    }
+
+    /// Many files are made, so that there is a mass to vanish, and all devices have them.
+    pub(super) async fn crowd(&mut self) -> bool {
+        if !self.kinds.purge {
+            return true;
+        }
+        let Some(device) = self.mishaps.purges.pick(&self.world.devices).map(Rc::clone) else {
+            return false;
+        };
+        self.mishaps.crowds += 1;
+        let directory = format!("crowd {}", self.mishaps.crowds);
+        device.writer.make_directory(&directory);
+        for number in 0..CROWD {
+            device.writer.write_new(&format!("{directory}/{number}"));
+        }
+        self.agree().await
+    }
+
+    /// Most of what a device has vanishes at once, or becomes empty.
+    fn purge(&mut self) {
+        let purges = self.mishaps.purges.clone();
+        let Some(device) = purges.pick(&self.world.devices).map(Rc::clone) else { return };
+        let tree = device.fs.user().tree();
+        let is_empty =
+            |entry: &UserEntry| matches!(entry, UserEntry::File(bytes, _) if bytes.is_empty());
+        let files = tree.iter().filter(|(_, entry)| matches!(entry, UserEntry::File(..)));
+        let files: Vec<&String> =
+            files.filter(|(_, entry)| !is_empty(entry)).map(|(path, _)| path).collect();
+        let tops = || tree.keys().filter(|path| !path.contains('/'));
+        match purges.below(3) {
+            0 => device.writer.action("empty everything", "", |user| {
+                files.iter().try_for_each(|path| user.write(path.as_str(), b""))
+            }),
+            1 => device.writer.action("delete all files", "", |user| {
+                files.iter().try_for_each(|path| user.remove(path.as_str()))
+            }),
+            _ => device.writer.action("delete everything", "", |user| {
+                tops().try_for_each(|path| user.remove_all(path.as_str()))
+            }),
+        }
+        self.report.purges += 1;
+    }
+
+    /// A device loses its state database.
+    pub(super) async fn lose_database(&mut self, device: &SimDevice) {
+        device.stop(Stop::Kill).await;
+        self.mishaps.lost.push(LostDatabase::of(device));
+        device.lose_state();
+        self.report.databases_lost += 1;
+    }
+
+    /// Checks that nothing was lost with the databases that were lost since the last agreement.
+    pub(super) fn check_lost_databases(&mut self) {
+        invariants::s12_a_lost_database_loses_no_data(&self.world, &self.mishaps.lost);
+        self.mishaps.lost.clear();
     }
 
     fn fail_server(&mut self, draw: &Draw) {
