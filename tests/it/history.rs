@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
 use client::engine::{Ask, FolderHandle};
+use common::ids::EntryId;
+use common::limits::REPLY_BYTES_SOFT;
+use common::record::{Change, Kind};
 use common::revision::Revision;
 use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
+use tests::sim::scene::{Scene, play};
 use tests::sim::world::{Make, World};
 
 async fn revisions(handle: &FolderHandle, path: &str) -> Vec<Revision> {
@@ -39,6 +43,36 @@ fn a_deleted_file_that_is_restored_keeps_its_history() {
             let after = revisions(&device.handle().unwrap(), "d/file").await;
             assert!(after.len() > before.len() && after.ends_with(&before), "{after:?}");
         }
+    });
+}
+
+/// A program that writes without end makes more versions than one answer of the server holds.
+#[test]
+fn a_long_list_of_versions_comes_in_pages_and_whole() {
+    /// More than fit two answers, each with a target of 4000 bytes.
+    const EDITS: usize = 2 * REPLY_BYTES_SOFT / 4_000 + 20;
+    play(async |scene: &Scene| {
+        let rogue = &scene.rogue;
+        let entry = rogue.fresh();
+        let content = |edit: usize| rogue.symlink(&entry, format!("{edit:0>4000}").as_bytes());
+        let place = rogue.place(&entry, EntryId::ROOT, b"link");
+        let create = rogue.create(entry, Kind::Symlink, place, content(0));
+        let mut made = vec![rogue.commit(vec![create]).await.unwrap()];
+        for edit in 1..=EDITS {
+            let (base, content) = (made[edit - 1], content(edit));
+            made.push(rogue.commit(vec![Change::Edit { entry, base, content }]).await.unwrap());
+        }
+        scene.wait().await;
+        made.reverse();
+        let handle = scene.victim.handle().unwrap();
+        let log = async |limit| {
+            let log = handle.ask(|answer| Ask::Log("link".to_owned(), limit, answer));
+            log.await.unwrap().into_iter().map(|it| (it.revision, it.change)).collect::<Vec<_>>()
+        };
+        let all = log(1_000).await;
+        assert_eq!(all.iter().map(|(revision, _)| *revision).collect::<Vec<_>>(), made);
+        assert_eq!(all.last().unwrap().1, "created");
+        assert_eq!(log(100).await, all[..100], "no more than is asked for");
     });
 }
 

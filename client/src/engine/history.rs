@@ -63,24 +63,39 @@ impl Engine {
         }
     }
 
+    /// The newest versions up to a revision (0 for all), so many at most, in as many pages as the
+    /// server cuts them into.
     async fn versions(
         &mut self,
         entry: &EntryId,
-        at_or_before: Revision,
+        mut at_or_before: Revision,
         limit: u32,
     ) -> Result<Vec<Version>, AskError> {
-        let request = VersionsRead {
-            folder: self.context.folder.to_vec(),
-            entry: entry.to_vec(),
-            at_or_before,
-            limit: limit.min(u32::try_from(REPLY_ITEMS_MAX).unwrap_or(u32::MAX)),
-        };
-        let replies = self.context.remote.request(Request::Versions(request)).await?;
-        let versions = replies.into_iter().filter_map(|reply| match reply {
-            Reply::Versions(part) => Some(part.versions),
-            _ => None,
-        });
-        Ok(versions.flatten().collect())
+        let bad = |what: &str| AskError::Engine(format!("the server's history {what}"));
+        let limit = limit as usize;
+        let mut found: Vec<Version> = Vec::new();
+        loop {
+            let left = limit.saturating_sub(found.len()).min(REPLY_ITEMS_MAX);
+            let request = VersionsRead {
+                folder: self.context.folder.to_vec(),
+                entry: entry.to_vec(),
+                at_or_before,
+                limit: u32::try_from(left).unwrap_or(u32::MAX),
+            };
+            let replies = self.context.remote.request(Request::Versions(request)).await?;
+            let [Reply::Versions(part)] = replies.as_slice() else {
+                return Err(bad("cannot be read: it is no list of versions"));
+            };
+            found.extend(part.versions.iter().take(left).cloned());
+            let last = part.versions.last().map_or(0, |version| version.revision);
+            if !part.more || last <= 1 || found.len() >= limit {
+                return Ok(found);
+            }
+            if at_or_before > 0 && last > at_or_before {
+                return Err(bad("does not end: a page begins where the one before it did"));
+            }
+            at_or_before = last - 1;
+        }
     }
 
     pub(super) async fn log(

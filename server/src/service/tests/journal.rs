@@ -245,6 +245,39 @@ fn reads_are_bounded_and_ids_checked() {
 }
 
 #[test]
+fn an_answer_holds_so_many_versions_and_says_that_there_are_more() {
+    const EDITS: u64 = REPLY_ITEMS_MAX as u64 + 20;
+    let world = World::new();
+    let mut device = world.bootstrap(1);
+    let folder = device.create_folder(1);
+    device.create(&folder, "a");
+    let mut entry = [0; 16];
+    entry[..8].copy_from_slice(&1_u64.to_le_bytes());
+    entry[8..].copy_from_slice(&device.id().as_bytes()[..8]);
+    let entry = EntryId::from_bytes(entry);
+    let bases: Vec<u64> = (1..=EDITS).collect();
+    for bases in bases.chunks(COMMIT_GROUPS_MAX) {
+        let groups = bases.iter().map(|base| device.edit(&folder, entry, *base)).collect();
+        let outcome = device.commit(&folder, vec![], groups);
+        let accepted = bases.iter().map(|base| Became::Accepted(base + 1)).collect::<Vec<_>>();
+        assert_eq!(outcome, accepted);
+    }
+    let (mut found, mut at_or_before) = (Vec::new(), 0);
+    loop {
+        let (folder, entry) = (folder.to_vec(), entry.to_vec());
+        let read = meta::VersionsRead { folder, entry, at_or_before, limit: u32::MAX };
+        let Reply::Versions(part) = device.ask_one(Request::Versions(read)) else { panic!() };
+        assert!(part.versions.len() <= REPLY_ITEMS_MAX, "{}", part.versions.len());
+        found.extend(part.versions.iter().map(|version| version.revision));
+        if !part.more {
+            break;
+        }
+        at_or_before = found.last().unwrap() - 1;
+    }
+    assert_eq!(found, (1..=EDITS + 1).rev().collect::<Vec<_>>());
+}
+
+#[test]
 fn a_snapshot_without_a_checkpoint_says_so() {
     let world = World::new();
     let mut device = world.bootstrap(1);

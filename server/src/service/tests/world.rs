@@ -285,6 +285,22 @@ impl Device {
         self.group(folder, vec![change])
     }
 
+    /// A signed group that edits a file, which becomes empty.
+    pub(super) fn edit(
+        &mut self,
+        folder: &FolderId,
+        entry: EntryId,
+        base: Revision,
+    ) -> GroupMessage {
+        self.counter += 1;
+        let keys = keys_of(folder);
+        let tag = keys.content_tag().finish();
+        let attributes = Attributes { mode: 0o644, mtime_ns: 1, size: 0, target: None, tag };
+        let attributes = seal_attributes(&keys, folder, &entry, &attributes);
+        let content = Content { root: None, tag, attributes };
+        self.group(folder, vec![Change::Edit { entry, base, content }])
+    }
+
     pub(super) fn group(&self, folder: &FolderId, changes: Vec<Change>) -> GroupMessage {
         let log = self.log();
         let group = Group {
