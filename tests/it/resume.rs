@@ -8,7 +8,7 @@
 
 use std::rc::Rc;
 use std::time::Duration;
-use tests::harness::Random;
+use tests::harness::{Random, SmallDisk, with_own_mounts};
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::{SimDevice, Stop};
 use tests::sim::network::Link;
@@ -47,8 +47,14 @@ struct Scene {
 impl Scene {
     /// Two devices in sync, with nothing but what `seed` makes of their links.
     async fn new(seed: u64) -> Self {
+        Self::new_with(seed, |_| ()).await
+    }
+
+    /// With a second device that is prepared before it starts.
+    async fn new_with(seed: u64, prepare: impl FnOnce(&SimDevice)) -> Self {
         let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
         let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        prepare(&two);
         world.end_faults().await;
         let scene = Self { world, one, two };
         scene.settle().await;
@@ -66,15 +72,20 @@ impl Scene {
 
     async fn with_files(seed: u64, files: &[(&str, u64)]) -> Self {
         let scene = Self::new(seed).await;
-        scene.two.link.set_up(false);
+        scene.write(seed, files).await;
+        scene
+    }
+
+    /// These files come to be at the server, and the second device begins to download them.
+    async fn write(&self, seed: u64, files: &[(&str, u64)]) {
+        self.two.link.set_up(false);
         for (number, (name, length)) in (0..).zip(files) {
-            scene.one.writer.write(name, &bytes(*length, seed + number));
+            self.one.writer.write(name, &bytes(*length, seed + number));
         }
         soon().await;
         let all: u64 = files.iter().map(|(_, length)| length).sum();
-        assert!(scene.one.link.traffic().put.bytes_once() >= all);
-        scene.two.link.set_up(true);
-        scene
+        assert!(self.one.link.traffic().put.bytes_once() >= all);
+        self.two.link.set_up(true);
     }
 
     /// Lets all come to rest; both devices hold the same, and nothing is left of a transfer.
@@ -316,6 +327,34 @@ fn a_kept_download_gives_way_to_a_file_that_needs_its_room() {
         assert_eq!(scene.staged(), Vec::<String>::new());
         scene.two.fs.set_capacity(u64::MAX);
         scene.end().await;
+    });
+}
+
+/// On a real disk a download takes the room that was reserved for it, however short it is yet.
+#[test]
+fn a_kept_download_gives_way_with_all_the_room_that_it_has_reserved() {
+    let test = "a_kept_download_gives_way_with_all_the_room_that_it_has_reserved";
+    with_own_mounts(test, || {
+        let directory = tempfile::tempdir()?;
+        let disk = SmallDisk::mount(&directory.path().join("disk"), 40)?;
+        let root = directory.path().join("root");
+        disk.place("root", &root)?;
+        in_virtual_time(async {
+            let scene = Scene::new_with(21, |two| two.put_on_disk(&root)).await;
+            scene.write(21, &[("file", FILE_BYTES)]).await;
+            until(&scene.two.link, got, CUT_BYTES).await;
+            scene.two.link.set_up(false);
+            // It cannot go on any more, and what has arrived of it is not enough for the other.
+            scene.one.writer.write("file", &bytes(2 * FILE_BYTES, 21));
+            let other = bytes(34 * MIB, 22);
+            scene.one.writer.write("other", &other);
+            soon().await;
+            assert!(disk.free().unwrap() < 40 * MIB - FILE_BYTES, "nothing is reserved");
+            scene.two.link.set_up(true);
+            soon().await;
+            assert!(std::fs::read(root.join("other")).unwrap() == other);
+        });
+        Ok(())
     });
 }
 

@@ -193,10 +193,10 @@ impl Fetch<'_> {
             if self.under_way.borrow().contains(&entry) {
                 continue;
             }
-            let path = RelPath::inside(Area::Staging, name.clone());
-            match self.context.fs.stat(&path) {
-                Ok(stat) => kept.push((stat.size, entry, name)),
-                Err(error) if error.is_not_found() => {}
+            // Not its size: what was reserved for it would be free as well.
+            match self.context.fs.reopen(&name).and_then(|staged| staged.held_bytes()) {
+                Ok(held_bytes) => kept.push((held_bytes, entry, name)),
+                Err(error) if error.is_of_one_path() => {}
                 Err(error) => return Err(error.into()),
             }
         }
