@@ -6,11 +6,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::fs::memory::{Fault, Hook, OperationKind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tests::harness::{Random, SmallDisk, with_own_mounts};
 use tests::sim::clock::in_virtual_time;
-use tests::sim::device::{SimDevice, Stop};
+use tests::sim::device::{CrashNow, SimDevice, Stop};
 use tests::sim::network::Link;
 use tests::sim::traffic::Count;
 use tests::sim::world::{Make, World};
@@ -204,6 +207,48 @@ fn a_download_goes_on_after_a_power_cut_with_what_the_disk_has_kept() {
         });
     }
     assert!(least_lost_bytes < MIB, "no disk has kept what it had: nothing is shown");
+}
+
+/// The last that can be fetched again is what was not noted, even when all has arrived.
+#[test]
+fn a_download_whose_device_was_killed_while_it_synced_the_file_is_not_fetched_again() {
+    in_virtual_time(async {
+        let scene = Scene::new(14).await;
+        scene.two.fs.set_hook(at_the_first_sync_of_a_staged_file(|| {
+            std::panic::resume_unwind(Box::new(CrashNow(Stop::Kill)))
+        }));
+        scene.write(14, &[("file", LONG_FILE_BYTES)]).await;
+        soon().await;
+        assert!(!scene.two.is_running(), "it was not killed");
+        assert!(got(&scene.two.link).bytes_once() >= LONG_FILE_BYTES);
+        scene.two.start().await;
+        scene.end().await;
+        assert_resumed("download, killed at its end", &got(&scene.two.link), NOTED_BYTES);
+    });
+}
+
+/// The system may have dropped what it could not write: nothing of it is gone on with.
+#[test]
+fn a_download_whose_file_could_not_be_synced_is_fetched_anew() {
+    in_virtual_time(async {
+        let scene = Scene::new(15).await;
+        scene.two.fs.set_hook(at_the_first_sync_of_a_staged_file(|| Some(Fault::Io)));
+        scene.write(15, &[("file", LONG_FILE_BYTES)]).await;
+        scene.end().await;
+        assert!(got(&scene.two.link).bytes_again() >= LONG_FILE_BYTES);
+    });
+}
+
+/// Lets something happen once, when the engine makes a staged file durable.
+fn at_the_first_sync_of_a_staged_file(
+    act: impl Fn() -> Option<Fault> + Send + Sync + 'static,
+) -> Option<Hook> {
+    let over = AtomicBool::new(false);
+    Some(Arc::new(move |_, operation| {
+        let is_it = operation.kind == OperationKind::Sync
+            && operation.path.to_string().starts_with(".driftless/staging/");
+        if is_it && !over.swap(true, Ordering::Relaxed) { act() } else { None }
+    }))
 }
 
 #[test]

@@ -205,7 +205,17 @@ impl<'a> Applying<'a> {
             }
         }
         // Durable before it can be seen: a power cut must never show a file without its bytes.
-        self.sync(staged.iter().map(|(_, built)| built.path.clone()).collect()).await?;
+        let built: BTreeSet<EntryId> = staged.iter().map(|(_, built)| built.entry).collect();
+        let paths = staged.iter().map(|(_, built)| built.path.clone()).collect();
+        if let Err(error) = self.sync(paths).await {
+            // What the system could not write it may drop: no download goes on in it (decision 020).
+            if matches!(error, ApplyError::Unsynced(_))
+                && let Err(error) = self.fetch.hand_over(&built)
+            {
+                tracing::warn!(%error, "a download whose sync failed could not be forgotten");
+            }
+            return Err(error);
+        }
         for (placing, built) in staged {
             match self.place(placing, built)? {
                 Outcome::Done => self.applied.done += 1,
@@ -214,6 +224,7 @@ impl<'a> Applying<'a> {
                 }
             }
         }
+        self.fetch.hand_over(&built)?;
         self.settle().await
     }
 

@@ -101,7 +101,7 @@ impl<'a> Fetch<'a> {
     }
 
     /// Builds a batch of files. A failure of one file is its own; one that does not belong to one
-    /// file alone ends the batch.
+    /// file alone ends the batch. What is finished is to be [handed over](Self::hand_over).
     pub async fn build(&self, wants: Vec<Want>, mut progress: impl FnMut(u64)) -> Batch {
         let mut done = Vec::with_capacity(wants.len());
         let mut builds = Vec::new();
@@ -109,7 +109,6 @@ impl<'a> Fetch<'a> {
         if cut.is_some() {
             note(&mut cut, self.part_from(&mut builds));
         }
-        note(&mut cut, self.hand_over(&builds));
         done.extend(builds.into_iter().filter_map(|mut build| {
             let entry = build.want.entry;
             build.end.take().map(|end| (entry, end))

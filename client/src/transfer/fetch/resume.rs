@@ -11,10 +11,10 @@ use super::pen::Pen;
 use super::{Fetch, Want};
 use crate::context::compute;
 use crate::fs::{Area, FsError, RelPath};
-use crate::state::KeptChunk;
+use crate::state::{KeptChunk, StateError};
 use common::ids::EntryId;
 use common::name::Name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Chunks that are read back in one job of the CPU pool.
@@ -141,16 +141,23 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Hands finished files over: from now on they are no downloads, whatever becomes of them.
-    pub(super) fn hand_over(&self, builds: &[Build]) -> Result<(), FetchError> {
-        let is_done = |build: &&Build| build.is_kept && matches!(build.end, Some(Ok(_)));
-        if builds.iter().any(|build| is_done(&build)) {
-            self.context.state.atomically(|state| {
-                let mut done = builds.iter().filter(is_done);
-                done.try_for_each(|build| state.forget_partial(&build.want.entry))
-            })?;
+    /// Built files are where they belong, or are not to be believed: from now on they are no
+    /// downloads. Until then a process that was killed goes on with them.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn hand_over(&self, built: &BTreeSet<EntryId>) -> Result<(), StateError> {
+        if !self.resumes {
+            return Ok(());
         }
-        Ok(())
+        let kept = self.context.state.partials()?;
+        let done: Vec<_> = kept.iter().filter(|(entry, _)| built.contains(entry)).collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.context
+            .state
+            .atomically(|state| done.iter().try_for_each(|(entry, _)| state.forget_partial(entry)))
     }
 
     /// Checks that there is room for a file of this size, of which `held_bytes` are taken already.
