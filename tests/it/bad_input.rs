@@ -431,6 +431,45 @@ fn a_folder_whose_state_cannot_be_opened_says_why_and_is_mended_as_the_hint_says
 }
 
 #[test]
+fn a_folder_whose_marker_was_deleted_is_taken_up_again_as_the_hint_says() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let mut first = bench.join("first", &server.invite()?)?;
+        fs::write(first.root().join("kept"), "kept")?;
+        first.sync(SYNC_SECONDS)?;
+        fs::remove_dir_all(first.root().join(".driftless"))?;
+        fs::write(first.root().join("new"), "new")?;
+        let status = eventually("status tells of the root", || {
+            let status = first.status()?;
+            Ok((status["state"] == "halted").then_some(status))
+        })?;
+        let hint = status["halt"]["hint"].as_str().context("no hint")?;
+        ensure!(hint.contains("folder rm") && hint.contains("folder link"), "{hint}");
+        let confirmed = first.ask(&["confirm"])?;
+        refused(&confirmed, "nothing_to_confirm", &[".driftless/root is missing"])?;
+        ensure!(confirmed.json()?["error"]["hint"] == hint, "{confirmed:?}");
+
+        let name = status["name"].as_str().context("no name")?;
+        first.ask(&["folder", "rm", name])?.success("folder rm")?;
+        first.ask(&["folder", "link", name, text(first.root())?])?.success("folder link")?;
+        first.sync(SYNC_SECONDS)?;
+        ensure!(fs::read(first.root().join("kept"))? == b"kept");
+        ensure!(first.versions("kept")?.len() == 1 && first.versions("new")?.len() == 1);
+
+        first.stop()?;
+        fs::remove_dir_all(first.root())?;
+        first.run()?;
+        let watch = eventually("status tells that nothing is watched", || {
+            let watch = first.status()?["watch"].as_str().map(str::to_owned);
+            Ok(watch.filter(|watch| watch != "complete" && watch != "starting"))
+        })?;
+        ensure!(watch.contains("root cannot be read"), "{watch}");
+        Ok(())
+    });
+}
+
+#[test]
 fn what_cannot_be_shown_or_restored_is_told_with_what_to_do() {
     checked(|| {
         let bench = Bench::new()?;

@@ -13,7 +13,7 @@ use super::paths::{self, InFolder};
 use super::shared::Shared;
 use super::{summaries, times};
 use crate::engine::handle::Answer as Reply;
-use crate::engine::{self, Ask, AskError, FolderHandle};
+use crate::engine::{self, Ask, AskError, FolderHandle, HaltReason};
 use crate::home::FolderConfig;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -290,16 +290,26 @@ async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result
 }
 
 async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure> {
-    let mut confirmed = Vec::new();
+    let (mut confirmed, mut waiting) = (Vec::new(), None);
     for (folder, handle) in shared.meant(name)? {
         match handle.ask(Ask::Confirm).await {
             Ok(()) => confirmed.push(folder.name),
-            Err(AskError::NothingToConfirm) => {}
+            Err(AskError::NothingToConfirm) => {
+                let halt = shared.shown(&handle).halt;
+                waiting = waiting.or(halt.map(|halt| (folder.name, halt)));
+            }
             Err(error) => return Err(error.into()),
         }
     }
     if confirmed.is_empty() {
-        return Err(AskError::NothingToConfirm.into());
+        return Err(match waiting {
+            Some((name, HaltReason { message, hint, .. })) => Failure::new(
+                "nothing_to_confirm",
+                format!("{name} waits for something else than a confirmation: {message}"),
+                hint,
+            ),
+            None => AskError::NothingToConfirm.into(),
+        });
     }
     Ok(done(confirmed))
 }

@@ -66,6 +66,7 @@ fn watch_text(watch: WatchState) -> String {
         WatchState::Unavailable => "the system gives no watcher; changes are found by a rescan \
              (raise fs.inotify.max_user_instances)"
             .to_owned(),
+        WatchState::NoRoot => "the folder's root cannot be read; it is tried again".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use super::online::Journal;
 use super::{EngineParts, LogSource, Pins};
 use crate::context::FolderContext;
 use crate::fs::RelPath;
-use crate::scan::Target;
+use crate::scan::{RootLoss, Target};
 use crate::state::{FolderState, IssueSource, StateError};
 use crate::transfer::Proofs;
 use crate::watch::{Hint, Hints};
@@ -61,7 +61,7 @@ pub(super) struct SyncWait {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Halted {
     /// The root is not what it was; ends by itself when it is back.
-    Root(String),
+    Root(RootLoss),
     /// A mass deletion.
     Deletions { count: u64, held: u64, from_remote: bool },
     /// The server's journal does not descend from what this device has seen.
@@ -506,7 +506,7 @@ fn halt_reason(halted: &Halted) -> HaltReason {
     match halted {
         Halted::Root(reason) => HaltReason {
             message: format!("the folder's root is not there: {reason}"),
-            hint: "mount or restore it; syncing goes on by itself when it is back".to_owned(),
+            hint: root_hint(reason).to_owned(),
             can_confirm: false,
         },
         Halted::Deletions { count, held, from_remote } => {
@@ -539,6 +539,19 @@ fn halt_reason(halted: &Halted) -> HaltReason {
                 .to_owned(),
             can_confirm: false,
         },
+    }
+}
+
+fn root_hint(loss: &RootLoss) -> &'static str {
+    match loss {
+        RootLoss::Unmarked => {
+            "mount or restore it; syncing goes on by itself when it is back. If the files are there \
+             and only .driftless was deleted, `driftless folder rm` and then `driftless folder \
+             link` take the folder up again: nothing is deleted here or there"
+        }
+        RootLoss::Foreign | RootLoss::Unreadable(_) => {
+            "mount or restore it; syncing goes on by itself when it is back"
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod unsynced;
 
 pub use durable::{DurableError, make_durable};
 pub use issues::forget_issues_of_gone;
-pub use observe::{ScanError, ScanReport, Scanner, check_root, remove_subtree};
+pub use observe::{RootLoss, ScanError, ScanReport, Scanner, check_root, remove_subtree};
 pub use spelling::stat_spelled;
 pub use unsynced::{holds_only_ignored, unsynced_at};
 

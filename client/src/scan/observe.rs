@@ -23,6 +23,20 @@ const UNSTEADY_MAX: u32 = 3;
 /// Entries that are recorded in one transaction.
 const TRANSACTION_ENTRIES: usize = 2_000;
 
+/// What was found instead of a folder's root.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RootLoss {
+    /// A directory without a marker: that below a mount, or the root without its `.driftless`.
+    #[error("its marker file .driftless/root is missing")]
+    Unmarked,
+    /// The root of another folder.
+    #[error("its marker is that of another folder")]
+    Foreign,
+    /// Nothing that can be read; the text says why.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
 /// A scan that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
@@ -30,7 +44,7 @@ pub enum ScanError {
     #[error("the folder's root is not there: {reason}")]
     RootLost {
         /// What was found instead.
-        reason: String,
+        reason: RootLoss,
     },
     /// The state could not be read or written.
     #[error(transparent)]
@@ -427,9 +441,9 @@ fn entry_kind(stat: &Stat) -> Option<Kind> {
 pub fn check_root(context: &FolderContext) -> Result<(), ScanError> {
     let reason = match context.fs.read_marker() {
         Ok(Some(marker)) if marker == context.marker => return Ok(()),
-        Ok(Some(_)) => "its marker is that of another folder".to_owned(),
-        Ok(None) => "its marker file .driftless/root is missing".to_owned(),
-        Err(error) => error.to_string(),
+        Ok(Some(_)) => RootLoss::Foreign,
+        Ok(None) => RootLoss::Unmarked,
+        Err(error) => RootLoss::Unreadable(error.to_string()),
     };
     Err(ScanError::RootLost { reason })
 }

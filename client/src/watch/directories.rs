@@ -41,6 +41,7 @@ enum Watched {
     All,
     LimitReached,
     Unavailable,
+    NoRoot,
     Stopped,
 }
 
@@ -134,6 +135,7 @@ impl Directories {
             Watched::All => WatchState::Complete { directories },
             Watched::LimitReached => WatchState::LimitReached { directories },
             Watched::Unavailable => WatchState::Unavailable,
+            Watched::NoRoot => WatchState::NoRoot,
             Watched::Stopped => return,
         };
         self.shared.set_state(state);
@@ -157,7 +159,7 @@ impl Directories {
             (Watched::All, WatchState::LimitReached { .. }) | (Watched::LimitReached, _) => {
                 WatchState::LimitReached { directories }
             }
-            (Watched::All | Watched::Unavailable, before) => before,
+            (Watched::All | Watched::Unavailable | Watched::NoRoot, before) => before,
         };
         self.shared.set_state(state);
         self.hints.push(Hint::Subtree(place));
@@ -177,9 +179,7 @@ impl Directories {
             };
             match found {
                 Ok(found) => open.extend(found),
-                Err(_) if directory == self.root && self.watched == 0 => {
-                    return Watched::Unavailable;
-                }
+                Err(Refused::Directory) if directory == self.root => return Watched::NoRoot,
                 // Removed meanwhile, or not ours to read: the scanner will say so.
                 Err(Refused::Directory) => {}
                 Err(Refused::System) => {

@@ -64,9 +64,12 @@ pub enum WatchState {
         /// About how many directories are watched.
         directories: u64,
     },
-    /// Nothing is watched, since the system gives no watcher (`fs.inotify.max_user_instances`)
-    /// or the root cannot be read: there is the periodic rescan alone, which also tries again.
+    /// Nothing is watched, since the system gives no watcher (`fs.inotify.max_user_instances`):
+    /// there is the periodic rescan alone, which also tries again.
     Unavailable,
+    /// Nothing is watched, since the root is not there or cannot be read; it is tried again with
+    /// each rescan.
+    NoRoot,
 }
 
 /// What a watch may do without being told.

@@ -172,7 +172,7 @@ fn a_root_that_goes_makes_everything_doubtful() {
     std::fs::remove_dir_all(scene.directory.path()).unwrap();
     scene.expect(&[Hint::Everything]);
     let until = Instant::now() + PATIENCE;
-    while scene.watch.state() != WatchState::Unavailable {
+    while scene.watch.state() != WatchState::NoRoot {
         assert!(Instant::now() < until);
         let _more = scene.watch.hints().wait(Duration::from_millis(10));
     }
