@@ -159,6 +159,7 @@ async fn sync(
     timeout_ms: Option<u64>,
     progress: ProgressSender,
 ) -> Result<Answer, Failure> {
+    shared.remote.knock().await;
     let handles = shared.handles();
     let asked = handles.iter().map(|(_, handle)| handle.ask(Ask::Sync));
     let waiting = join_all(asked);

@@ -3,10 +3,11 @@
 //! Owns single-flight connecting and the counts of bytes over all connections that it ever made.
 //! It must not wait between attempts: a caller that is told of a failure decides when to ask again.
 //! Only a server that does not let this device in is left alone for a while, whoever asks: that
-//! passes by a person's doing, and the attempts of many folders are no help.
+//! passes by a person's doing, and the attempts of many folders are no help. A person may end it.
 
 use super::dial::{Dialer, Link};
 use super::error::RemoteError;
+use common::wire::meta::RefusalCode;
 use quinn::VarInt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,6 +88,16 @@ impl Kept {
         match &self.lock().barred {
             Some((error, until)) if Instant::now() < *until => Err(error.clone()),
             _ => Ok(()),
+        }
+    }
+
+    /// Lets the next call ask again a server that did not know this device: it may by now. A device
+    /// that was revoked stays so.
+    pub(super) fn doubt(&self) {
+        if let Some((error, until)) = &mut self.lock().barred
+            && error.refusal_code() == Some(RefusalCode::NotEnrolled)
+        {
+            *until = Instant::now();
         }
     }
 

@@ -89,6 +89,19 @@ impl QuicRemote {
         self.meta.barred()
     }
 
+    /// Asks a server again that did not know this device when it was last reached, however lately
+    /// that was. To be called for a person alone.
+    pub async fn knock(&self) {
+        let Some(RefusalCode::NotEnrolled) = self.barred().and_then(|error| error.refusal_code())
+        else {
+            return;
+        };
+        self.meta.doubt();
+        self.store.doubt();
+        // Whoever asks next is told what came of it.
+        drop(self.connect().await);
+    }
+
     /// Completes when the metadata connection is lost; at once when there is none.
     pub async fn disconnected(&self) {
         if let Some(link) = self.meta.live() {

@@ -71,6 +71,31 @@ async fn a_device_that_is_not_let_in_knocks_again_only_after_a_while() {
 }
 
 #[tokio::test]
+async fn a_person_ends_the_pause_of_a_device_that_was_not_known_but_of_no_revoked_one() {
+    let bed = Bed::start().await;
+    let remote = bed.remote(&DeviceKeys::from_seed([10; 32]).signing);
+    assert!(soon(remote.connect()).await.unwrap_err().is_barred());
+    let mut member = bed.enrol(10).await;
+    assert!(soon(remote.connect()).await.unwrap_err().is_barred(), "the pause is not kept");
+    soon(remote.knock()).await;
+    assert_eq!(remote.barred(), None);
+    assert!(remote.is_connected());
+
+    let second = bed.enrol_second(&mut member, 11).await;
+    let now_ms = bed.service.now_ms();
+    let record =
+        revoke_record(&member.log, &member.keys.signing, &second.device(), None, now_ms).unwrap();
+    let append = Request::DeviceLogAppend(DeviceLogAppend { record });
+    member.remote.request(append).await.unwrap();
+    let revoked = bed.remote(&second.signing);
+    assert!(soon(revoked.connect()).await.unwrap_err().is_barred());
+    let turned_away = bed.listener.as_ref().unwrap().counters().not_enrolled;
+    soon(revoked.knock()).await;
+    assert!(soon(revoked.connect()).await.unwrap_err().is_barred());
+    assert_eq!(bed.listener.as_ref().unwrap().counters().not_enrolled, turned_away);
+}
+
+#[tokio::test]
 async fn a_code_works_once_and_for_its_kind_only() {
     let mut bed = Bed::start().await;
     let mut member = bed.enrol(10).await;
