@@ -117,6 +117,7 @@ fn a_wrong_expired_or_used_code_is_told_and_the_home_can_join_with_a_right_one()
         for (code, kind) in codes {
             let joined = bench.ask(&home, &["join", code, text(&root)?, "--no-run"])?;
             refused(&joined, kind, &[]).with_context(|| format!("code {code:?}"))?;
+            ensure!(!home.exists() && !root.exists(), "code {code:?}: something is left");
             refused(&bench.ask(&home, &["run"])?, "not_enrolled", &[])?;
         }
         let joined = bench.ask(&home, &["join", &whole, text(&root)?, "--no-run"])?;
@@ -192,6 +193,7 @@ fn a_code_for_a_server_that_is_not_there_can_be_used_once_it_is() {
         let join = ["join", &code, text(&root)?, "--no-run"];
         let address = server.address().to_owned();
         refused(&bench.ask(&home, &join)?, "offline", &[&address])?;
+        ensure!(!home.exists() && !root.exists(), "something is left");
         server.run()?;
         bench.ask(&home, &join)?.success("the same code later")?;
         Ok(())

@@ -4,6 +4,7 @@ use super::foreground::{self, Ready};
 use super::{Context, Outcome, asking};
 use crate::daemon::control::Failure;
 use crate::daemon::enrolment::{self, Enrolled, Enrolment};
+use crate::daemon::traces::Traces;
 use crate::home::PendingKind;
 use crate::remote::Server;
 use common::keys::RecoveryKey;
@@ -48,6 +49,7 @@ pub(super) fn run(flags: JoinFlags, context: &Context) -> Result<Outcome, Failur
     let code = read_code(code)?;
     let directory = asking::absolute(&directory)?;
     check_free(context)?;
+    let traces = Traces::before(&context.home, &directory);
     context.home.create()?;
     let lock = context.home.lock()?;
     // Again under the lock: another process may have enrolled it meanwhile.
@@ -62,7 +64,8 @@ pub(super) fn run(flags: JoinFlags, context: &Context) -> Result<Outcome, Failur
             embedded: None,
         };
         let environment = foreground::environment();
-        let enrolled = enrolment::enrol(&context.home, &enrolment, environment.as_ref()).await?;
+        let enrolled = enrolment::enrol(&context.home, &enrolment, environment.as_ref()).await;
+        let enrolled = enrolled.inspect_err(|_| traces.remove())?;
         if no_run {
             return joined(context, enrolled);
         }

@@ -131,7 +131,7 @@ async fn redeem(
                 keys = Some(pending.keys.device.clone());
             }
             Err(error) => {
-                if error.refusal_code().is_some() {
+                if error.refusal_code().is_some() || was_never_sent(&error) {
                     home.clear_pending()?;
                 }
                 return Err(error.into());
@@ -174,21 +174,27 @@ async fn retried<T>(
     environment: &dyn Environment,
     call: impl AsyncFn() -> Result<T, RemoteError>,
 ) -> Result<T, RemoteError> {
-    let mut attempt = 1;
+    let (mut attempt, mut lost) = (1, None);
     loop {
-        match call().await {
+        match (call().await, lost.take()) {
             // A server that is not there is told at once; what was lost on the way is repeated.
-            Err(error)
-                if error.is_retryable()
-                    && !matches!(error, RemoteError::Unreachable { .. })
-                    && attempt < ATTEMPTS =>
+            (Err(error), before)
+                if error.is_retryable() && !was_never_sent(&error) && attempt < ATTEMPTS =>
             {
+                lost = if error.refusal_code().is_none() { Some(error) } else { before };
                 environment.sleep(PAUSE_MS << attempt).await;
                 attempt += 1;
             }
-            outcome => return outcome,
+            // What was lost may have arrived, though this attempt did not.
+            (Err(error), Some(lost)) if was_never_sent(&error) => return Err(lost),
+            (outcome, _) => return outcome,
         }
     }
+}
+
+/// Whether there was no connection, so that the call had no effect.
+fn was_never_sent(error: &RemoteError) -> bool {
+    matches!(error, RemoteError::Unreachable { .. } | RemoteError::WrongServerKey { .. })
 }
 
 /// Reads what the enrolled device may read, and finds or makes its folder.

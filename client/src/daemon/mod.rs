@@ -22,6 +22,7 @@ mod summaries;
 #[cfg(test)]
 mod tests;
 mod times;
+pub mod traces;
 
 pub use environment::SystemEnvironment;
 

@@ -6,7 +6,7 @@
 use super::HomeError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A locked home; dropping it unlocks.
@@ -25,6 +25,10 @@ impl HomeLock {
                 return Err(HomeError::InUse { pid: read_pid(&mut file) });
             }
             Err(TryLockError::Error(error)) => return Err(failed("locking")(error)),
+        }
+        // A join that failed takes its lock away: one that nobody finds would keep nobody out.
+        if !is_at(&file, path).map_err(failed("finding"))? {
+            return Err(HomeError::InUse { pid: None });
         }
         // Only for the message of a second daemon: nothing depends on it.
         write_pid(&mut file).map_err(failed("writing"))?;
@@ -49,6 +53,11 @@ impl HomeLock {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (held, found) = (file.metadata()?, std::fs::metadata(path)?);
+    Ok((held.dev(), held.ino()) == (found.dev(), found.ino()))
 }
 
 fn write_pid(file: &mut File) -> io::Result<()> {

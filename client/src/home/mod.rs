@@ -108,6 +108,12 @@ impl Home {
         self.path.join("server")
     }
 
+    /// The file that is locked while a process uses the home.
+    #[must_use]
+    pub fn lock_path(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
     /// The daemon's control socket.
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
@@ -119,7 +125,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::InUse`] when another daemon has it.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
-        HomeLock::take(&self.path.join("lock"))
+        HomeLock::take(&self.lock_path())
     }
 
     /// The process that runs a daemon on this home, if one does.
@@ -127,7 +133,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::Io`].
     pub fn running(&self) -> Result<Option<Option<u32>>, HomeError> {
-        HomeLock::holder(&self.path.join("lock"))
+        HomeLock::holder(&self.lock_path())
     }
 
     /// Reads the configuration.
