@@ -215,7 +215,7 @@ fn n9_a_full_server_refuses_writes_while_reads_and_deletions_go_on() {
         not_in_sync(first)?;
         let status = first.status()?;
         let reason = issue(&status, "waits").with_context(|| format!("no issue: {status}"))?;
-        ensure!(reason.contains("the server's disk is full"), "{reason}");
+        ensure!(reason.contains("the server's disk is full (the last 64 MiB"), "{reason}");
         let server = world.server.status()?;
         ensure!(server["storage"]["state"] == "full", "{server}");
         // Deletions pass, also to and from the device that waits for room.

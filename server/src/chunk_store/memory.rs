@@ -134,7 +134,7 @@ impl Inner {
         }
         let free_bytes = self.bytes_max.saturating_sub(self.bytes);
         if u64::from(length) > free_bytes {
-            return Err(StoreError::DiskFull { free_bytes });
+            return Err(StoreError::DiskFull { free_bytes, reserve_bytes: 0 });
         }
         self.bytes += u64::from(length);
         self.chunks.insert(key, Kept { bytes, verified: true, generation });

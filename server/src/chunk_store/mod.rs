@@ -127,10 +127,15 @@ pub enum StoreError {
         source: Arc<std::io::Error>,
     },
     /// No room for the write. Nothing of it was acknowledged; reads go on.
-    #[error("no room: {free_bytes} bytes are free on the disk of the chunk store")]
+    #[error(
+        "no room: {free_bytes} bytes are free on the disk of the chunk store, which leaves \
+         {reserve_bytes} of them alone"
+    )]
     DiskFull {
         /// Bytes that are free.
         free_bytes: u64,
+        /// Bytes that writes leave free.
+        reserve_bytes: u64,
     },
     /// A write or sync failed, now or before: what is on the disk is unknown, so the store takes
     /// no more writes and vouches for nothing until it is opened again and has looked.

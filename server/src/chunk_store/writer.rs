@@ -359,7 +359,9 @@ impl Writer {
 
     fn full(&self) -> StoreError {
         self.set_state(StoreState::Full);
-        StoreError::DiskFull { free_bytes: self.disk.free_bytes().unwrap_or_default() }
+        let (free_bytes, reserve_bytes) =
+            (self.disk.free_bytes().unwrap_or_default(), self.options.reserve_bytes);
+        StoreError::DiskFull { free_bytes, reserve_bytes }
     }
 
     fn set_state(&self, new: StoreState) {

@@ -43,9 +43,13 @@ pub(super) fn of_chunk_store(error: &StoreError) -> Refusal {
             (RefusalCode::Malformed, error.to_string())
         }
         StoreError::Damaged { .. } => (RefusalCode::Damaged, error.to_string()),
-        StoreError::DiskFull { .. } => {
-            (RefusalCode::DiskFull, "the server's disk is full".to_owned())
-        }
+        StoreError::DiskFull { reserve_bytes, .. } => (
+            RefusalCode::DiskFull,
+            format!(
+                "the server's disk is full (the last {} MiB are kept for its databases)",
+                reserve_bytes / (1024 * 1024)
+            ),
+        ),
         StoreError::Stopped { .. } => (
             RefusalCode::Stopped,
             "the server's chunk store has stopped after a failed write".to_owned(),
