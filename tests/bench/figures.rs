@@ -18,11 +18,9 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(programs: &Programs, name: &str) -> Result<Self> {
-        let base = std::env::var_os("DRIFTLESS_BENCH_DIR");
-        let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
-        let directory = base.join(format!("driftless-bench-{}-{name}", std::process::id()));
-        fs::create_dir_all(&directory)?;
+    fn new(programs: &Programs, base: &Path, name: &str) -> Result<Self> {
+        let directory = base.join(name);
+        fs::create_dir(&directory)?;
         let server = Server::start(programs, &directory)?;
         let a = Device::join(programs, &directory, "a", &server.invite()?)?;
         a.sync(60)?;
@@ -133,8 +131,8 @@ fn small_files(root: &Path, files: usize) -> Result<u64> {
     Ok(total)
 }
 
-fn big_file(programs: &Programs) -> Result<()> {
-    let mut pair = Pair::new(programs, "big")?;
+fn big_file(programs: &Programs, base: &Path) -> Result<()> {
+    let mut pair = Pair::new(programs, base, "big")?;
     let source = pair.directory.join("big.bin");
     write_noise(&source, 1, 1 << 30)?;
     let expected = hash(&source);
@@ -147,9 +145,9 @@ fn big_file(programs: &Programs) -> Result<()> {
     pair.b.stop()
 }
 
-fn many_files(programs: &Programs) -> Result<()> {
+fn many_files(programs: &Programs, base: &Path) -> Result<()> {
     const FILES: usize = 20_000;
-    let mut pair = Pair::new(programs, "many")?;
+    let mut pair = Pair::new(programs, base, "many")?;
     let source = pair.directory.join("many");
     let total = small_files(&source, FILES)?;
     hand_over(&source, &pair.a.root().join("many"))?;
@@ -180,8 +178,8 @@ fn many_files(programs: &Programs) -> Result<()> {
     pair.b.stop()
 }
 
-fn latency(programs: &Programs) -> Result<()> {
-    let mut pair = Pair::new(programs, "latency")?;
+fn latency(programs: &Programs, base: &Path) -> Result<()> {
+    let mut pair = Pair::new(programs, base, "latency")?;
     let mut times = Vec::new();
     let mut bytes = [0; 1024];
     for number in 0..60_u64 {
@@ -205,9 +203,9 @@ fn latency(programs: &Programs) -> Result<()> {
     pair.b.stop()
 }
 
-fn rename(programs: &Programs) -> Result<()> {
+fn rename(programs: &Programs, base: &Path) -> Result<()> {
     const FILES: usize = 5_000;
-    let mut pair = Pair::new(programs, "rename")?;
+    let mut pair = Pair::new(programs, base, "rename")?;
     let source = pair.directory.join("tree");
     small_files(&source, FILES)?;
     fs::rename(&source, pair.a.root().join("before"))?;
@@ -226,17 +224,21 @@ fn rename(programs: &Programs) -> Result<()> {
     pair.b.stop()
 }
 
-type Cell = fn(&Programs) -> Result<()>;
+type Cell = fn(&Programs, &Path) -> Result<()>;
 
 fn main() -> Result<()> {
     let programs = Programs::locate()?;
     let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let base = std::env::var_os("DRIFTLESS_BENCH_DIR");
+    let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
+    // Removed after all cells: a large deletion slows the creation of files down for minutes.
+    let base = tempfile::Builder::new().prefix("driftless-bench-").tempdir_in(base)?;
     println!("| what | measured | aim |\n|---|---|---|");
     let cells: [(&str, Cell); 4] =
         [("latency", latency), ("rename", rename), ("many", many_files), ("big", big_file)];
     for (name, cell) in cells {
         if chosen.is_empty() || chosen.iter().any(|wanted| wanted == name) {
-            cell(&programs).with_context(|| format!("cell `{name}`"))?;
+            cell(&programs, base.path()).with_context(|| format!("cell `{name}`"))?;
         }
     }
     Ok(())
