@@ -138,9 +138,14 @@ impl Ledger {
     /// Whether somebody, or a power cut, has made this content.
     #[must_use]
     pub fn knows(&self, bytes: &[u8]) -> bool {
-        let print = print(bytes);
+        bytes.is_empty() || self.knows_print(&print(bytes))
+    }
+
+    /// As [`Ledger::knows`], of a content that is not empty.
+    #[must_use]
+    pub fn knows_print(&self, print: &Print) -> bool {
         let inner = self.lock();
-        bytes.is_empty() || inner.values.contains_key(&print) || inner.torn.contains(&print)
+        inner.values.contains_key(print) || inner.torn.contains(print)
     }
 
     /// Notes that a device shows these contents: its user has seen them.

@@ -7,11 +7,11 @@
 
 use super::MemoryFs;
 use super::file::{Handle, read};
-use super::nodes::{Body, Entries, NodeId, ROOT, State};
+use super::nodes::{Body, Entries, Node, NodeId, ROOT, State};
 use crate::fs::stat::{Kind, Stat};
 use common::name::PRIVATE_DIRECTORY;
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// What a program of the user can do to a root in memory.
@@ -237,6 +237,17 @@ impl MemoryUser {
         tree
     }
 
+    /// The paths of [`MemoryUser::tree`].
+    #[must_use]
+    pub fn paths(&self) -> BTreeSet<String> {
+        let mut paths = BTreeSet::new();
+        self.visit(ROOT, |path, _| {
+            paths.insert(path);
+        });
+        paths.retain(|path| path.split('/').next() != Some(PRIVATE_DIRECTORY));
+        paths
+    }
+
     /// Everything in `.driftless`, by path below it.
     #[must_use]
     pub fn private_tree(&self) -> BTreeMap<String, UserEntry> {
@@ -252,8 +263,21 @@ impl MemoryUser {
     }
 
     fn collect(&self, from: NodeId) -> BTreeMap<String, UserEntry> {
-        let state = self.fs.state();
         let mut tree = BTreeMap::new();
+        self.visit(from, |path, node| {
+            let entry = match &node.body {
+                Body::File(bytes) => UserEntry::File(bytes.clone(), node.mode),
+                Body::Directory(_) => UserEntry::Directory(node.mode),
+                Body::Symlink(target) => UserEntry::Symlink(target.clone()),
+                Body::Other => UserEntry::Other,
+            };
+            tree.insert(path, entry);
+        });
+        tree
+    }
+
+    fn visit(&self, from: NodeId, mut see: impl FnMut(String, &Node)) {
+        let state = self.fs.state();
         let mut open = vec![(String::new(), from)];
         while let Some((path, id)) = open.pop() {
             let Ok(entries) = state.entries(id) else {
@@ -268,17 +292,10 @@ impl MemoryUser {
                 let Ok(node) = state.node(*id) else {
                     continue;
                 };
-                let entry = match &node.body {
-                    Body::File(bytes) => UserEntry::File(bytes.clone(), node.mode),
-                    Body::Directory(_) => UserEntry::Directory(node.mode),
-                    Body::Symlink(target) => UserEntry::Symlink(target.clone()),
-                    Body::Other => UserEntry::Other,
-                };
                 open.push((path.clone(), *id));
-                tree.insert(path, entry);
+                see(path, node);
             }
         }
-        tree
     }
 }
 

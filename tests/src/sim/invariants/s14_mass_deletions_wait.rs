@@ -65,7 +65,7 @@ impl MassDeletionsWait {
 
     /// The engine plans anew.
     pub fn begin_round(&self) {
-        let shown = self.watched.user.tree().into_keys().collect();
+        let shown = self.watched.user.paths();
         let mut round = self.round();
         let confirmed = round.confirmed;
         *round = Round { confirmed, shown, ..Round::default() };

@@ -17,8 +17,10 @@ pub struct OnlyKnownIsUnlinked {
 
 #[derive(Default)]
 struct Seen {
-    /// Contents that the engine has opened or put in place.
+    /// Contents that the engine has read or put in place.
     known: BTreeSet<Print>,
+    /// Files that it has opened and not read from.
+    opened: BTreeSet<RelPath>,
     /// Its own files that it has not put in place; a power cut may bring removed ones back.
     staged: BTreeSet<RelPath>,
 }
@@ -36,7 +38,12 @@ impl OnlyKnownIsUnlinked {
         let content = || user.read(path.to_string()).ok().map(|bytes| print(&bytes));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match kind {
-            OperationKind::Open | OperationKind::Read => seen.known.extend(content()),
+            OperationKind::Open => {
+                seen.opened.insert(path.clone());
+                seen.known.extend(content());
+            }
+            // What it held when reading began: what is written later makes it unsteady.
+            OperationKind::Read if seen.opened.remove(path) => seen.known.extend(content()),
             OperationKind::Stage => drop(seen.staged.insert(path.clone())),
             OperationKind::Rename if path.area() == Area::Staging => {
                 seen.known.extend(content());

@@ -9,8 +9,9 @@ pub fn s8_no_partial_file_visible(ledger: &Ledger, device: usize, user: &MemoryU
         if let UserEntry::File(bytes, _) = &entry
             && !bytes.is_empty()
         {
-            ledger.shown(device, &[print(bytes)]);
-            if ledger.knows(bytes) {
+            let print = print(bytes);
+            ledger.shown(device, &[print]);
+            if ledger.knows_print(&print) {
                 continue;
             }
             let length = bytes.len();
