@@ -179,3 +179,31 @@ fn a_mass_deletion_waits_for_a_person() {
         assert!(reader.fs.user().tree().is_empty());
     });
 }
+
+/// Also where something else waits for ever, as a name does that clashes on this disk.
+#[test]
+fn a_person_agrees_to_what_waits_and_to_nothing_later() {
+    let make = Make { seed: 9, devices: 2, grain_ns: 1, folding: Some(1), ..Make::default() };
+    in_virtual_time(async {
+        let world = World::new(make).await;
+        let [plain, folding] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        plain.writer.write("Foo", b"one of two");
+        plain.writer.write("foo", b"two of two");
+        for agreed in [1, 2] {
+            plain.writer.make_directory("many");
+            for number in 0..30 {
+                plain.writer.write_new(&format!("many/{number}"));
+            }
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            folding.deletions.set_confirmed(false);
+            folding.writer.delete("many");
+            tokio::time::sleep(PATIENCE).await; // ok: virtual time
+            let halt = folding.handle().unwrap().summary().halt;
+            assert!(halt.is_some_and(|halt| halt.can_confirm), "time {agreed}");
+            assert_eq!(plain.fs.user().tree().len(), 33, "time {agreed}");
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            assert_eq!(plain.fs.user().tree().len(), 2, "time {agreed}");
+        }
+    });
+}

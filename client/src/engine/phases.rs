@@ -418,11 +418,14 @@ impl Engine {
                 && !self.moved.contains_key(entry)
                 && !self.failed.contains(entry)
         });
+        let absences_settled =
+            self.missing.is_empty() && self.targets.is_empty() && self.scanned_once;
         if dirty.is_empty() {
+            self.confirmed &= !absences_settled;
             self.note_issues(&Plan::default())?;
             return Ok(Plan::default());
         }
-        let policy = Policy {
+        let mut policy = Policy {
             folder: self.context.folder,
             device: self.context.device(),
             device_name: self.context.device_name.clone(),
@@ -432,13 +435,18 @@ impl Engine {
             empty_content: Some(self.context.keys.content_tag().finish()),
             guard_percent: GUARD.0,
             guard_entries: GUARD.1,
-            deletions_confirmed: self.confirmed,
-            absences_settled: self.missing.is_empty()
-                && self.targets.is_empty()
-                && self.scanned_once,
+            deletions_confirmed: false,
+            absences_settled,
         };
         let view = self.context.state.view();
-        let plan = planner::plan(&view, &dirty, &policy);
+        let mut plan = planner::plan(&view, &dirty, &policy);
+        if plan.halt.is_some() && self.confirmed {
+            policy.deletions_confirmed = true;
+            plan = planner::plan(&view, &dirty, &policy);
+        } else {
+            // What was agreed to is done; what comes later waits again.
+            self.confirmed &= !absences_settled;
+        }
         view.finish()?;
         self.note_plan(&dirty, &plan)?;
         Ok(plan)
@@ -458,9 +466,6 @@ impl Engine {
             None => {
                 if matches!(self.halted, Some(Halted::Deletions { .. })) {
                     self.halted = None;
-                }
-                if plan.batches.is_empty() && plan.waiting.is_empty() {
-                    self.confirmed = false;
                 }
             }
         }
