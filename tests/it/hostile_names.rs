@@ -257,3 +257,20 @@ fn ten_thousand_levels_past_the_service_raise_the_alarm() {
         scene.halts("too deep");
     });
 }
+
+/// The server deletes no directory that holds something, and this device cannot say what it is.
+#[test]
+fn a_directory_with_a_name_that_cannot_be_is_not_deleted_at_the_server_and_listed() {
+    play(async |scene: &Scene| {
+        let directory = scene.rogue.fresh();
+        let changes = vec![
+            scene.rogue.mkdir(directory, ROOT, b"held"),
+            scene.rogue.touch(directory, b"a/b", b"of a name that cannot be").await,
+        ];
+        scene.is_an_issue(changes, "path separator", &[BEFORE, "held"]).await;
+        scene.victim.writer.action("rmdir", "held", |user| user.remove("held"));
+        scene.wait().await;
+        scene.lists("holds something there that this device cannot read");
+        scene.goes_on().await;
+    });
+}

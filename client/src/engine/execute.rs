@@ -190,6 +190,14 @@ impl Engine {
     async fn push(&mut self, groups: Vec<PushGroup>) -> Result<(), RoundError> {
         let prepared = push::prepare(&self.context, &self.proofs, &groups)?;
         self.look_at(prepared.stale)?;
+        for entry in prepared.blocked {
+            let names = self.context.state.remote_path(&entry)?.unwrap_or_default();
+            let path = RelPath::new(names).unwrap_or_else(|_| RelPath::root()).to_string();
+            let reason = "is not deleted at the server: it holds something there that this device \
+                          cannot read";
+            self.context.state.put_issue(&path, IssueSource::Apply, reason)?;
+            self.failed.insert(entry);
+        }
         if !prepared.ready.is_empty() {
             self.send(prepared.ready).await?;
         }

@@ -4,7 +4,7 @@
 //! what the planner saw is left out, and planned anew.
 
 use crate::context::FolderContext;
-use crate::state::{Effect, LocalRow, StateError};
+use crate::state::{Effect, IGNORED, LocalRow, StateError};
 use crate::transfer::Proofs;
 use client_core::planner::{Change as Planned, PushGroup};
 use client_core::tree::{ContentState, Position};
@@ -34,11 +34,15 @@ pub struct Preparation {
     pub upload: Vec<LocalRow>,
     /// Local nodes that are not what the planner saw.
     pub stale: Vec<EntryId>,
+    /// Directories that cannot be deleted at the server: they hold something there that this device
+    /// cannot read.
+    pub blocked: Vec<EntryId>,
 }
 
 enum Lack {
     Upload(Box<LocalRow>),
     Stale(EntryId),
+    Blocked(EntryId),
 }
 
 enum Failure {
@@ -64,9 +68,11 @@ pub fn prepare(
     let mut preparation = Preparation::default();
     for group in groups {
         let mut prepared = Prepared::default();
-        let mut lack = None;
+        let (mut lack, mut hidden) = (None, Vec::new());
         for change in &group.changes {
-            match (Preparing { context, proofs, prepared: &mut prepared }).change(change) {
+            let preparing =
+                Preparing { context, proofs, prepared: &mut prepared, hidden: &mut hidden };
+            match preparing.change(change) {
                 Ok(()) => {}
                 Err(Failure::State(error)) => return Err(error),
                 Err(Failure::Lack(found)) => {
@@ -76,9 +82,10 @@ pub fn prepare(
             }
         }
         match lack {
-            None => preparation.ready.push(prepared),
+            None => preparation.ready.extend(hidden.into_iter().chain([prepared])),
             Some(Lack::Upload(row)) => preparation.upload.push(*row),
             Some(Lack::Stale(entry)) => preparation.stale.push(entry),
+            Some(Lack::Blocked(entry)) => preparation.blocked.push(entry),
         }
     }
     Ok(preparation)
@@ -88,10 +95,12 @@ struct Preparing<'a> {
     context: &'a FolderContext,
     proofs: &'a Proofs,
     prepared: &'a mut Prepared,
+    /// Groups that have to go before it.
+    hidden: &'a mut Vec<Prepared>,
 }
 
 impl Preparing<'_> {
-    fn change(&mut self, change: &Planned) -> Result<(), Failure> {
+    fn change(mut self, change: &Planned) -> Result<(), Failure> {
         match change {
             Planned::Create { entry, at, content } => {
                 let (kind, sealed) = self.content(entry, entry, content)?;
@@ -143,18 +152,45 @@ impl Preparing<'_> {
                 Change::Move { entry: *entry, base: *base, place: self.place(entry, to) },
                 Effect::Moved { entry: *entry, to: to.clone() },
             ),
-            Planned::Delete { entry, place_base, content_base } => self.push(
-                Change::Delete {
-                    entry: *entry,
-                    place_base: *place_base,
-                    content_base: *content_base,
-                },
-                Effect::Deleted { entry: *entry },
-            ),
+            Planned::Delete { entry, place_base, content_base } => {
+                self.delete_hidden(entry, entry)?;
+                self.push(
+                    Change::Delete {
+                        entry: *entry,
+                        place_base: *place_base,
+                        content_base: *content_base,
+                    },
+                    Effect::Deleted { entry: *entry },
+                );
+            }
             Planned::Revive { entry, at, base } => self.push(
                 Change::Revive { entry: *entry, base: *base, place: self.place(entry, at) },
                 Effect::Revived { entry: *entry, at: at.clone() },
             ),
+        }
+        Ok(())
+    }
+
+    /// Deletes, before a directory goes, what is ignored in it: it went with the directory here, and
+    /// the server deletes none that holds something. What is ignored stays on the disks of others.
+    fn delete_hidden(&mut self, directory: &EntryId, asked: &EntryId) -> Result<(), Failure> {
+        for row in self.context.state.remote_rows_in(directory)? {
+            let (node, broken) = (row.node, row.broken);
+            match broken.as_deref() {
+                None => {}
+                Some(IGNORED) => {
+                    self.delete_hidden(&node.entry, asked)?;
+                    let mut group = Prepared::default();
+                    group.changes.push(Change::Delete {
+                        entry: node.entry,
+                        place_base: node.place_revision,
+                        content_base: node.content_revision,
+                    });
+                    group.effects.push(Effect::Deleted { entry: node.entry });
+                    self.hidden.push(group);
+                }
+                Some(_) => return Err(Failure::Lack(Lack::Blocked(*asked))),
+            }
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ pub use issues::{IssueSource, StoredIssue};
 pub use local::LocalRow;
 pub use outbox::{Effect, OutboxRow};
 pub use partials::KeptChunk;
-pub use remote::RemoteRow;
+pub use remote::{IGNORED, RemoteRow};
 
 use self::rows::Rows;
 use client_core::tree::SyncedNode;

@@ -30,6 +30,9 @@ pub struct RemoteRow {
     pub broken: Option<String>,
 }
 
+/// Why the planner does not see a row whose path an ignore rule names.
+pub const IGNORED: &str = "ignored";
+
 const COLUMNS: &str = "entry, parent, name, kind, tag, mode, mtime_ns, size, root, level, target, \
                        place_revision, content_revision, deleted, place_hash, content_hash, \
                        broken, place_issue, content_issue";
