@@ -12,6 +12,7 @@ mod history;
 mod mistrust;
 mod online;
 mod phases;
+mod rules;
 mod run;
 
 pub use handle::{

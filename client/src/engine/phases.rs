@@ -3,6 +3,7 @@
 //! Owns the order of these and what each leaves for the next round.
 
 use super::online::RoundError;
+use super::rules::ignore_file;
 use super::run::{Engine, Halted, RACY_NS, SETTLE_MS};
 use crate::context::Alarm;
 use crate::fs::RelPath;
@@ -11,11 +12,8 @@ use crate::push::PushError;
 use crate::scan::{ScanError, Scanner, Target, remove_subtree};
 use crate::state::{IssueSource, LocalRow, StateError};
 use crate::transfer::{Ingest, IngestError, Ingested, Reading};
-use client_core::ignore::IgnoreRules;
 use client_core::planner::{self, IssueKind, Plan, Policy, Step};
 use common::ids::EntryId;
-use common::name::IGNORE_FILE;
-use common::record::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Files that one round hashes and uploads.
@@ -63,8 +61,11 @@ impl Engine {
             return Ok(false);
         }
         self.ask_for_syncs().await?;
+        if !self.rules.are_known || self.fetch_rules().await? {
+            return Ok(false);
+        }
         self.ingest().await?;
-        let plan = self.plan()?;
+        let plan = self.plan(None)?;
         self.carry_out(plan).await?;
         self.pin()?;
         Ok(true)
@@ -123,7 +124,10 @@ impl Engine {
         let everything = targets.contains(&Target::Subtree(RelPath::root()));
         if everything {
             self.scanning = !self.scanned_once;
-            self.load_ignore()?;
+            if !self.load_ignore()? {
+                self.targets = targets;
+                return self.refresh_racy();
+            }
         }
         let progress = &mut self.progress;
         let scanner = Scanner::new(&self.context, &self.ignore);
@@ -152,8 +156,8 @@ impl Engine {
             self.missing.entry(entry).or_insert(now);
         }
         self.targets.extend(report.again);
-        if report.ignore_touched && !everything {
-            self.load_ignore()?;
+        if report.ignore_touched && !everything && !self.load_ignore()? {
+            self.targets.insert(Target::Path(ignore_file()));
         }
         self.settle_missing(now)?;
         self.refresh_racy()
@@ -212,54 +216,6 @@ impl Engine {
             for row in state.local_racy()? {
                 if !is_racy(&row.stat, now, now) {
                     state.put_local(&LocalRow { tag: None, racy: false, ..row })?;
-                }
-            }
-            Ok::<_, StateError>(())
-        })?;
-        Ok(())
-    }
-
-    fn load_ignore(&mut self) -> Result<(), RoundError> {
-        let mut text = Vec::new();
-        let name = common::name::Name::new(IGNORE_FILE);
-        let path = name.ok().and_then(|name| RelPath::new(vec![name]).ok());
-        if let Some(file) = path.and_then(|path| self.context.fs.open(&path).ok()) {
-            let limit = common::limits::IGNORE_FILE_BYTES_MAX + 1;
-            text.resize(usize::try_from(limit).unwrap_or(usize::MAX), 0);
-            let read = file.read_at(0, &mut text).unwrap_or(0);
-            text.truncate(read);
-        }
-        let before = self.context.state.meta("ignore")?.unwrap_or_default();
-        let (rules, problems) = IgnoreRules::parse(&text);
-        self.ignore = rules;
-        self.context.state.clear_issue(IGNORE_FILE, IssueSource::Ignore)?;
-        if let Some(problem) = problems.first() {
-            self.context.state.put_issue(IGNORE_FILE, IssueSource::Ignore, &problem.to_string())?;
-        }
-        if before != text {
-            self.context.state.set_meta("ignore", &text)?;
-            self.targets.insert(Target::Subtree(RelPath::root()));
-            self.refresh_ignored()?;
-        }
-        Ok(())
-    }
-
-    /// Hides remote entries at ignored paths from the planner, and shows those that no longer are.
-    pub(super) fn refresh_ignored(&self) -> Result<(), RoundError> {
-        const IGNORED: &str = "ignored";
-        self.context.state.atomically(|state| {
-            for (entry, _) in state.remote_hashes()? {
-                let Some(mut row) = state.remote_row(&entry)? else { continue };
-                let was = row.broken.as_deref() == Some(IGNORED);
-                if row.broken.is_some() && !was {
-                    continue;
-                }
-                let names = state.remote_path(&entry)?.unwrap_or_default();
-                let parts = names.iter().map(common::name::Name::as_str);
-                let is = self.ignore.is_ignored(parts, row.node.kind == Kind::Directory);
-                if is != was {
-                    row.broken = is.then(|| IGNORED.to_owned());
-                    state.put_remote(&row)?;
                 }
             }
             Ok::<_, StateError>(())
@@ -410,9 +366,11 @@ impl Engine {
         Ok(progress)
     }
 
-    fn plan(&mut self) -> Result<Plan, RoundError> {
+    /// Plans for all that differs, or for one entry alone.
+    pub(super) fn plan(&mut self, only: Option<EntryId>) -> Result<Plan, RoundError> {
         // All of them at once: the guard has to see a mass deletion as a whole.
         let mut dirty = self.context.state.dirty_and_read()?;
+        dirty.retain(|entry| only.is_none_or(|only| *entry == only));
         dirty.retain(|entry| {
             !self.missing.contains_key(entry)
                 && !self.moved.contains_key(entry)
@@ -542,7 +500,7 @@ fn entries_of(step: &Step) -> Vec<EntryId> {
 
 /// Whether a write since reading began might show in no time of the file: they are too close to the
 /// time since then. Times far in the future are no such case: whoever writes then sets the present.
-fn is_racy(stat: &crate::fs::Stat, begun_ns: i64, now_ns: i64) -> bool {
+pub(super) fn is_racy(stat: &crate::fs::Stat, begun_ns: i64, now_ns: i64) -> bool {
     let close = begun_ns.saturating_sub(RACY_NS)..=now_ns.saturating_add(RACY_NS);
     [stat.mtime_ns, stat.ctime_ns].iter().any(|time| close.contains(time))
 }

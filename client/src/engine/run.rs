@@ -3,6 +3,7 @@
 use super::handle::{Answer, Ask, FolderStatus, FolderSummary, HaltReason, PathIssue, Progress};
 use super::mistrust::Mistrust;
 use super::online::Journal;
+use super::rules::{Rules, known_rules};
 use super::{EngineParts, LogSource, Pins};
 use crate::context::FolderContext;
 use crate::fs::RelPath;
@@ -83,6 +84,7 @@ pub struct Engine {
     pub(super) halted: Option<Halted>,
     pub(super) confirmed: bool,
     pub(super) ignore: IgnoreRules,
+    pub(super) rules: Rules,
     pub(super) targets: BTreeSet<Target>,
     pub(super) missing: BTreeMap<EntryId, i64>,
     /// When the first of the files that were written just now can be read.
@@ -160,7 +162,8 @@ impl Engine {
             paused,
             halted: None,
             confirmed: false,
-            ignore: IgnoreRules::default(),
+            ignore: known_rules(&context.state)?,
+            rules: Rules::default(),
             targets,
             missing: BTreeMap::new(),
             fresh_until_ns: None,

@@ -1,0 +1,129 @@
+//! What `.driftlessignore` names stays where it is: it is never sent, and in nobody's way.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use common::ids::EntryId;
+use common::record::Change;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use tests::sim::clock::in_virtual_time;
+use tests::sim::device::SimDevice;
+use tests::sim::world::{Make, World};
+
+async fn world(devices: usize) -> World {
+    let world = World::new(Make { seed: 5, devices, grain_ns: 1, ..Make::default() }).await;
+    world.end_faults().await;
+    world
+}
+
+async fn settle(world: &World) {
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+}
+
+/// Entries that are live at the server, whoever sees them.
+fn live(world: &World) -> usize {
+    let mut live: BTreeSet<EntryId> = BTreeSet::new();
+    for row in world.journal() {
+        for change in row.entry.group.decode().unwrap().changes {
+            match change {
+                Change::Create { entry, .. } | Change::Revive { entry, .. } => live.insert(entry),
+                Change::Delete { entry, .. } => live.remove(&entry),
+                _ => false,
+            };
+        }
+    }
+    live.len()
+}
+
+fn paths(device: &SimDevice) -> Vec<String> {
+    device.fs.user().tree().into_keys().collect()
+}
+
+/// The server deletes no directory that holds something, and nobody sees what is ignored in it.
+#[test]
+fn a_directory_is_deleted_with_what_has_been_ignored_in_it_since() {
+    in_virtual_time(async {
+        let world = world(2).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        one.writer.make_directory("build");
+        one.writer.make_directory("build/cache");
+        one.writer.write("build/cache/a.log", b"ignored later");
+        one.writer.write("build/b.txt", b"not ignored");
+        settle(&world).await;
+        one.writer.write(".driftlessignore", b"*.log\ncache/\n");
+        settle(&world).await;
+        assert_eq!(live(&world), 5);
+        one.writer.delete("build");
+        settle(&world).await;
+        assert_eq!(live(&world), 1);
+        assert_eq!(paths(&one), [".driftlessignore"]);
+        let kept = [".driftlessignore", "build", "build/cache", "build/cache/a.log"];
+        assert_eq!(paths(&two), kept, "what is ignored is not deleted");
+        assert!(two.handle().unwrap().summary().issues.is_empty());
+    });
+}
+
+#[test]
+fn what_a_device_that_joins_has_lying_there_is_not_sent_if_the_folder_ignores_it() {
+    in_virtual_time(async {
+        let mut world = world(1).await;
+        let one = Rc::clone(&world.devices[0]);
+        one.writer.write(".driftlessignore", b"*.secret\n");
+        one.writer.write("shared", b"in the folder");
+        settle(&world).await;
+        let two = world.add_device(true, None).await;
+        two.writer.write("mine.secret", b"for nobody else");
+        two.writer.write("mine", b"for all");
+        two.start().await;
+        settle(&world).await;
+        assert_eq!(paths(&one), [".driftlessignore", "mine", "shared"]);
+        assert_eq!(paths(&two), [".driftlessignore", "mine", "mine.secret", "shared"]);
+        assert_eq!(live(&world), 3, "it was sent, though nobody sees it");
+    });
+}
+
+/// An error is not an empty file (S7).
+#[test]
+fn rules_that_cannot_be_read_stay_as_they_were() {
+    in_virtual_time(async {
+        let world = world(1).await;
+        let one = Rc::clone(&world.devices[0]);
+        one.writer.write(".driftlessignore", b"*.key\n");
+        one.writer.write("my.key", b"for nobody else");
+        settle(&world).await;
+        assert_eq!(live(&world), 1);
+        let user = one.fs.user();
+        user.set_unreadable(".driftlessignore", true).unwrap();
+        one.writer
+            .action("touch", ".driftlessignore", |user| user.chmod(".driftlessignore", 0o600));
+        one.writer.write("other", b"goes on");
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+        assert_eq!(live(&world), 2);
+        let issues = one.handle().unwrap().summary().issues;
+        assert!(
+            issues.iter().any(|issue| issue.reason.contains("stay as they were")),
+            "{issues:?}"
+        );
+        user.set_unreadable(".driftlessignore", false).unwrap();
+        one.writer.write(".driftlessignore", b"# nothing any more\n");
+        settle(&world).await;
+        assert_eq!(live(&world), 3);
+    });
+}
+
+/// A program that writes the file anew empties it first.
+#[test]
+fn rules_that_are_being_written_are_waited_for() {
+    in_virtual_time(async {
+        let world = world(1).await;
+        let one = Rc::clone(&world.devices[0]);
+        one.writer.write(".driftlessignore", b"*.key\n");
+        one.writer.write("my.key", b"for nobody else");
+        settle(&world).await;
+        one.writer.write(".driftlessignore", b"");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await; // ok: virtual time
+        one.writer.write(".driftlessignore", b"*.key\n*.o\n");
+        settle(&world).await;
+        assert_eq!(live(&world), 1);
+    });
+}
