@@ -101,3 +101,87 @@ struct FailureObject<'a> {
 fn failed(error: &io::Error) -> Failure {
     Failure::new("output", format!("writing to standard output: {error}"), "")
 }
+
+#[cfg(test)]
+mod tests {
+    /// Whatever is printed as an object is declared in one of these.
+    const SOURCES: [&str; 5] = [
+        include_str!("../daemon/control/answers.rs"),
+        include_str!("../daemon/control/protocol.rs"),
+        include_str!("doctor/mod.rs"),
+        include_str!("foreground.rs"),
+        include_str!("join.rs"),
+    ];
+
+    /// The fields of every struct of a source that derives `Serialize`, with the names that serde
+    /// gives them.
+    fn shapes(source: &str) -> Vec<(&str, Vec<&str>)> {
+        let (mut shapes, mut derived, mut renamed) = (Vec::new(), false, None);
+        let mut open: Option<(&str, Vec<&str>)> = None;
+        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines() {
+            let item = line.trim_start_matches("pub(super) ").trim_start_matches("pub ");
+            let field = line.trim().trim_start_matches("pub ");
+            if line.starts_with("#[derive(") {
+                derived = line.contains("Serialize");
+            } else if let Some(rest) = item.strip_prefix("struct ") {
+                open =
+                    rest.split([' ', '<', ';']).next().filter(|_| derived).map(|it| (it, vec![]));
+                derived = false;
+            } else if item.starts_with("enum ") {
+                derived = false;
+            } else if line == "}" {
+                shapes.extend(open.take());
+            } else if let Some(rest) = field.strip_prefix("#[serde(rename = ") {
+                renamed = rest.split('"').nth(1);
+            } else if let (Some((_, fields)), false) = (&mut open, field.starts_with(['/', '#'])) {
+                let name = field.split_once(": ").map(|(name, _)| name);
+                fields.extend(renamed.take().or(name));
+            }
+        }
+        shapes
+    }
+
+    /// What the document says in one place: a line of a table, or a paragraph.
+    fn places(document: &str) -> Vec<&str> {
+        let paragraphs = document.split("\n\n");
+        paragraphs
+            .flat_map(|text| match text.starts_with('|') {
+                true => text.lines().collect(),
+                false => vec![text],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_object_that_is_printed_is_documented_whole_and_in_one_place() {
+        let document = include_str!("../../../docs/json.md");
+        let places = places(document);
+        let shapes: Vec<_> = SOURCES.iter().flat_map(|source| shapes(source)).collect();
+        for known in ["ExportedAnswer", "Joined", "Ready", "Check", "Failure"] {
+            assert!(shapes.iter().any(|(shape, _)| *shape == known), "{known}: {shapes:?}");
+        }
+        // No command prints what goes over the control socket.
+        let unprinted = ["PathArgument", "FolderProgress"];
+        let printed = shapes.iter().filter(|(shape, _)| !unprinted.contains(shape));
+        for (shape, fields) in printed {
+            assert!(!fields.is_empty(), "{shape}");
+            let is_whole =
+                |place: &str| fields.iter().all(|field| place.contains(&format!("\"{field}\"")));
+            assert!(places.iter().any(|place| is_whole(place)), "{shape}: {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_prints_another_object_than_most_has_a_line_of_its_own() {
+        let document = include_str!("../../../docs/json.md");
+        for (command, fields) in
+            [("restore --to", &["exported_bytes"][..]), ("join --no-run", &["folder", "path"][..])]
+        {
+            let line = document.lines().find(|line| line.starts_with(&format!("| `{command}`")));
+            for field in fields {
+                assert!(line.is_some_and(|line| line.contains(field)), "{command}: {field}");
+            }
+        }
+    }
+}
