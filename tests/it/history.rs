@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::{Ask, FolderHandle};
+use client::engine::{Ask, AskError, FolderHandle};
+use client::fs::memory::user::UserEntry;
 use common::ids::EntryId;
 use common::limits::REPLY_BYTES_SOFT;
 use common::record::{Change, Kind};
@@ -43,6 +44,49 @@ fn a_deleted_file_that_is_restored_keeps_its_history() {
             let after = revisions(&device.handle().unwrap(), "d/file").await;
             assert!(after.len() > before.len() && after.ends_with(&before), "{after:?}");
         }
+    });
+}
+
+#[test]
+fn an_old_version_of_a_symlink_is_restored_as_a_link() {
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 3, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        one.writer.action("ln -s", "l", |user| user.symlink("one", "l"));
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        one.writer.action("ln -sfn", "l", |user| {
+            user.remove("l")?;
+            user.symlink("two", "l")
+        });
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let handle = two.handle().unwrap();
+        let versions = revisions(&handle, "l").await;
+        assert_eq!(versions.len(), 2);
+        let first = versions[1];
+
+        let directory = tempfile::tempdir().unwrap();
+        let to = directory.path().join("beside");
+        let export = async || {
+            handle.ask(|answer| Ask::Export("l".to_owned(), first, to.clone(), answer)).await
+        };
+        assert_eq!(export().await, Ok(3));
+        assert_eq!(std::fs::read_link(&to).unwrap(), std::path::Path::new("one"));
+        assert!(matches!(export().await, Err(AskError::Exists(_))));
+
+        let restore = async || {
+            handle.ask(|answer| Ask::Restore("l".to_owned(), first, answer)).await.unwrap();
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            for device in [&one, &two] {
+                let tree = device.fs.user().tree();
+                assert!(matches!(&tree["l"], UserEntry::Symlink(target) if target == b"one"));
+            }
+        };
+        restore().await;
+        one.writer.delete("l");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        restore().await;
+        assert!(revisions(&handle, "l").await.ends_with(&versions));
     });
 }
 

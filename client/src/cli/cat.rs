@@ -1,4 +1,4 @@
-//! `driftless cat`: the bytes of a version on standard output.
+//! `driftless cat`: the bytes of a version on standard output; of a symlink, where it leads.
 //!
 //! The daemon writes them to a file that only its owner can read; from there they are copied, so
 //! that a slow reader holds nothing up.
@@ -7,7 +7,8 @@ use super::asking::{ask, path_argument, unexpected};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, Request};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Flags of `cat`.
@@ -37,16 +38,24 @@ pub(super) fn run(flags: CatFlags, context: &Context) -> Result<Outcome, Failure
     let Answer::Exported(_) = ask(context, &request)? else {
         return Err(unexpected(&context.home));
     };
-    let mut file = File::open(&to.0).map_err(|error| failed(&error))?;
-    match io::copy(&mut file, &mut io::stdout().lock()) {
+    match print(&to.0) {
         // Whoever read it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
         Err(error) => Err(failed(&error)),
-        Ok(_) => {
-            io::Write::flush(&mut io::stdout()).map_err(|error| failed(&error))?;
-            Ok(Outcome::Done)
-        }
+        Ok(()) => Ok(Outcome::Done),
     }
+}
+
+/// The bytes of a file, or a line with the target of a link, which is never followed.
+fn print(from: &Path) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if fs::symlink_metadata(from)?.is_symlink() {
+        out.write_all(fs::read_link(from)?.as_os_str().as_bytes())?;
+        out.write_all(b"\n")?;
+    } else {
+        io::copy(&mut File::open(from)?, &mut out)?;
+    }
+    out.flush()
 }
 
 fn failed(error: &io::Error) -> Failure {

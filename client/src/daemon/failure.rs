@@ -208,9 +208,6 @@ impl From<AskError> for Failure {
                 ("is_directory", "`driftless ls PATH` lists what lies in it: name one of those")
             }
             AskError::Exists(_) => ("exists", "give a path at which nothing is yet"),
-            AskError::NotAFile(_) => {
-                ("not_a_file", "only the contents of files can be printed or restored")
-            }
             AskError::NoConflict(_) => ("no_conflict", "`driftless conflicts` lists what is open"),
             AskError::NotMine(_) => ("not_mine", "use --keep both, or resolve it on that device"),
             AskError::Unsynced(_) => ("unsynced", "wait for `driftless sync`, then try again"),

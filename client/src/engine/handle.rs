@@ -206,9 +206,6 @@ pub enum AskError {
         /// Which revision.
         revision: Revision,
     },
-    /// What was asked for needs a file.
-    #[error("{0}: is not a file")]
-    NotAFile(String),
     /// The path is not a side of an open conflict.
     #[error("{}: has no open conflict", named(.0))]
     NoConflict(String),
@@ -263,7 +260,7 @@ pub enum Ask {
     List(String, Answer<Vec<ListedEntry>>),
     /// The versions of a path, newest first, at most so many.
     Log(String, u32, Answer<Vec<VersionInfo>>),
-    /// The bytes of a version, into a file that must not exist.
+    /// A version, into a file that must not exist; of a symlink, into a symlink.
     Export(String, Revision, PathBuf, Answer<u64>),
     /// Brings a version back as a new version.
     Restore(String, Revision, Answer<()>),

@@ -5,7 +5,7 @@
 
 use super::handle::{AskError, VersionInfo};
 use super::run::Engine;
-use crate::fs::{FsError, RelPath};
+use crate::fs::{Area, FsError, RelPath};
 use crate::scan::Target;
 use crate::transfer::{Fetch, Want};
 use client_core::tree::Position;
@@ -16,7 +16,10 @@ use common::name::Name;
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::{Reply, Request, Version, VersionsRead};
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// A version of one entry, opened.
@@ -25,6 +28,8 @@ pub(super) struct OpenVersion {
     pub(super) device: DeviceId,
     pub(super) time_ms: u64,
     pub(super) size: u64,
+    /// Of a symlink.
+    target: Option<Vec<u8>>,
     want: Want,
 }
 
@@ -161,8 +166,8 @@ impl Engine {
             mode: attributes.mode,
             mtime_ns: attributes.mtime_ns,
         };
-        let size = attributes.size;
-        Ok(OpenVersion { registers, device, time_ms: version.time_ms, size, want })
+        let (size, target) = (attributes.size, attributes.target);
+        Ok(OpenVersion { registers, device, time_ms: version.time_ms, size, target, want })
     }
 
     /// The version of an entry at exactly this revision.
@@ -176,7 +181,8 @@ impl Engine {
         version.map(|version| self.open_version(entry, version)).transpose()
     }
 
-    async fn file_version(
+    /// A version that can be had by itself: of a file or a symlink.
+    async fn single_version(
         &mut self,
         path: &str,
         revision: Revision,
@@ -186,13 +192,17 @@ impl Engine {
         let version =
             version.ok_or_else(|| AskError::NoSuchRevision { path: path.to_owned(), revision })?;
         match version.registers.kind {
-            Kind::File => Ok(version),
+            Kind::File | Kind::Symlink => Ok(version),
             Kind::Directory => Err(AskError::IsDirectory(path.to_owned())),
-            Kind::Symlink => Err(AskError::NotAFile(path.to_owned())),
         }
     }
 
     async fn stage_version(&mut self, version: OpenVersion) -> Result<RelPath, AskError> {
+        if version.registers.kind == Kind::Symlink {
+            let path = RelPath::inside(Area::Staging, self.context.fresh_name());
+            self.context.fs.make_symlink(&path, link_target(&version)?, version.want.mtime_ns)?;
+            return Ok(path);
+        }
         let progress = &mut self.progress;
         let mut batch = Fetch::once(&self.context)
             .build(vec![version.want], |bytes| progress.bytes_down += bytes)
@@ -204,15 +214,20 @@ impl Engine {
         }
     }
 
-    /// Writes a version's bytes into a new file outside the folder.
+    /// Writes a version into a new file, or a new symlink, outside the folder.
     pub(super) async fn export(
         &mut self,
         path: &str,
         revision: Revision,
         to: &Path,
     ) -> Result<u64, AskError> {
-        let version = self.file_version(path, revision).await?;
+        let version = self.single_version(path, revision).await?;
         let size = version.size;
+        if version.registers.kind == Kind::Symlink {
+            let target = link_target(&version)?;
+            symlink(OsStr::from_bytes(target), to).map_err(|error| outside(to, &error))?;
+            return Ok(target.len() as u64);
+        }
         let staged = self.stage_version(version).await?;
         let copied = copy_out(self, &staged, to);
         self.context.fs.remove(&staged)?;
@@ -223,7 +238,7 @@ impl Engine {
     /// revived, and keeps its history.
     pub(super) async fn restore(&mut self, path: &str, revision: Revision) -> Result<(), AskError> {
         let restored = self.entry_ever_at(path)?;
-        let version = self.file_version(path, revision).await?;
+        let version = self.single_version(path, revision).await?;
         let target = relative(path)?;
         let standing = self.context.fs.stat(&target);
         let row = match self.entry_at(path)? {
@@ -309,11 +324,22 @@ fn relative(path: &str) -> Result<RelPath, AskError> {
     RelPath::new(names.map_err(|_| missing())?).map_err(|_| missing())
 }
 
-fn copy_out(engine: &Engine, staged: &RelPath, to: &Path) -> Result<(), AskError> {
-    let disk = |error: std::io::Error| match error.kind() {
+/// Where a version's link leads.
+fn link_target(version: &OpenVersion) -> Result<&[u8], AskError> {
+    let none = || AskError::Engine("the server's history has a link without a target".to_owned());
+    version.target.as_deref().ok_or_else(none)
+}
+
+/// What failed at a path outside the folder.
+fn outside(to: &Path, error: &std::io::Error) -> AskError {
+    match error.kind() {
         ErrorKind::AlreadyExists => AskError::Exists(to.display().to_string()),
         _ => AskError::Disk(format!("{}: {error}", to.display())),
-    };
+    }
+}
+
+fn copy_out(engine: &Engine, staged: &RelPath, to: &Path) -> Result<(), AskError> {
+    let disk = |error: std::io::Error| outside(to, &error);
     let from = engine.context.fs.open(staged)?;
     let mut out =
         std::fs::OpenOptions::new().write(true).create_new(true).open(to).map_err(disk)?;

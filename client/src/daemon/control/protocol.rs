@@ -27,7 +27,7 @@ pub enum Request {
         /// Of what.
         path: PathArgument,
     },
-    /// A version's bytes, into a file that must not exist.
+    /// A version, into a file that must not exist; of a symlink, into a symlink.
     Export {
         /// Of what.
         path: PathArgument,
