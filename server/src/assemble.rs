@@ -95,6 +95,14 @@ impl Stores {
 }
 
 impl Server {
+    /// Checks that a server could listen on this address, and makes nothing.
+    ///
+    /// # Errors
+    /// [`ServerError::Listen`].
+    pub fn check_listen(listen: SocketAddr) -> Result<(), ServerError> {
+        Ok(Listener::check(listen)?)
+    }
+
     /// Starts a server: it serves when this returns. To be called within a tokio runtime.
     ///
     /// # Errors

@@ -285,6 +285,46 @@ fn a_port_in_use_is_told_and_nothing_is_damaged() {
 }
 
 #[test]
+fn a_first_start_that_fails_leaves_what_was_there_and_nothing_else() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let taken = UdpSocket::bind("127.0.0.1:0")?;
+        let address = taken.local_addr()?.to_string();
+        let (home, root) = (bench.at("home"), bench.at("folder"));
+        let up =
+            |root: &Path, listen: &str| bench.ask(&home, &["up", text(root)?, "--listen", listen]);
+        refused(&up(&root, &address)?, "port_in_use", &[&address])?;
+        ensure!(!home.exists() && !root.exists(), "the port: something is left");
+        for inside in [bench.directory.path().to_owned(), home.join("folder")] {
+            refused(&up(&inside, "127.0.0.1:0")?, "nested_folder", &[text(&home)?])?;
+            ensure!(!home.exists(), "{}: something is left", inside.display());
+        }
+        // What was there stays.
+        fs::create_dir(&home)?;
+        fs::create_dir(&root)?;
+        fs::write(root.join("mine"), "mine")?;
+        refused(&up(&root, &address)?, "port_in_use", &[&address])?;
+        ensure!(fs::read_dir(&home)?.count() == 0 && root.join("mine").exists(), "the home");
+        // So does all that a device has.
+        let mut running = bench.start(&home, &["up", text(&root)?, "--listen", "127.0.0.1:0"])?;
+        running.wait_ready()?;
+        running.stop()?;
+        let there = listed(&home)?;
+        refused(&up(&root, &address)?, "port_in_use", &[&address])?;
+        ensure!(listed(&home)? == there, "{there:?} became {:?}", listed(&home)?);
+        Ok(())
+    });
+}
+
+/// Names of what lies in a directory.
+fn listed(directory: &Path) -> Result<Vec<std::ffi::OsString>> {
+    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()));
+    let mut names = entries.collect::<Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+#[test]
 fn a_folder_in_or_around_a_folder_is_refused_and_nothing_is_made() {
     checked(|| {
         let bench = Bench::new()?;

@@ -5,9 +5,10 @@ use super::{Context, Outcome, asking};
 use crate::daemon::control::Failure;
 use crate::daemon::embedded::Embedded;
 use crate::daemon::enrolment::{self, Enrolment};
+use crate::daemon::traces::Traces;
 use crate::home::{Config, HomeLock};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the embedded server listens when nothing is said.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4747);
@@ -35,6 +36,7 @@ pub(super) fn run(flags: UpFlags, context: &Context) -> Result<Outcome, Failure>
     // The web page comes with a later version: until then every start is one without it.
     let UpFlags { directory, listen, no_web: _, name } = flags;
     let directory = asking::absolute(&directory)?;
+    let traces = Traces::before(&context.home, &directory);
     context.home.create()?;
     let lock = context.home.lock()?;
     foreground::block_on(async {
@@ -42,7 +44,10 @@ pub(super) fn run(flags: UpFlags, context: &Context) -> Result<Outcome, Failure>
             let config = context.home.config()?;
             return again(context, lock, config, &directory, listen).await;
         }
-        let embedded = Embedded::start(&context.home, listen.unwrap_or(LISTEN)).await?;
+        let listen = listen.unwrap_or(LISTEN);
+        // Before there is a server: what one has made is never taken away again.
+        check(context, &directory, listen).await.inspect_err(|_| traces.remove())?;
+        let embedded = Embedded::start(&context.home, listen).await?;
         let enrolled = first(context, &embedded, directory, name).await;
         let (device, folder) = match enrolled {
             Ok(enrolled) => enrolled,
@@ -54,6 +59,12 @@ pub(super) fn run(flags: UpFlags, context: &Context) -> Result<Outcome, Failure>
         let ready = Ready::new(device, Some(folder));
         foreground::run(context, lock, Some(embedded), ready, Some(CODE_LIFE_MS)).await
     })
+}
+
+/// Looks for what people get wrong in a first start: the directory and the port.
+async fn check(context: &Context, directory: &Path, listen: SocketAddr) -> Result<(), Failure> {
+    enrolment::free_directory(&context.home, directory).await?;
+    Embedded::check(listen)
 }
 
 /// Enrols this device as the first of a new user; gives its name and the folder's.
@@ -82,7 +93,7 @@ async fn again(
     context: &Context,
     lock: HomeLock,
     config: Config,
-    directory: &std::path::Path,
+    directory: &Path,
     listen: Option<SocketAddr>,
 ) -> Result<Outcome, Failure> {
     if !config.server.embedded {

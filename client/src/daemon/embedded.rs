@@ -8,7 +8,7 @@ use crate::home::Home;
 use crate::remote;
 use common::ids::ClusterId;
 use common::trust::JoinCode;
-use server::assemble::{Server, ServerConfig};
+use server::assemble::{Server, ServerConfig, ServerError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Life of the code with which the own device joins, in milliseconds.
@@ -26,10 +26,16 @@ impl Embedded {
     /// The server's own kinds, such as `port_in_use` and `data_in_use`.
     pub async fn start(home: &Home, listen: SocketAddr) -> Result<Self, Failure> {
         let config = ServerConfig::new(home.server_path(), listen);
-        let server = Server::start(config)
-            .await
-            .map_err(|error| Failure::new(error.kind(), error.explain(), error.hint()))?;
+        let server = Server::start(config).await.map_err(|error| failure(&error))?;
         Ok(Self { server })
+    }
+
+    /// Checks that a server could listen there, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`Embedded::start`].
+    pub fn check(listen: SocketAddr) -> Result<(), Failure> {
+        Server::check_listen(listen).map_err(|error| failure(&error))
     }
 
     /// Its key.
@@ -78,4 +84,8 @@ impl Embedded {
     pub async fn stop(self) {
         self.server.shutdown().await;
     }
+}
+
+fn failure(error: &ServerError) -> Failure {
+    Failure::new(error.kind(), error.explain(), error.hint())
 }

@@ -87,7 +87,12 @@ pub async fn enrol(
     Ok(enrolled)
 }
 
-async fn free_directory(home: &Home, directory: &Path) -> Result<PathBuf, Failure> {
+/// Makes the directory if it may become the root of this home's first folder, and gives its path
+/// without symlinks.
+///
+/// # Errors
+/// The kinds of a directory that may not.
+pub async fn free_directory(home: &Home, directory: &Path) -> Result<PathBuf, Failure> {
     let own = home.pending()?.map(|pending| pending.keys.device.device());
     let (home, directory) = (home.path().to_owned(), directory.to_owned());
     let checked = blocking(move || roots::make_free(&directory, &home, None, own.as_ref()));

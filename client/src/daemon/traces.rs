@@ -1,14 +1,14 @@
-//! What a join makes on the disk before it is sure to succeed, taken away when it fails.
+//! What a first start makes on the disk before it is sure to succeed, taken away when it fails.
 //!
 //! Owns that nothing goes which was there before, or which holds anything: directories go only
-//! when they are empty, and of the files the home's lock alone. It must not know why a join failed.
+//! when they are empty, and of the files the home's lock alone. It must not know why it failed.
 
 use crate::home::Home;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Paths that were not there before a join.
+/// Paths that were not there before a `join` or the first `up`.
 #[derive(Debug)]
 pub struct Traces {
     lock: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Looks at what the join with this home and folder would make. To be called before it does.
+    /// Looks at what a first start with this home and folder would make. To be called before it does.
     #[must_use]
     pub fn before(home: &Home, directory: &Path) -> Self {
         let lock = Some(home.lock_path()).filter(|path| is_missing(path));
@@ -34,7 +34,7 @@ impl Traces {
         let lock = self.lock.iter().map(fs::remove_file);
         for removed in lock.chain(self.directories.iter().map(fs::remove_dir)) {
             if let Err(error) = removed {
-                tracing::debug!(%error, "something is left of a join that failed");
+                tracing::debug!(%error, "something is left of a first start that failed");
             }
         }
     }

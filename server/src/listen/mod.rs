@@ -109,6 +109,14 @@ impl Listener {
         Self::start_with(service, tls_key, listen, ListenLimits::default())
     }
 
+    /// Checks that this address can be listened on now, and lets go of it again.
+    ///
+    /// # Errors
+    /// [`ListenError::PortInUse`] above all.
+    pub fn check(listen: SocketAddr) -> Result<(), ListenError> {
+        socket::bind(listen).map(drop)
+    }
+
     /// As [`Listener::start`], with other limits.
     ///
     /// # Errors
