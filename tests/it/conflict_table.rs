@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::engine::{Ask, AskError, Keep};
 use std::rc::Rc;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
@@ -240,4 +241,81 @@ fn a_move_survives_a_delete_that_came_second() {
         directories: &[],
         conflicts: 0,
     });
+}
+
+async fn ask_to_keep(device: &SimDevice, path: &str, keep: Keep) -> Result<(), AskError> {
+    let handle = device.handle().unwrap();
+    handle.ask(|answer| Ask::Resolve(path.to_owned(), keep, answer)).await
+}
+
+/// A conflict of which `gone` is deleted by hand; then what the second device, whose content is the
+/// copy's, and the first do about it, and what all hold in the end.
+fn one_sided(
+    gone: &str,
+    settle_it: impl AsyncFnOnce(&World, &SimDevice, &SimDevice),
+    files: &[(&str, &[u8])],
+) {
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 1, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        base(&one);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        two.link.set_up(false);
+        one.writer.write("a.txt", b"one");
+        two.writer.write("a.txt", b"two");
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+        two.link.set_up(true);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        one.writer.delete(gone);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        settle_it(&world, &one, &two).await;
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for device in [&one, &two] {
+            let user = device.fs.user();
+            assert_eq!(user.tree().len(), files.len(), "{:?}", user.tree().keys());
+            for (path, bytes) in files {
+                assert_eq!(user.read(path).unwrap(), *bytes, "{path}");
+            }
+            assert_eq!(device.handle().unwrap().summary().conflicts, 0);
+        }
+    });
+}
+
+#[test]
+fn a_copy_that_was_deleted_by_hand_comes_back_in_place_when_it_is_kept() {
+    let theirs = async |_: &World, one: &SimDevice, _: &SimDevice| {
+        ask_to_keep(one, "a.txt", Keep::Theirs).await.unwrap();
+    };
+    one_sided(COPY, theirs, &[("a.txt", b"two")]);
+    let mine = async |_: &World, one: &SimDevice, _: &SimDevice| {
+        ask_to_keep(one, COPY, Keep::Mine).await.unwrap();
+    };
+    one_sided(COPY, mine, &[("a.txt", b"one")]);
+}
+
+#[test]
+fn a_side_that_was_deleted_by_hand_is_never_said_to_be_kept() {
+    let both = async |world: &World, one: &SimDevice, _: &SimDevice| {
+        let refused = ask_to_keep(one, "a.txt", Keep::Both).await;
+        let Err(AskError::SideGone { path, revision: Some(revision) }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(path, COPY);
+        assert_eq!(one.handle().unwrap().summary().conflicts, 1);
+        let handle = one.handle().unwrap();
+        handle.ask(|answer| Ask::Restore(path, revision, answer)).await.unwrap();
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        ask_to_keep(one, "a.txt", Keep::Both).await.unwrap();
+    };
+    one_sided(COPY, both, &[("a.txt", b"one"), (COPY, b"two")]);
+    let original = async |_: &World, _: &SimDevice, two: &SimDevice| {
+        let refused = ask_to_keep(two, COPY, Keep::Theirs).await;
+        assert!(
+            matches!(&refused, Err(AskError::SideGone { path, revision: Some(_) }) if path == "a.txt"),
+            "{refused:?}"
+        );
+        ask_to_keep(two, COPY, Keep::Mine).await.unwrap();
+    };
+    one_sided("a.txt", original, &[(COPY, b"two")]);
 }

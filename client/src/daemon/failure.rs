@@ -8,6 +8,7 @@ use super::roots::{Relation, RootError};
 use crate::engine::AskError;
 use crate::home::HomeError;
 use crate::remote::RemoteError;
+use common::revision::Revision;
 use common::trust::{JoinCodeError, JoinKind, TrustError};
 use common::wire::meta::RefusalCode;
 
@@ -195,6 +196,9 @@ impl From<AskError> for Failure {
         let message = error.to_string();
         let (kind, hint) = match error {
             AskError::NotLetIn(error) => return error.into(),
+            AskError::SideGone { path, revision } => {
+                return Self::new("side_gone", message, side_gone(&path, revision));
+            }
             AskError::NoSuchPath(_) => ("no_such_path", "`driftless ls` lists what is synced"),
             AskError::NoSuchRevision { .. } => {
                 ("no_such_revision", "`driftless log PATH` lists the versions")
@@ -223,5 +227,32 @@ impl From<AskError> for Failure {
             AskError::Engine(_) => ("engine", "`driftless status` says more"),
         };
         Self::new(kind, message, hint)
+    }
+}
+
+/// What to do about a side of a conflict that is to be kept and was deleted.
+fn side_gone(path: &str, revision: Option<Revision>) -> String {
+    let left = "`--keep mine` or `--keep theirs` for the side that is left closes the conflict";
+    match revision {
+        Some(revision) if !path.is_empty() => format!(
+            "`driftless restore '{path}' --rev {revision}` in the folder brings it back, to be \
+             resolved then; {left}"
+        ),
+        _ => left.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_of_a_conflict_that_is_gone_is_told_with_what_brings_it_back() {
+        let gone = AskError::SideGone { path: "d/i (conflict)".into(), revision: Some(7) };
+        let failure = Failure::from(gone);
+        assert_eq!(failure.kind, "side_gone");
+        assert!(failure.message.contains("d/i (conflict)"), "{}", failure.message);
+        let restore = "driftless restore 'd/i (conflict)' --rev 7";
+        assert!(failure.hint.contains(restore), "{}", failure.hint);
     }
 }

@@ -13,7 +13,7 @@ use client_core::tree::Position;
 use common::chunk::{Attributes, seal_attributes};
 use common::ids::EntryId;
 use common::name::Name;
-use common::record::{Change, ConflictRecord, Content, Kind, Resolution};
+use common::record::{Change, ConflictRecord, Content, Kind, Resolution, Root};
 
 impl From<StateError> for AskError {
     fn from(error: StateError) -> Self {
@@ -190,7 +190,11 @@ impl Engine {
 
     async fn resolve(&mut self, path: &str, keep: Keep) -> Result<(), AskError> {
         let none = || AskError::NoConflict(path.to_owned());
-        let entry = self.entry_at(path)?.ok_or_else(none)?;
+        let entry = match self.entry_at(path)? {
+            Some(entry) => entry,
+            // A side that was deleted by hand still names its conflict.
+            None => self.entry_ever_at(path).map_err(|_| none())?,
+        };
         let record =
             self.context.state.conflicts_of(&entry)?.into_iter().next().ok_or_else(none)?;
         let resolution = match keep {
@@ -199,12 +203,19 @@ impl Engine {
             Keep::Theirs if !self.copy_is_mine(path, &record).await? => Resolution::KeepCopy,
             Keep::Mine | Keep::Theirs => Resolution::KeepOriginal,
         };
-        let changes = self.resolution(&record, resolution)?;
+        let changes = match (self.live(&record.entry)?, self.live(&record.copy)?) {
+            (Some(original), Some(copy)) => self.resolution(&record, resolution, &original, &copy),
+            (original, copy) => self.one_sided(&record, resolution, original, copy).await?,
+        };
         if self.send_changes(changes, Vec::new()).await? {
             self.busy = true;
             return Ok(());
         }
         Err(AskError::Refused("the conflict has changed meanwhile; look at it again".to_owned()))
+    }
+
+    fn live(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {
+        Ok(self.context.state.remote_row(entry)?.filter(|row| !row.node.deleted))
     }
 
     async fn copy_is_mine(
@@ -227,18 +238,12 @@ impl Engine {
         &self,
         record: &ConflictRecord,
         resolution: Resolution,
-    ) -> Result<Vec<Change>, AskError> {
-        let live = |entry: &EntryId| -> Result<Option<RemoteRow>, StateError> {
-            Ok(self.context.state.remote_row(entry)?.filter(|row| !row.node.deleted))
-        };
-        let (original, copy) = (live(&record.entry)?, live(&record.copy)?);
-        let conflict = record.conflict;
-        let (Some(original), Some(copy)) = (original, copy) else {
-            // One side was deleted by hand: what is left is the answer.
-            return Ok(vec![Change::ResolveConflict { conflict, resolution: Resolution::Gone }]);
-        };
+        original: &RemoteRow,
+        copy: &RemoteRow,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
-        if resolution == Resolution::KeepCopy {
+        let is_one_kind = original.node.kind == copy.node.kind;
+        if resolution == Resolution::KeepCopy && is_one_kind {
             let attributes = Attributes {
                 mode: copy.node.content.mode,
                 mtime_ns: copy.node.content.mtime_ns,
@@ -246,25 +251,59 @@ impl Engine {
                 target: copy.target.clone(),
                 tag: copy.node.content.tag,
             };
-            let (keys, folder) = (&self.context.keys, &self.context.folder);
-            let entry = record.entry;
-            let sealed = seal_attributes(keys, folder, &entry, &attributes);
-            let content =
-                Content { root: copy.root, tag: copy.node.content.tag, attributes: sealed };
-            if original.node.kind == copy.node.kind {
-                let base = original.node.content_revision;
-                changes.push(Change::Edit { entry, base, content });
-            }
+            changes.push(self.edit(original, copy.root, &attributes));
         }
-        if resolution != Resolution::KeepBoth && original.node.kind == copy.node.kind {
+        if resolution != Resolution::KeepBoth && is_one_kind {
             changes.push(Change::Delete {
                 entry: record.copy,
                 place_base: copy.node.place_revision,
                 content_base: copy.node.content_revision,
             });
         }
-        changes.push(Change::ResolveConflict { conflict, resolution });
-        Ok(changes)
+        changes.push(Change::ResolveConflict { conflict: record.conflict, resolution });
+        changes
+    }
+
+    /// Settles a conflict of which a side was deleted by hand. What is to be kept is what is left,
+    /// or the copy, which comes back from history in the original's place; all else is for a person
+    /// to bring back first.
+    async fn one_sided(
+        &mut self,
+        record: &ConflictRecord,
+        resolution: Resolution,
+        original: Option<RemoteRow>,
+        copy: Option<RemoteRow>,
+    ) -> Result<Vec<Change>, AskError> {
+        let conflict = record.conflict;
+        match (resolution, &original, &copy) {
+            (Resolution::KeepOriginal, Some(_), None) | (Resolution::KeepCopy, None, Some(_)) => {
+                let resolution = Resolution::Gone;
+                return Ok(vec![Change::ResolveConflict { conflict, resolution }]);
+            }
+            (Resolution::KeepCopy, Some(original), None) => {
+                let last = self.last_version(&record.copy).await?.map(|(_, version)| version);
+                let same = last.filter(|last| last.registers.kind == original.node.kind);
+                if let Some(last) = same {
+                    let root = last.registers.content.root;
+                    let edit = self.edit(original, root, &last.attributes());
+                    return Ok(vec![edit, Change::ResolveConflict { conflict, resolution }]);
+                }
+            }
+            _ => {}
+        }
+        let keeps_copy = resolution == Resolution::KeepCopy;
+        let gone = if original.is_none() && !keeps_copy { record.entry } else { record.copy };
+        let revision = self.last_version(&gone).await?.map(|(revision, _)| revision);
+        Err(AskError::SideGone { path: self.shown_path(&gone)?, revision })
+    }
+
+    /// A new content of a live entry.
+    fn edit(&self, row: &RemoteRow, root: Option<Root>, attributes: &Attributes) -> Change {
+        let (keys, folder) = (&self.context.keys, &self.context.folder);
+        let (entry, base) = (row.node.entry, row.node.content_revision);
+        let sealed = seal_attributes(keys, folder, &entry, attributes);
+        let content = Content { root, tag: attributes.tag, attributes: sealed };
+        Change::Edit { entry, base, content }
     }
 }
 

@@ -214,6 +214,17 @@ pub enum AskError {
         "{0}: neither side was written on this device; keep both, or resolve it on one that did"
     )]
     NotMine(String),
+    /// What was to be kept of a conflict was deleted by hand.
+    #[error(
+        "{}: this side of the conflict was deleted, and nothing was resolved",
+        if path.is_empty() { "the other file" } else { path }
+    )]
+    SideGone {
+        /// Where it was; empty when this device has not seen it.
+        path: String,
+        /// Its last version.
+        revision: Option<Revision>,
+    },
     /// The local file has edits that are not synced; they are never overwritten.
     #[error("{0}: has local changes that are not synced yet")]
     Unsynced(String),

@@ -9,7 +9,7 @@ use crate::fs::{Area, FsError, RelPath};
 use crate::scan::Target;
 use crate::transfer::{Fetch, Want};
 use client_core::tree::Position;
-use common::chunk::{open_attributes, open_name};
+use common::chunk::{Attributes, open_attributes, open_name};
 use common::ids::{DeviceId, EntryId};
 use common::limits::REPLY_ITEMS_MAX;
 use common::name::Name;
@@ -33,6 +33,14 @@ pub(super) struct OpenVersion {
     want: Want,
 }
 
+impl OpenVersion {
+    /// What its sealed attributes say.
+    pub(super) fn attributes(&self) -> Attributes {
+        let Want { size, tag, mode, mtime_ns, .. } = self.want;
+        Attributes { mode, mtime_ns, size, target: self.target.clone(), tag }
+    }
+}
+
 impl From<FsError> for AskError {
     fn from(error: FsError) -> Self {
         Self::Disk(error.to_string())
@@ -41,7 +49,7 @@ impl From<FsError> for AskError {
 
 impl Engine {
     /// The entry that is or was last at a path.
-    fn entry_ever_at(&self, path: &str) -> Result<EntryId, AskError> {
+    pub(super) fn entry_ever_at(&self, path: &str) -> Result<EntryId, AskError> {
         let none = || AskError::NoHistory(path.to_owned());
         match self.entry_at(path)? {
             Some(entry) if entry == EntryId::ROOT => {
@@ -179,6 +187,16 @@ impl Engine {
         let versions = self.versions(entry, revision, 1).await?;
         let version = versions.first().filter(|version| version.revision == revision);
         version.map(|version| self.open_version(entry, version)).transpose()
+    }
+
+    /// The newest version of an entry that was not its end, and its revision.
+    pub(super) async fn last_version(
+        &mut self,
+        entry: &EntryId,
+    ) -> Result<Option<(Revision, OpenVersion)>, AskError> {
+        let versions = self.versions(entry, 0, 2).await?;
+        let last = versions.iter().find(|version| !version.deleted);
+        last.map(|last| Ok((last.revision, self.open_version(entry, last)?))).transpose()
     }
 
     /// A version that can be had by itself: of a file or a symlink.
