@@ -400,7 +400,9 @@ impl Power {
         let mut before: BTreeSet<Print> = contents(&all()).into_keys().collect();
         before.extend(self.writer.held());
         self.writer.close_all();
+        let shown = user.tree();
         self.fs.crash(self.draw.number());
+        self.ledger.changed(self.number, &shown, &user.tree());
         let after = contents(&all());
         for print in before.iter().filter(|print| !after.contains_key(*print)) {
             let Some(value) = self.ledger.value(print) else { continue };

@@ -5,6 +5,7 @@
 //! promise covers it (a power cut before it was synced), and has to survive otherwise. It must not
 //! know how a file was written.
 
+use super::lineage::Lineage;
 use super::writer::Tree;
 use client::fs::memory::user::{MemoryUser, UserEntry};
 use common::chunk::Chunker;
@@ -64,6 +65,7 @@ struct Inner {
     tags: BTreeSet<ContentTag>,
     accepted: BTreeSet<ContentTag>,
     accepted_groups: u64,
+    lineage: Lineage,
     /// Which device has shown which content at some path.
     shown: BTreeSet<(usize, Print)>,
     log: VecDeque<String>,
@@ -157,6 +159,27 @@ impl Ledger {
     #[must_use]
     pub fn has_shown(&self, device: usize, print: &Print) -> bool {
         self.lock().shown.contains(&(device, *print))
+    }
+
+    /// Notes what a user, or a power cut, has made of a device's tree.
+    pub fn changed(&self, device: usize, before: &Tree, after: &Tree) {
+        self.lock().lineage.changed(device, before, after);
+    }
+
+    /// Notes that a content was made of another through a handle, wherever the file is.
+    pub fn grown(&self, before: &Print, after: &Print) {
+        self.lock().lineage.grown(before, after);
+    }
+
+    /// The devices agree on this tree.
+    pub fn agreed(&self, shown: &Tree) {
+        self.lock().lineage.agreed(shown);
+    }
+
+    /// The names that each content may have; nothing of those that were written where nobody looked.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<Print, BTreeSet<String>> {
+        self.lock().lineage.all_names()
     }
 
     /// The value with this print.

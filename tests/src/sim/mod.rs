@@ -20,6 +20,7 @@ pub mod draw;
 mod faults;
 pub mod invariants;
 pub mod ledger;
+mod lineage;
 mod names;
 pub mod network;
 pub mod planted;

@@ -51,11 +51,13 @@ pub enum Planted {
     RootOfLostDatabaseEmptied,
     /// Whatever waits for a person is confirmed at once.
     ConfirmedByNobody,
+    /// Every fourth file that is put in place changes places with the one before it.
+    FilesMixedUp,
 }
 
 impl Planted {
     /// All of them: each has to be caught.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SyncWithoutSyncing,
         Self::ExchangeWithoutComparing,
         Self::ErrorsAsAbsence,
@@ -74,6 +76,7 @@ impl Planted {
         Self::DeleteWithoutComparing,
         Self::RootOfLostDatabaseEmptied,
         Self::ConfirmedByNobody,
+        Self::FilesMixedUp,
     ];
 
     /// Whether a broken rule is one that this bug was planted for: that of its own oracle where
@@ -82,6 +85,7 @@ impl Planted {
     pub fn is_caught_by(self, violation: &str) -> bool {
         let rule = match self {
             Self::StaleDeletesAccepted => Some("S2"),
+            Self::FilesMixedUp => Some("S3"),
             Self::ExchangeWithoutComparing | Self::DeleteWithoutComparing => Some("S6"),
             Self::RootOfLostDatabaseEmptied => Some("S12"),
             Self::ConfirmedByNobody => Some("S14"),

@@ -16,7 +16,7 @@ use super::ledger::{Fate, Print};
 use super::planted::Planted;
 use super::report::Report;
 use super::world::{Make, World};
-use super::writer::{Habits, contents};
+use super::writer::{Habits, Tree, contents};
 use client::engine::Ask;
 use common::trust::Checkpoint;
 use common::wire::meta::{CheckpointPut, Request};
@@ -243,6 +243,10 @@ impl Story {
         invariants::m9_the_server_has_everything(world);
         invariants::s10_history_is_readable(world);
         invariants::s11_a_tree_stays_a_tree(world);
+        // What a disk that folds names cannot hold stands where it stood.
+        let folds = world.devices.iter().any(|device| device.folds);
+        let tree = if folds { Tree::new() } else { world.devices[0].fs.user().tree() };
+        world.ledger.agreed(&tree);
         world.ledger.violations().is_empty()
     }
 

@@ -229,6 +229,9 @@ impl Writer {
             && before != after
         {
             self.inner.ledger.settle(&print(&before), Fate::Superseded);
+            if !before.is_empty() {
+                self.inner.ledger.grown(&print(&before), &print(&after));
+            }
             self.written(&after, "held");
         }
     }
@@ -337,6 +340,7 @@ impl Writer {
         });
         let (was, is) = (contents(&before), contents(&after));
         ledger.shown(device, was.keys().chain(is.keys()));
+        ledger.changed(device, &before, &after);
         for (found, path) in &is {
             if !was.contains_key(found) {
                 let bytes = self.inner.user.read(path.as_str()).unwrap_or_default();

@@ -26,6 +26,8 @@ pub struct PlantedFs {
     steady: Arc<Mutex<BTreeMap<u64, (Stat, Stat)>>>,
     /// Files that were to be synced through their handles and were not.
     unsynced: Arc<Mutex<BTreeSet<RelPath>>>,
+    /// How many files were put in place, and the last of them.
+    placed: Mutex<(u64, Option<RelPath>)>,
 }
 
 impl PlantedFs {
@@ -33,7 +35,7 @@ impl PlantedFs {
     #[must_use]
     pub fn new(inner: MemoryFs, planted: Planted) -> Self {
         let (seen, lies, steady, unsynced) = Default::default();
-        Self { inner, planted, seen, lies, steady, unsynced }
+        Self { inner, planted, seen, lies, steady, unsynced, placed: Mutex::default() }
     }
 
     /// A write in the middle of a read shows in no time of the file.
@@ -47,6 +49,25 @@ impl PlantedFs {
         let expected = lock(&self.seen).get(path).copied();
         if let (Some(expected), Ok(displaced)) = (expected, self.inner.stat(aside)) {
             lock(&self.lies).insert(displaced.inode, expected);
+        }
+    }
+
+    /// Lets what was just put in place change places with the file before it, now and then.
+    fn mix_up(&self, placed: &RelPath) {
+        let (number, before) = {
+            let mut last = lock(&self.placed);
+            last.0 += 1;
+            (last.0, last.1.replace(placed.clone()))
+        };
+        let is_file = |path: &RelPath| {
+            self.inner.stat(path).is_ok_and(|it| it.kind == client::fs::Kind::File)
+        };
+        if let Some(before) = before
+            && number % 4 == 0
+            && before != *placed
+            && is_file(&before)
+        {
+            drop(self.inner.exchange(&before, placed));
         }
     }
 
@@ -166,6 +187,9 @@ impl Swap for PlantedFs {
             return Ok(());
         }
         self.inner.rename_noreplace(from, to)?;
+        if self.is(Planted::FilesMixedUp) && from.area() == Area::Staging && !to.is_private() {
+            self.mix_up(to);
+        }
         if self.is(Planted::DeleteWithoutComparing) && to.area() == Area::Displaced {
             self.lie_of(from, to);
         }

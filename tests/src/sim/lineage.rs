@@ -1,0 +1,177 @@
+//! Which names users gave to which values: the measure of S3.
+//!
+//! Owns the book of names and of what became of what. A value belongs together with what it replaced
+//! at a path of its device, and with whatever else stood there since the devices last agreed: each
+//! may be, to an engine, an edit of the same file, which somebody else renames meanwhile. So a value
+//! may bear every name that a user, or a power cut, gave to one of those. It must not know how a
+//! file was written.
+
+use super::ledger::{Print, print};
+use super::writer::Tree;
+use client::fs::memory::user::UserEntry;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How marks begin that the product puts behind names.
+const MARKS: [&str; 2] = [" (conflict ", " (kept "];
+
+/// A value, or a path of a device, which ties together what stood there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Knot {
+    Value(Print),
+    Path(usize, String),
+}
+
+/// The book.
+#[derive(Default)]
+pub(super) struct Lineage {
+    /// The knot that each knot hangs on; one that stands for its class is not in it.
+    above: BTreeMap<Knot, Knot>,
+    names: BTreeMap<Print, BTreeSet<String>>,
+}
+
+impl Lineage {
+    /// Notes what a user, or a power cut, has made of a device's tree.
+    pub(super) fn changed(&mut self, device: usize, before: &Tree, after: &Tree) {
+        let differs = |one: &Tree, path: &String| {
+            before.get(path) != after.get(path) && one.contains_key(path)
+        };
+        for (path, entry) in before.iter().filter(|(path, _)| differs(before, path)) {
+            if let Some(print) = print_of(entry) {
+                self.tie(Knot::Value(print), Knot::Path(device, path.clone()));
+            }
+        }
+        for (path, entry) in after.iter().filter(|(path, _)| differs(after, path)) {
+            if let Some(print) = print_of(entry) {
+                self.tie(Knot::Value(print), Knot::Path(device, path.clone()));
+                self.names.entry(print).or_default().insert(plain_name(path));
+            }
+        }
+    }
+
+    /// Notes that one value was made of another, wherever the file is.
+    pub(super) fn grown(&mut self, before: &Print, after: &Print) {
+        self.tie(Knot::Value(*before), Knot::Value(*after));
+    }
+
+    /// The devices agree: what stands at one path from now on has nothing to do with what stood
+    /// there before. What all show has the names that it is shown with, and no others.
+    pub(super) fn agreed(&mut self, shown: &Tree) {
+        self.names = self.all_names();
+        self.above.clear();
+        let mut now: BTreeMap<Print, BTreeSet<String>> = BTreeMap::new();
+        for (path, entry) in shown {
+            if let Some(print) = print_of(entry) {
+                now.entry(print).or_default().insert(plain_name(path));
+            }
+        }
+        // What nobody could judge stays so.
+        self.names.extend(
+            now.into_iter().filter(|(print, _)| self.names.contains_key(print)).collect::<Vec<_>>(),
+        );
+    }
+
+    /// All names that each value may have; a value without an entry was written where nobody looked.
+    pub(super) fn all_names(&self) -> BTreeMap<Print, BTreeSet<String>> {
+        let mut classes: BTreeMap<Knot, BTreeSet<String>> = BTreeMap::new();
+        for (print, names) in &self.names {
+            classes.entry(self.top(Knot::Value(*print))).or_default().extend(names.iter().cloned());
+        }
+        let tied =
+            self.above.iter().flat_map(|(one, other)| [one, other]).filter_map(|knot| match knot {
+                Knot::Value(print) => Some(*print),
+                Knot::Path(..) => None,
+            });
+        let prints: BTreeSet<Print> = tied.chain(self.names.keys().copied()).collect();
+        let of_class =
+            |print: Print| Some((print, classes.get(&self.top(Knot::Value(print)))?.clone()));
+        prints.into_iter().filter_map(of_class).collect()
+    }
+
+    fn tie(&mut self, one: Knot, other: Knot) {
+        let (one, other) = (self.top(one), self.top(other));
+        if one != other {
+            self.above.insert(one, other);
+        }
+    }
+
+    fn top(&self, knot: Knot) -> Knot {
+        let mut at = &knot;
+        while let Some(above) = self.above.get(at) {
+            at = above;
+        }
+        at.clone()
+    }
+}
+
+fn print_of(entry: &UserEntry) -> Option<Print> {
+    match entry {
+        UserEntry::File(bytes, _) if !bytes.is_empty() => Some(print(bytes)),
+        _ => None,
+    }
+}
+
+/// The last name of a path, without what marks a conflict copy or what was kept from a deletion.
+pub(super) fn plain_name(path: &str) -> String {
+    let mut name = path.rsplit('/').next().unwrap_or(path).to_owned();
+    for mark in MARKS {
+        while let Some(start) = name.find(mark) {
+            let Some(length) = name[start..].find(')') else { break };
+            name.replace_range(start..=start + length, "");
+        }
+    }
+    // A long name is cut, perhaps within a mark.
+    if let Some(start) = name.find(" (") {
+        let end = name[start..].find('.').map_or(name.len(), |dot| start + dot);
+        name.replace_range(start..end, "");
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        let file = |bytes: &str| UserEntry::File(bytes.as_bytes().to_vec(), 0o644);
+        files.iter().map(|(path, bytes)| ((*path).to_owned(), file(bytes))).collect()
+    }
+
+    fn names(lineage: &Lineage, bytes: &str) -> Vec<String> {
+        let all = lineage.all_names();
+        all.get(&print(bytes.as_bytes())).into_iter().flatten().cloned().collect()
+    }
+
+    #[test]
+    fn a_value_has_the_names_of_what_it_replaced() {
+        let mut lineage = Lineage::default();
+        lineage.changed(0, &tree(&[]), &tree(&[("d/a", "1"), ("b", "2")]));
+        lineage.changed(1, &tree(&[("d/a", "1")]), &tree(&[("c", "1")]));
+        assert_eq!(names(&lineage, "1"), ["a", "c"]);
+        lineage.changed(0, &tree(&[("d/a", "1")]), &tree(&[("d/a", "3")]));
+        assert_eq!(names(&lineage, "3"), ["a", "c"]);
+        assert_eq!(names(&lineage, "2"), ["b"]);
+        lineage.grown(&print(b"2"), &print(b"4"));
+        assert_eq!(names(&lineage, "4"), ["b"]);
+    }
+
+    #[test]
+    fn an_agreement_cuts_what_stood_at_one_path() {
+        let mut lineage = Lineage::default();
+        lineage.changed(0, &tree(&[]), &tree(&[("a", "1")]));
+        lineage.changed(0, &tree(&[("a", "1")]), &tree(&[("b", "1")]));
+        lineage.agreed(&tree(&[("b", "1"), ("c", "5")]));
+        lineage.changed(0, &tree(&[]), &tree(&[("a", "2")]));
+        assert_eq!(names(&lineage, "1"), ["b"]);
+        assert_eq!(names(&lineage, "2"), ["a"]);
+        assert!(names(&lineage, "5").is_empty());
+    }
+
+    #[test]
+    fn a_copy_has_its_originals_name() {
+        assert_eq!(plain_name("d/a (conflict 2026-01-01 device1 2).txt"), "a.txt");
+        assert_eq!(plain_name("x (conflict 1 a)~ (conflict 2 b)"), "x~");
+        assert_eq!(plain_name("x (conflict 1 a) (kept 1).txt"), "x.txt");
+        assert_eq!(plain_name("x (confli (kept 1).txt"), "x.txt");
+        assert_eq!(plain_name("x (conflict"), "x");
+    }
+}
