@@ -6,7 +6,7 @@ use super::clashing;
 use client::fs::memory::user::UserEntry;
 
 /// Rounds that each engine may take from the end of all faults to the last agreement.
-const ROUNDS_MAX: u64 = 400;
+const ROUNDS_MAX: u64 = 200;
 
 /// Checks that all trees are identical, and that getting there was bounded. What disks that fold
 /// names cannot hold is S13's.
