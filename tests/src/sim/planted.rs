@@ -86,6 +86,7 @@ impl Planted {
         let rule = match self {
             Self::StaleDeletesAccepted => Some("S2"),
             Self::FilesMixedUp => Some("S3"),
+            Self::StaleBasesAccepted => Some("M1"),
             Self::ExchangeWithoutComparing | Self::DeleteWithoutComparing => Some("S6"),
             Self::RootOfLostDatabaseEmptied => Some("S12"),
             Self::ConfirmedByNobody => Some("S14"),
