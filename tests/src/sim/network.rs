@@ -223,6 +223,7 @@ impl SimRemote {
         }
         let groups: Vec<meta::GroupMessage> =
             parts.iter().flat_map(|part| part.groups.clone()).collect();
+        let proofs = self.commits.proofs(&parts);
         if let Some(deletions) = &self.deletions {
             deletions.sent(&groups);
         }
@@ -233,6 +234,10 @@ impl SimRemote {
                     if let Some(OutcomeKind::Accepted(_)) = outcome.kind {
                         m8_a_stopped_server_acknowledges_nothing(&self.ledger, stopped, "commit");
                         self.ledger.accepted(&group.body);
+                        let again = self.commits.again(&self.server, folder, group, &proofs);
+                        if let Some(again) = again {
+                            drop(service.commit(self.device, folder, vec![again]).await);
+                        }
                     }
                 }
                 Ok(outcomes)

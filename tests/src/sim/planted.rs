@@ -37,7 +37,7 @@ pub enum Planted {
     CommitDroppedAfterYes,
     /// The journal is delivered a second time, older groups under newer numbers.
     JournalReplayed,
-    /// Edits and deletes with a stale base are accepted: the last writer wins.
+    /// Edits, moves and deletes with a stale base are accepted: the last writer wins.
     StaleBasesAccepted,
     /// A disk that folds names is taken for one that tells them apart.
     FoldingUnnoticed,
@@ -53,11 +53,13 @@ pub enum Planted {
     ConfirmedByNobody,
     /// Every fourth file that is put in place changes places with the one before it.
     FilesMixedUp,
+    /// Edits and moves that were accepted are committed again, under another request id.
+    CommittedTwice,
 }
 
 impl Planted {
     /// All of them: each has to be caught.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SyncWithoutSyncing,
         Self::ExchangeWithoutComparing,
         Self::ErrorsAsAbsence,
@@ -77,6 +79,7 @@ impl Planted {
         Self::RootOfLostDatabaseEmptied,
         Self::ConfirmedByNobody,
         Self::FilesMixedUp,
+        Self::CommittedTwice,
     ];
 
     /// Whether a broken rule is one that this bug was planted for: that of its own oracle where
@@ -87,6 +90,7 @@ impl Planted {
             Self::StaleDeletesAccepted => Some("S2"),
             Self::FilesMixedUp => Some("S3"),
             Self::StaleBasesAccepted => Some("M1"),
+            Self::CommittedTwice => Some("M3"),
             Self::ExchangeWithoutComparing | Self::DeleteWithoutComparing => Some("S6"),
             Self::RootOfLostDatabaseEmptied => Some("S12"),
             Self::ConfirmedByNobody => Some("S14"),

@@ -5,7 +5,7 @@
 
 use super::super::server::SimServer;
 use super::Planted;
-use common::ids::{DeviceId, EntryId, FolderId};
+use common::ids::{DeviceId, EntryId, FolderId, RequestId};
 use common::keys::SigningKey;
 use common::record::{Change, Group, SignedGroup};
 use common::wire::meta::{
@@ -68,6 +68,44 @@ impl Commits {
         GroupMessage { body: signed.body, signature: signed.signature.to_vec() }
     }
 
+    /// What a commit proves, if it is to be given once more.
+    #[must_use]
+    pub fn proofs(&self, parts: &[CommitPart]) -> CommitPart {
+        let parts = if self.planted == Some(Planted::CommittedTwice) { parts } else { &[] };
+        CommitPart {
+            receipts: parts.iter().flat_map(|part| part.receipts.clone()).collect(),
+            pages: parts.iter().flat_map(|part| part.pages.clone()).collect(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// What the service is given once more after it has accepted a group.
+    #[must_use]
+    pub fn again(
+        &self,
+        server: &SimServer,
+        folder: FolderId,
+        accepted: &GroupMessage,
+        proofs: &CommitPart,
+    ) -> Option<CommitPart> {
+        if self.planted != Some(Planted::CommittedTwice) {
+            return None;
+        }
+        let signature = common::ids::Signature::from_bytes([0; 64]);
+        let group = SignedGroup { body: accepted.body.clone(), signature }.decode().ok()?;
+        let is_repeated =
+            |change: &Change| matches!(change, Change::Edit { .. } | Change::Move { .. });
+        if !group.changes.iter().all(is_repeated) {
+            return None;
+        }
+        let changes = group.changes.iter().map(|change| newest(server, folder, change)).collect();
+        let incarnation = !group.request.incarnation;
+        let request = RequestId { incarnation, ..group.request };
+        let signed = SignedGroup::sign(&Group { changes, request, ..group }, &self.key);
+        let message = GroupMessage { body: signed.body, signature: signed.signature.to_vec() };
+        Some(CommitPart { groups: vec![message], ..proofs.clone() })
+    }
+
     /// The answer that is given without asking the service.
     #[must_use]
     pub fn instead(
@@ -123,6 +161,10 @@ fn newest(server: &SimServer, folder: FolderId, change: &Change) -> Change {
         Change::Edit { entry, base, content } => {
             let base = revisions(entry).map_or(*base, |(_, content)| content);
             Change::Edit { entry: *entry, base, content: content.clone() }
+        }
+        Change::Move { entry, base, place } => {
+            let base = revisions(entry).map_or(*base, |(place, _)| place);
+            Change::Move { entry: *entry, base, place: place.clone() }
         }
         Change::Delete { entry, place_base, content_base } => {
             let (place_base, content_base) =
