@@ -6,7 +6,7 @@
 
 use super::clock::{SimClock, SimEnvironment};
 use super::draw::Draw;
-use super::invariants::{MassDeletionsWait, Watched};
+use super::invariants::{CursorsHaveNoGaps, MassDeletionsWait, Watched};
 use super::ledger::{Fate, Ledger, Print};
 use super::network::{Link, SimRemote};
 use super::planted::{Commits, Planted, PlantedFs};
@@ -82,6 +82,7 @@ pub struct SimDevice {
     server: Arc<SimServer>,
     account: Rc<RefCell<Account>>,
     pins: Arc<SimPins>,
+    cursors: CursorsHaveNoGaps,
     invited: Option<Cursor>,
     disk: RefCell<Option<Arc<dyn Fs>>>,
     log: RefCell<Option<DeviceLog>>,
@@ -151,7 +152,8 @@ impl SimDevice {
         fs.init_root(&marker(number)).unwrap();
         let writer =
             Writer::new(number, fs.user(), shared.ledger.clone(), draw.fork(), shared.habits);
-        let pins: Arc<SimPins> = Arc::default();
+        let cursors = CursorsHaveNoGaps::new(number, shared.ledger.clone());
+        let pins = Arc::new(SimPins { newest: Mutex::default(), cursors: cursors.clone() });
         let deletions = MassDeletionsWait::new(Watched {
             device: number,
             user: fs.user(),
@@ -174,6 +176,7 @@ impl SimDevice {
             server: Arc::clone(&shared.server),
             account: Rc::clone(&shared.account),
             pins,
+            cursors,
             invited,
             disk: RefCell::default(),
             log: RefCell::default(),
@@ -201,6 +204,12 @@ impl SimDevice {
         self.disk.replace(Some(Arc::new(fs)));
         // What the machine stamps on files is long ago for this device, as it is for others.
         self.clock.jump(AGES_NS);
+    }
+
+    /// Where it stands in the journal.
+    #[must_use]
+    pub fn pinned(&self) -> Option<Cursor> {
+        *self.pins.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its id.
@@ -271,6 +280,7 @@ impl SimDevice {
             ledger: self.ledger.clone(),
             commits,
             deletions: Some(self.deletions.clone()),
+            cursors: self.cursors.clone(),
         };
         let environment = SimEnvironment { clock: self.clock.clone(), draw: self.draw.fork() };
         let context = FolderContext {
@@ -521,16 +531,19 @@ fn crash_of(end: &End, thrown: &(dyn Any + Send)) -> Option<Stop> {
 }
 
 /// Pins in memory that a crash does not lose.
-#[derive(Default)]
-pub struct SimPins(Mutex<Option<Cursor>>);
+struct SimPins {
+    newest: Mutex<Option<Cursor>>,
+    cursors: CursorsHaveNoGaps,
+}
 
 impl Pins for SimPins {
     fn pinned(&self, _folder: &FolderId) -> Option<Cursor> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pin(&self, _folder: &FolderId, cursor: &Cursor) -> std::io::Result<()> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(*cursor);
+        self.cursors.stands(cursor.epoch, cursor.revision, "pins itself");
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(*cursor);
         Ok(())
     }
 }

@@ -6,7 +6,9 @@
 //! but for noting which contents the server has accepted.
 
 use super::draw::Draw;
-use super::invariants::{MassDeletionsWait, m8_a_stopped_server_acknowledges_nothing};
+use super::invariants::{
+    CursorsHaveNoGaps, MassDeletionsWait, m8_a_stopped_server_acknowledges_nothing,
+};
 use super::ledger::Ledger;
 use super::planted::Commits;
 use super::server::SimServer;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use client::remote::{JournalStream, Remote, RemoteError};
 use common::ids::{ChunkId, DeviceId, FolderId};
 use common::limits::{HAVE_IDS_MAX, RECEIPT_ITEMS_MAX};
+use common::revision::Revision;
 use common::wire::meta::{self, CapabilityRequest, OutcomeKind, Refusal, Reply, Request};
 use common::wire::store::{StoreOpen, StoreVerb};
 use server::service::{StoreSession, Subscription};
@@ -193,6 +196,8 @@ pub struct SimRemote {
     pub commits: Commits,
     /// Counts what the device deletes, if it has to keep the rule.
     pub deletions: Option<MassDeletionsWait>,
+    /// Watches what the device reads of the journal.
+    pub cursors: CursorsHaveNoGaps,
 }
 
 impl SimRemote {
@@ -263,7 +268,7 @@ impl Remote for SimRemote {
             let replies = self.server.service().request(self.device, request).await;
             unrefused(replies)
         };
-        self.link.call(effect).await
+        self.link.call(effect).await.inspect(|replies| self.cursors.replied(replies))
     }
 
     async fn commit(
@@ -279,13 +284,16 @@ impl Remote for SimRemote {
         request: meta::Subscribe,
     ) -> Result<Box<dyn JournalStream>, RemoteError> {
         let cuts = self.link.inner.cuts.subscribe();
+        self.cursors.stands(request.epoch, request.revision, "subscribes");
+        let at = Some(request.revision);
         let effect = async {
             let service = self.server.service();
             service.subscribe(self.device, request).await.map_err(RemoteError::Refused)
         };
         let subscription = self.link.call(effect).await?;
         let (link, commits) = (self.link.clone(), self.commits.clone());
-        Ok(Box::new(SimStream { subscription, cuts, link, commits }))
+        let cursors = self.cursors.clone();
+        Ok(Box::new(SimStream { subscription, cuts, link, commits, cursors, at }))
     }
 
     async fn put(
@@ -372,12 +380,15 @@ struct SimStream {
     cuts: watch::Receiver<u64>,
     link: Link,
     commits: Commits,
+    cursors: CursorsHaveNoGaps,
+    /// The last revision that it has brought; `None` once a liar has said anything on it.
+    at: Option<Revision>,
 }
 
 #[async_trait]
 impl JournalStream for SimStream {
     async fn next(&mut self) -> Result<Option<meta::JournalBatch>, RemoteError> {
-        let Self { subscription, cuts, link, commits } = self;
+        let Self { subscription, cuts, link, commits, cursors, at } = self;
         let work = async {
             let batch = tokio::select! {
                 biased;
@@ -388,9 +399,18 @@ impl JournalStream for SimStream {
             if link.loses() {
                 return Err(RemoteError::Closed("the stream was reset".to_owned()));
             }
-            let batch = batch.map(|batch| commits.batch(batch));
-            let hostile = link.hostile();
-            Ok(batch.map(|batch| hostile.map_or(batch.clone(), |hostile| hostile.batch(batch))))
+            let Some(batch) = batch.map(|batch| commits.batch(batch)) else { return Ok(None) };
+            if let Some(hostile) = link.hostile() {
+                let batch = hostile.batch(batch);
+                cursors.lied_to(&batch);
+                *at = None;
+                return Ok(Some(batch));
+            }
+            match at {
+                Some(at) => cursors.sent(&batch, at),
+                None => cursors.lied_to(&batch),
+            }
+            Ok(Some(batch))
         };
         tokio::select! {
             biased;

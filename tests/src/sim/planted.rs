@@ -55,11 +55,13 @@ pub enum Planted {
     FilesMixedUp,
     /// Edits and moves that were accepted are committed again, under another request id.
     CommittedTwice,
+    /// The journal is delivered with a group left out.
+    GroupsLeftOut,
 }
 
 impl Planted {
     /// All of them: each has to be caught.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SyncWithoutSyncing,
         Self::ExchangeWithoutComparing,
         Self::ErrorsAsAbsence,
@@ -80,6 +82,7 @@ impl Planted {
         Self::ConfirmedByNobody,
         Self::FilesMixedUp,
         Self::CommittedTwice,
+        Self::GroupsLeftOut,
     ];
 
     /// Whether a broken rule is one that this bug was planted for: that of its own oracle where
@@ -91,6 +94,7 @@ impl Planted {
             Self::FilesMixedUp => Some("S3"),
             Self::StaleBasesAccepted => Some("M1"),
             Self::CommittedTwice => Some("M3"),
+            Self::GroupsLeftOut => Some("M9"),
             Self::ExchangeWithoutComparing | Self::DeleteWithoutComparing => Some("S6"),
             Self::RootOfLostDatabaseEmptied => Some("S12"),
             Self::ConfirmedByNobody => Some("S14"),

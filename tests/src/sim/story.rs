@@ -240,6 +240,7 @@ impl Story {
         invariants::m1_commits_are_linearizable(world);
         invariants::m3_one_request_one_effect(world);
         invariants::m9_no_gaps(world);
+        invariants::m9_cursors_have_no_gaps(world);
         invariants::m9_the_server_has_everything(world);
         invariants::s10_history_is_readable(world);
         invariants::s11_a_tree_stays_a_tree(world);

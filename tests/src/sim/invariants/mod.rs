@@ -7,6 +7,7 @@
 mod m1_commits_are_linearizable;
 mod m3_one_request_one_effect;
 mod m8_a_stopped_server_acknowledges_nothing;
+mod m9_cursors_have_no_gaps;
 mod m9_no_gaps;
 mod m9_the_server_has_everything;
 mod s10_history_is_readable;
@@ -27,6 +28,7 @@ mod s9_bytes_of_one_moment;
 pub use m1_commits_are_linearizable::m1_commits_are_linearizable;
 pub use m3_one_request_one_effect::m3_one_request_one_effect;
 pub use m8_a_stopped_server_acknowledges_nothing::m8_a_stopped_server_acknowledges_nothing;
+pub use m9_cursors_have_no_gaps::{CursorsHaveNoGaps, m9_cursors_have_no_gaps};
 pub use m9_no_gaps::m9_no_gaps;
 pub use m9_the_server_has_everything::m9_the_server_has_everything;
 pub use s1_no_lost_update::s1_no_lost_update;

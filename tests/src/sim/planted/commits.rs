@@ -131,6 +131,9 @@ impl Commits {
     /// The batch that the device gets.
     #[must_use]
     pub fn batch(&self, mut batch: JournalBatch) -> JournalBatch {
+        if self.planted == Some(Planted::GroupsLeftOut) && batch.groups.len() > 2 {
+            batch.groups.remove(1);
+        }
         if self.planted != Some(Planted::JournalReplayed) {
             return batch;
         }

@@ -12,6 +12,7 @@ pub use forge::{Forge, RAW, ZSTD};
 pub use past::Past;
 
 use super::draw::Draw;
+use super::invariants::CursorsHaveNoGaps;
 use super::ledger::Ledger;
 use super::network::{Link, SimRemote};
 use super::planted::Commits;
@@ -55,7 +56,8 @@ impl Rogue {
         let commits = Commits::new(None, signer.clone());
         let link = Link::new(Draw::new(0), 0);
         let device = signer.device();
-        let remote = SimRemote { device, link, server, ledger, commits, deletions: None };
+        let cursors = CursorsHaveNoGaps::new(usize::MAX, ledger.clone());
+        let remote = SimRemote { device, link, server, ledger, commits, deletions: None, cursors };
         Self {
             remote,
             folder,
