@@ -57,11 +57,13 @@ pub enum Planted {
     CommittedTwice,
     /// The journal is delivered with a group left out.
     GroupsLeftOut,
+    /// A deleted file comes back later.
+    DeletedComesBack,
 }
 
 impl Planted {
     /// All of them: each has to be caught.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SyncWithoutSyncing,
         Self::ExchangeWithoutComparing,
         Self::ErrorsAsAbsence,
@@ -83,6 +85,7 @@ impl Planted {
         Self::FilesMixedUp,
         Self::CommittedTwice,
         Self::GroupsLeftOut,
+        Self::DeletedComesBack,
     ];
 
     /// Whether a broken rule is one that this bug was planted for: that of its own oracle where
@@ -95,6 +98,8 @@ impl Planted {
             Self::StaleBasesAccepted => Some("M1"),
             Self::CommittedTwice => Some("M3"),
             Self::GroupsLeftOut => Some("M9"),
+            Self::DeletedComesBack => Some("S5"),
+            Self::SteadyReads => Some("S9"),
             Self::ExchangeWithoutComparing | Self::DeleteWithoutComparing => Some("S6"),
             Self::RootOfLostDatabaseEmptied => Some("S12"),
             Self::ConfirmedByNobody => Some("S14"),

@@ -10,11 +10,15 @@ use client::fs::{
 use client::scan::stat_spelled;
 use common::name::Name;
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Bytes beyond which a short write stops.
 const SHORT_WRITE_BYTES: usize = 100;
+/// Longer than the devices take to agree that something is deleted.
+const BURIED_TIME: Duration = Duration::from_secs(140);
 
 /// The filesystem in memory with one broken promise.
 pub struct PlantedFs {
@@ -28,6 +32,8 @@ pub struct PlantedFs {
     unsynced: Arc<Mutex<BTreeSet<RelPath>>>,
     /// How many files were put in place, and the last of them.
     placed: Mutex<(u64, Option<RelPath>)>,
+    /// What was deleted, when and where.
+    buried: Mutex<VecDeque<(Instant, RelPath, Vec<u8>)>>,
 }
 
 impl PlantedFs {
@@ -35,7 +41,8 @@ impl PlantedFs {
     #[must_use]
     pub fn new(inner: MemoryFs, planted: Planted) -> Self {
         let (seen, lies, steady, unsynced) = Default::default();
-        Self { inner, planted, seen, lies, steady, unsynced, placed: Mutex::default() }
+        let (placed, buried) = Default::default();
+        Self { inner, planted, seen, lies, steady, unsynced, placed, buried }
     }
 
     /// A write in the middle of a read shows in no time of the file.
@@ -68,6 +75,23 @@ impl PlantedFs {
             && is_file(&before)
         {
             drop(self.inner.exchange(&before, placed));
+        }
+    }
+
+    /// Keeps what is deleted.
+    fn bury(&self, path: &RelPath, aside: &RelPath) {
+        if let Ok(bytes) = self.inner.user().read(aside.to_string()) {
+            lock(&self.buried).push_back((Instant::now(), path.clone(), bytes)); // ok: virtual time
+        }
+    }
+
+    /// Puts back what was deleted long ago, if its place is free.
+    fn dig_up(&self) {
+        let old = |(at, ..): &mut (Instant, RelPath, Vec<u8>)| at.elapsed() > BURIED_TIME; // ok: virtual time
+        if let Some((_, path, bytes)) = lock(&self.buried).pop_front_if(old)
+            && self.inner.stat(&path).is_err_and(|error| error.is_not_found())
+        {
+            drop(self.inner.user().write(path.to_string(), &bytes));
         }
     }
 
@@ -189,6 +213,13 @@ impl Swap for PlantedFs {
         self.inner.rename_noreplace(from, to)?;
         if self.is(Planted::FilesMixedUp) && from.area() == Area::Staging && !to.is_private() {
             self.mix_up(to);
+        }
+        if self.is(Planted::DeletedComesBack) {
+            match (from.area(), to.area()) {
+                (Area::Tree, Area::Displaced) => self.bury(from, to),
+                (Area::Staging, Area::Tree) => self.dig_up(),
+                _ => {}
+            }
         }
         if self.is(Planted::DeleteWithoutComparing) && to.area() == Area::Displaced {
             self.lie_of(from, to);
