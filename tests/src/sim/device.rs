@@ -18,6 +18,7 @@ use client::engine::{
     self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, LogSource,
     Pins, Wake,
 };
+use client::fs::memory::user::MemoryUser;
 use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
 use client::fs::{DiskFs, Fs, Root};
 use client::state::FolderState;
@@ -97,6 +98,7 @@ pub struct SimDevice {
     /// What it deletes in each round.
     pub deletions: MassDeletionsWait,
     trouble: Trouble,
+    disks: Disks,
 }
 
 struct Running {
@@ -125,7 +127,12 @@ pub struct Shared {
     pub seed: u64,
     /// How users of all devices work.
     pub habits: Habits,
+    /// The disks of all devices.
+    pub disks: Disks,
 }
+
+/// The disks of all devices of a simulation, in their order.
+pub type Disks = Rc<RefCell<Vec<MemoryUser>>>;
 
 /// What one device has of its own.
 pub struct Own {
@@ -150,6 +157,7 @@ impl SimDevice {
         let options = MemoryOptions { case_insensitive: folds, ..MemoryOptions::default() };
         let fs = MemoryFs::with_options(Arc::new(move || stamps.stamp_ns()), options);
         fs.init_root(&marker(number)).unwrap();
+        shared.disks.borrow_mut().push(fs.user());
         let writer =
             Writer::new(number, fs.user(), shared.ledger.clone(), draw.fork(), shared.habits);
         let cursors = CursorsHaveNoGaps::new(number, shared.ledger.clone());
@@ -187,6 +195,7 @@ impl SimDevice {
             power_cuts: Rc::default(),
             deletions,
             trouble: Trouble::default(),
+            disks: Rc::clone(&shared.disks),
         };
         let more = Draw::new(shared.seed ^ MORE ^ (number as u64) << 32);
         let (writer, trouble) = (device.writer.clone(), device.trouble.clone());
@@ -381,6 +390,7 @@ impl SimDevice {
             ledger: self.ledger.clone(),
             draw: self.draw.clone(),
             cuts: Rc::clone(&self.power_cuts),
+            disks: Rc::clone(&self.disks),
         }
     }
 }
@@ -397,9 +407,17 @@ struct Power {
     ledger: Ledger,
     draw: Draw,
     cuts: Rc<Cell<u32>>,
+    disks: Disks,
 }
 
 impl Power {
+    /// What other devices show.
+    fn shown_elsewhere(&self) -> BTreeSet<Print> {
+        let disks = self.disks.borrow();
+        let others = disks.iter().enumerate().filter(|(number, _)| *number != self.number);
+        others.flat_map(|(_, user)| contents(&user.tree()).into_keys()).collect()
+    }
+
     fn cut(&self) {
         let user = self.fs.user();
         let all = || {
@@ -414,9 +432,11 @@ impl Power {
         self.fs.crash(self.draw.number());
         self.ledger.changed(self.number, &shown, &user.tree());
         let after = contents(&all());
+        let elsewhere = self.shown_elsewhere();
         for print in before.iter().filter(|print| !after.contains_key(*print)) {
             let Some(value) = self.ledger.value(print) else { continue };
-            if !self.ledger.is_accepted(&value.tag) {
+            // What the server had accepted before it was restored stays where others have it.
+            if !self.ledger.is_accepted(&value.tag) && !elsewhere.contains(print) {
                 self.ledger.settle(print, Fate::Excused("power cut"));
             }
         }

@@ -4,7 +4,7 @@
 //! story's.
 
 use super::clock::SimClock;
-use super::device::{Own, Shared, SimDevice, Stop};
+use super::device::{Disks, Own, Shared, SimDevice, Stop};
 use super::draw::Draw;
 use super::ledger::Ledger;
 use super::planted::Planted;
@@ -47,6 +47,7 @@ pub struct World {
     grain_ns: i64,
     habits: Habits,
     folding: Option<usize>,
+    disks: Disks,
     /// How often a person has agreed to what waited.
     pub confirmations: Cell<u64>,
 }
@@ -91,6 +92,7 @@ impl World {
             grain_ns: make.grain_ns,
             habits: make.habits,
             folding: make.folding,
+            disks: Disks::default(),
             confirmations: Cell::new(0),
         };
         for number in 0..make.devices {
@@ -116,6 +118,7 @@ impl World {
             planted: self.planted,
             seed: self.seed,
             habits: self.habits,
+            disks: Rc::clone(&self.disks),
         };
         let (clock, draw) = (SimClock::new(self.grain_ns), self.draw.fork());
         let folds = self.folding == Some(number);
