@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Plaintext that one load holds, at least one chunk and at most about this.
-const LOAD_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const LOAD_BYTES: usize = 4 * 1024 * 1024;
 /// Files that one load ends, at most.
 const LOAD_FILES: usize = 256;
 /// Bytes that are read at a time.

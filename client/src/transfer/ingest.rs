@@ -2,11 +2,11 @@
 //!
 //! Owns the pipeline: while one load is sealed the next is cut, and a few puts are under way. A
 //! chunk whose sealed id is known is neither sealed nor sent again: the node is asked for a receipt
-//! first. What a node has acknowledged is remembered when some MiB have come together, and however
+//! first. What a node has acknowledged is remembered once a load's bytes have come together, and however
 //! the pass ends, so that a transfer that was cut goes on where it was. A node without room for more
 //! leaves the files unread that it has no room for, and is no reason for anything else to wait.
 
-use super::cutter::{Cutter, End, Load, Piece};
+use super::cutter::{Cutter, End, LOAD_BYTES, Load, Piece};
 use super::proofs::{Proofs, RootParts};
 use crate::context::{FolderContext, Stopping, compute};
 use crate::fs::{FsError, RelPath, Stat};
@@ -25,12 +25,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Puts under way at a time; each holds about one load.
-const PUTS_MAX: usize = 4;
+const PUTS_MAX: usize = 3;
 /// Jobs into which the sealing of a load is split.
 const SEAL_JOBS: usize = 2;
-/// Acknowledged bytes and chunks that are remembered together: a killed process asks to send so much
+/// From so many acknowledged bytes or chunks on they are remembered: a load of a large file at once,
+/// and those of small files, which have less in them, a few together. A killed process sends the rest
 /// again.
-const REMEMBERED: (u64, usize) = (8 * 1024 * 1024, 2048);
+const REMEMBERED: (u64, usize) = (LOAD_BYTES as u64, 1024);
 
 /// A transfer that did not come to its end.
 #[derive(Debug, thiserror::Error)]
