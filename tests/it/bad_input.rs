@@ -4,6 +4,7 @@
 //! the message, the hint, the exit code, and that nothing half-made is in the way afterwards.
 
 use anyhow::{Context, Result, ensure};
+use common::trust::JoinCode;
 use serde_json::Value;
 use std::fs;
 use std::net::UdpSocket;
@@ -100,7 +101,7 @@ fn a_wrong_expired_or_used_code_is_told_and_the_home_can_join_with_a_right_one()
         bench.join("second", &used_device)?;
         let whole = first.invite()?;
         let cut = whole.get(..whole.len() - 4).context("a short code")?;
-        let altered = altered(&whole);
+        let (altered, unknown) = (altered(&whole), of_another_secret(&whole)?);
         eventually("the second of an invitation is over", || {
             Ok((begun.elapsed() > Duration::from_secs(2)).then_some(()))
         })?;
@@ -109,6 +110,7 @@ fn a_wrong_expired_or_used_code_is_told_and_the_home_can_join_with_a_right_one()
             ("", "bad_code"),
             (cut, "bad_code"),
             (altered.as_str(), "bad_code"),
+            (unknown.as_str(), "invitation_invalid"),
             (expired.as_str(), "invitation_invalid"),
             (used.as_str(), "invitation_invalid"),
             (used_device.as_str(), "invitation_invalid"),
@@ -140,6 +142,13 @@ fn altered(code: &str) -> String {
         _ => 'a',
     };
     code.chars().enumerate().map(change).collect()
+}
+
+/// A whole code that the server has never given to anybody.
+fn of_another_secret(code: &str) -> Result<String> {
+    let mut code: JoinCode = code.parse()?;
+    code.secret = [7; 32];
+    Ok(code.to_string())
 }
 
 /// Checks that a command ended with 2 and one line of message that names what is wrong.
