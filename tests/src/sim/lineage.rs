@@ -3,8 +3,9 @@
 //! Owns the book of names and of what became of what. A value belongs together with what it replaced
 //! at a path of its device, and with whatever else stood there since the devices last agreed: each
 //! may be, to an engine, an edit of the same file, which somebody else renames meanwhile. So a value
-//! may bear every name that a user, or a power cut, gave to one of those. It must not know how a
-//! file was written.
+//! may bear every name that a user, or a power cut, gave to one of those. All empty files are one value
+//! here: one of them may be renamed while another device fills it. It must not know how a file was
+//! written.
 
 use super::ledger::{Print, print};
 use super::writer::Tree;
@@ -105,7 +106,7 @@ impl Lineage {
 
 fn print_of(entry: &UserEntry) -> Option<Print> {
     match entry {
-        UserEntry::File(bytes, _) if !bytes.is_empty() => Some(print(bytes)),
+        UserEntry::File(bytes, _) => Some(print(bytes)),
         _ => None,
     }
 }
@@ -152,6 +153,16 @@ mod tests {
         assert_eq!(names(&lineage, "2"), ["b"]);
         lineage.grown(&print(b"2"), &print(b"4"));
         assert_eq!(names(&lineage, "4"), ["b"]);
+    }
+
+    #[test]
+    fn what_fills_an_empty_file_has_the_name_that_it_is_given_elsewhere() {
+        let mut lineage = Lineage::default();
+        lineage.changed(0, &tree(&[]), &tree(&[("a", "")]));
+        lineage.agreed(&tree(&[("a", "")]));
+        lineage.changed(0, &tree(&[("a", "")]), &tree(&[("b", "")]));
+        lineage.changed(1, &tree(&[("a", "")]), &tree(&[("a", "1")]));
+        assert_eq!(names(&lineage, "1"), ["a", "b"]);
     }
 
     #[test]
