@@ -23,7 +23,7 @@ pub fn s13_colliding_names(world: &World) {
 
 /// What is wrong with what a disk that folds names shows, against `all` that others have.
 fn broken(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> Vec<String> {
-    let hidden = hidden(all, shown);
+    let hidden = hidden(all, shown, listed);
     let missing = missing(all, shown, &hidden, listed);
     let other = other(all, shown, &hidden);
     missing.into_iter().chain(other).chain(stale(all, shown, listed)).collect()
@@ -39,7 +39,7 @@ fn missing(
     let complaint = |path: &String| {
         if !hidden.contains(path) {
             Some(format!("{path} is missing and collides with nothing"))
-        } else if is_top(all, shown, path) && !listed.contains(path) {
+        } else if is_top(all, shown, listed, path) && !listed.contains(path) {
             Some(format!("{path} is missing and not listed as an issue"))
         } else {
             None
@@ -83,8 +83,9 @@ fn stale(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// What a disk that folds names need not show: what collides with a sibling, or with something that
-/// stands where it was because it cannot go to its own place.
-fn hidden(all: &Tree, shown: &Tree) -> BTreeSet<String> {
+/// stands where it was because it cannot go to its own place. That may be a directory that looks like
+/// the one that belongs there: it holds what waits, and the other is listed.
+fn hidden(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> BTreeSet<String> {
     let mut hidden = below(all, &clashing(all));
     loop {
         let stands_in_for_hidden = |path: &str, entry: &UserEntry| {
@@ -92,7 +93,8 @@ fn hidden(all: &Tree, shown: &Tree) -> BTreeSet<String> {
         };
         let held = shown.iter().filter(|(path, entry)| stands_in_for_hidden(path, entry));
         let held: BTreeSet<&str> = held.flat_map(|(path, _)| self_and_above(path)).collect();
-        let held = held.into_iter().filter(|path| all.get(*path) != shown.get(*path));
+        let is_another = |path: &str| all.get(path) != shown.get(path) || listed.contains(path);
+        let held = held.into_iter().filter(|path| is_another(path));
         let held: BTreeSet<String> = held.map(common::name::fold).collect();
         let barred = all.keys().filter(|path| held.contains(&common::name::fold(path)));
         let barred = barred.cloned().collect();
@@ -118,8 +120,9 @@ fn is_same(all: &Tree, path: &str, entry: &UserEntry) -> bool {
 }
 
 /// Whether the directory that something belongs in is there.
-fn is_top(all: &Tree, shown: &Tree, path: &str) -> bool {
-    path.rsplit_once('/').is_none_or(|(parent, _)| shown.get(parent) == all.get(parent))
+fn is_top(all: &Tree, shown: &Tree, listed: &BTreeSet<String>, path: &str) -> bool {
+    let is_there = |parent| shown.get(parent) == all.get(parent) && !listed.contains(parent);
+    path.rsplit_once('/').is_none_or(|(parent, _)| is_there(parent))
 }
 
 /// Paths whose name collides with that of a sibling.
@@ -192,6 +195,13 @@ mod tests {
         check(&all, &["d", "d/Foo=1", "foo"], &["d/foo", "FOO"], &[]);
         let all = ["Foo=1", "foo=2", "d=3"];
         check(&all, &["Foo=1", "d", "d/x=2"], &["foo", "d"], &[]);
+        // `d` went into what collides, and is in the way of another of its name.
+        let all = ["Foo=1", "d", "d/in=2", "foo", "foo/d", "foo/d/x=3"];
+        check(&all, &["Foo=1", "d", "d/x=3"], &["foo", "d"], &[]);
+        let inside = ["d/in is missing and collides with nothing"];
+        check(&all, &["Foo=1", "d", "d/x=3"], &["foo"], &inside);
+        check(&all, &["Foo=1", "d"], &["foo", "d"], &inside);
+        let all = ["Foo=1", "foo=2", "d=3"];
         let alone = ["e is on no other device"];
         check(&all, &["Foo=1", "d", "d/x=2", "e"], &["foo", "d"], &alone);
     }
