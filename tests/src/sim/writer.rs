@@ -326,7 +326,7 @@ impl Writer {
     ) {
         let ledger = &self.inner.ledger;
         ledger.look(self.inner.device, &self.inner.user);
-        let held = self.held_prints();
+        let linked = self.linked();
         let before = self.inner.user.tree();
         let result = act(&self.inner.user);
         let after = self.inner.user.tree();
@@ -355,27 +355,22 @@ impl Writer {
                 ledger.settle(found, if writes { Fate::Superseded } else { Fate::Deleted });
             }
         }
-        self.disown(&held, &was, &is);
+        self.disown(&linked);
         ledger.look(device, &self.inner.user);
         self.tell(&before, &after);
     }
 
-    fn held_prints(&self) -> Vec<Option<Print>> {
-        let read = |held: &Held| held.file.read().ok().map(|bytes| print(&bytes));
-        self.handles().iter().map(read).collect()
+    /// Which of the files that are held open have a name.
+    fn linked(&self) -> Vec<bool> {
+        self.handles().iter().map(|held| held.file.is_linked().unwrap_or_default()).collect()
     }
 
-    /// Whoever removes a file by its name gives up what is still written to it.
-    fn disown(
-        &self,
-        before: &[Option<Print>],
-        was: &BTreeMap<Print, String>,
-        is: &BTreeMap<Print, String>,
-    ) {
-        let now = self.held_prints();
+    /// Whoever removes a file by its name gives up what is still written to it, whatever else holds
+    /// the same content.
+    fn disown(&self, before: &[bool]) {
+        let now = self.linked();
         for ((held, before), now) in self.handles().iter_mut().zip(before).zip(now) {
-            let was_linked = before.is_some_and(|print| was.contains_key(&print));
-            held.disowned |= was_linked && now.is_none_or(|print| !is.contains_key(&print));
+            held.disowned |= *before && !now;
         }
     }
 

@@ -344,6 +344,16 @@ impl UserFile {
         Ok(bytes)
     }
 
+    /// Whether the file still has a name anywhere.
+    ///
+    /// # Errors
+    /// EBADF after a power cut.
+    pub fn is_linked(&self) -> io::Result<bool> {
+        let state = self.handle.fs().state();
+        let id = self.handle.id(&state)?;
+        Ok(state.node(id)?.links > 0)
+    }
+
     /// Makes content and attributes durable, as fsync(2) does.
     ///
     /// # Errors
