@@ -21,10 +21,10 @@ fn s14_mass_deletions_wait() {
         let world = view(&rows);
         let planned = plan(&world, &world.differing(), &guarded);
         let halt = planned.halt.clone().unwrap();
-        assert_eq!((halt.deletions, halt.held, halt.from_remote), (30, 30, from_remote));
+        assert_eq!((halt.deletions.len(), halt.held, halt.from_remote), (30, 30, from_remote));
         assert_eq!(planned.batches.concat().len(), 1, "the rest goes on");
         assert_eq!(planned.waiting.len(), 30);
-        let confirmed = Policy { deletions_confirmed: true, ..guarded.clone() };
+        let confirmed = Policy { agreed: halt.deletions, ..guarded.clone() };
         assert_eq!(plan(&world, &world.differing(), &confirmed).halt, None);
     }
     let rows = many("- 0/f#:1");
@@ -33,13 +33,30 @@ fn s14_mass_deletions_wait() {
     assert_eq!(plan(&world, &world.differing(), &guarded).halt, None, "few are no mass");
 }
 
+/// A person has seen a number: what is deleted after that is none of it.
+#[test]
+fn s14_consent_to_some_deletions_is_none_to_others() {
+    let guarded = Policy { guard_entries: 20, ..policy(1) };
+    for columns in ["- 0/f#:1", "0/f#:1 x"] {
+        let rows = many(columns);
+        let (seen, later) = rows.split_at(8);
+        let seen: Vec<_> = seen.iter().map(String::as_str).collect();
+        let agreed = view(&seen).differing();
+        let all: Vec<_> = seen.into_iter().chain(later.iter().map(String::as_str)).collect();
+        let world = view(&all);
+        let planned = plan(&world, &world.differing(), &Policy { agreed, ..guarded.clone() });
+        assert_eq!(planned.halt.unwrap().deletions.len(), 22);
+        assert_eq!(planned.batches.concat().len(), 8, "what was agreed to goes");
+    }
+}
+
 /// Another device deletes half of them while these wait: the rest is still all that there is.
 #[test]
 fn s14_what_is_gone_on_both_sides_makes_no_mass_smaller() {
     let mut rows = many("- 0/f#:1");
     rows.extend((31..=70).map(|n| format!("{n} file 0/f{n}:1 - x")));
     let halt = halt_of(&rows).expect("they wait");
-    assert_eq!((halt.deletions, halt.held), (30, 30));
+    assert_eq!((halt.deletions.len(), halt.held), (30, 30));
 }
 
 /// A repository whose loose objects were deleted, by this device or by another, and what of its
@@ -114,7 +131,7 @@ fn s14_loose_objects_that_no_pack_holds_count() {
     for from_remote in [false, true] {
         for pack in [&[][..], &["pack-1.idx"], &["pack-1.pack"], &["pack-1.pack", "pack-2.idx"]] {
             let halt = halt_of(&repacked(from_remote, pack)).expect("they wait");
-            assert_eq!((halt.deletions, halt.from_remote), (42, from_remote), "{pack:?}");
+            assert_eq!((halt.deletions.len(), halt.from_remote), (42, from_remote), "{pack:?}");
         }
     }
 }
@@ -124,7 +141,11 @@ fn s14_what_goes_besides_packed_objects_counts_by_itself() {
     let mut rows = repacked(false, &["pack-1.pack", "pack-1.idx"]);
     rows.extend((100..=130).map(|n| format!("{n} file 0/f{n}:1 - 0/f{n}:1")));
     let halt = halt_of(&rows).expect("they wait");
-    assert_eq!((halt.deletions, halt.held), (31, 34), "the packed ones count on neither side");
+    assert_eq!(
+        (halt.deletions.len(), halt.held),
+        (31, 34),
+        "the packed ones count on neither side"
+    );
 }
 
 #[test]
@@ -135,7 +156,7 @@ fn s14_files_that_become_empty_count() {
         let rows: Vec<_> = rows.iter().map(String::as_str).collect();
         let world = view(&rows);
         let planned = plan(&world, &world.differing(), &guarded);
-        assert_eq!(planned.halt.unwrap().deletions, 30);
+        assert_eq!(planned.halt.unwrap().deletions.len(), 30);
         assert!(planned.batches.is_empty());
     }
 }

@@ -95,8 +95,8 @@ impl Engine {
 
     async fn confirm(&mut self) -> Result<(), AskError> {
         match self.halted.clone() {
-            Some(Halted::Deletions { .. }) => {
-                self.confirmed = true;
+            Some(Halted::Deletions(halt)) => {
+                self.agreed.extend(&halt.deletions);
                 self.halted = None;
                 Ok(self.context.state.mark_all_dirty_that_differ()?)
             }

@@ -15,6 +15,7 @@ use crate::transfer::{Ingest, IngestError, Ingested, Reading};
 use client_core::planner::{self, IssueKind, Plan, Policy, Step};
 use common::ids::EntryId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Files that one round hashes and uploads.
 const INGEST_FILES: usize = 2_000;
@@ -379,7 +380,7 @@ impl Engine {
         let absences_settled =
             self.missing.is_empty() && self.targets.is_empty() && self.scanned_once;
         if dirty.is_empty() {
-            self.confirmed &= !absences_settled;
+            self.forget_consent(absences_settled);
             self.note_issues(&Plan::default())?;
             return Ok(Plan::default());
         }
@@ -393,21 +394,27 @@ impl Engine {
             empty_content: Some(self.context.keys.content_tag().finish()),
             guard_percent: GUARD.0,
             guard_entries: GUARD.1,
-            deletions_confirmed: false,
+            agreed: BTreeSet::new(),
             absences_settled,
         };
         let view = self.context.state.view();
         let mut plan = planner::plan(&view, &dirty, &policy);
-        if plan.halt.is_some() && self.confirmed {
-            policy.deletions_confirmed = true;
+        let halts = plan.halt.is_some();
+        if halts && !self.agreed.is_empty() {
+            policy.agreed = self.agreed.clone();
             plan = planner::plan(&view, &dirty, &policy);
-        } else {
-            // What was agreed to is done; what comes later waits again.
-            self.confirmed &= !absences_settled;
         }
         view.finish()?;
+        self.forget_consent(!halts && absences_settled);
         self.note_plan(&dirty, &plan)?;
         Ok(plan)
+    }
+
+    /// What was agreed to is done; what comes later waits again.
+    fn forget_consent(&mut self, is_done: bool) {
+        if is_done {
+            self.agreed.clear();
+        }
     }
 
     fn note_plan(&mut self, dirty: &BTreeSet<EntryId>, plan: &Plan) -> Result<(), RoundError> {
@@ -415,14 +422,10 @@ impl Engine {
         kept.extend(plan.batches.iter().flatten().flat_map(entries_of));
         match &plan.halt {
             Some(halt) => {
-                self.halted = Some(Halted::Deletions {
-                    count: halt.deletions,
-                    held: halt.held,
-                    from_remote: halt.from_remote,
-                });
+                self.halted = Some(Halted::Deletions(Arc::new(halt.clone())));
             }
             None => {
-                if matches!(self.halted, Some(Halted::Deletions { .. })) {
+                if matches!(self.halted, Some(Halted::Deletions(_))) {
                     self.halted = None;
                 }
             }

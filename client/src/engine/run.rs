@@ -12,6 +12,7 @@ use crate::state::{FolderState, IssueSource, StateError};
 use crate::transfer::Proofs;
 use crate::watch::{Hint, Hints};
 use client_core::ignore::IgnoreRules;
+use client_core::planner::Halt;
 use common::ids::EntryId;
 use common::revision::{Cursor, Revision};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +65,7 @@ pub(super) enum Halted {
     /// The root is not what it was; ends by itself when it is back.
     Root(RootLoss),
     /// A mass deletion.
-    Deletions { count: u64, held: u64, from_remote: bool },
+    Deletions(Arc<Halt>),
     /// The server's journal does not descend from what this device has seen.
     Rollback { restored: Cursor },
     /// What the server sent cannot be true.
@@ -82,7 +83,8 @@ pub struct Engine {
     summaries: watch::Sender<FolderSummary>,
     pub(super) paused: bool,
     pub(super) halted: Option<Halted>,
-    pub(super) confirmed: bool,
+    /// What a person has agreed to delete.
+    pub(super) agreed: BTreeSet<EntryId>,
     pub(super) ignore: IgnoreRules,
     pub(super) rules: Rules,
     pub(super) targets: BTreeSet<Target>,
@@ -161,7 +163,7 @@ impl Engine {
             summaries,
             paused,
             halted: None,
-            confirmed: false,
+            agreed: BTreeSet::new(),
             ignore: known_rules(&context.state)?,
             rules: Rules::default(),
             targets,
@@ -512,9 +514,10 @@ fn halt_reason(halted: &Halted) -> HaltReason {
             hint: root_hint(reason).to_owned(),
             can_confirm: false,
         },
-        Halted::Deletions { count, held, from_remote } => {
-            let source = if *from_remote { "the server" } else { "this disk" };
-            let hint = if *from_remote {
+        Halted::Deletions(halt) => {
+            let (count, held) = (halt.deletions.len(), halt.held);
+            let source = if halt.from_remote { "the server" } else { "this disk" };
+            let hint = if halt.from_remote {
                 "the files are still here: restore them where they were deleted, or run `driftless \
                  confirm` if this is meant"
             } else {

@@ -9,17 +9,12 @@ use super::{Halt, Policy};
 use crate::tree::ContentState;
 use common::ids::EntryId;
 
-/// How many examples a halt names.
-const EXAMPLES: usize = 10;
-
 /// Holds deletions back when there are too many, those found on this disk and those that come
-/// from the server each for themselves, and says so. Files that become empty count as deleted.
+/// from the server each for themselves, and says so. Files that become empty count as deleted, what
+/// a person has agreed to does not.
 /// Loose objects that git has packed count on neither side of the comparison: a `git gc` in a young
 /// repository deletes most of its entries and none of its content.
 pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
-    if round.policy.deletions_confirmed {
-        return None;
-    }
     // What is gone on both sides is held by nobody: it must not make a mass look small.
     let held = round.trees.view().held_count().saturating_sub(forgotten(round));
     let local = losses(round, false);
@@ -51,12 +46,7 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
         for entry in &found {
             wait(round, entry);
         }
-        halt = Some(Halt {
-            deletions: found.len() as u64,
-            held,
-            examples: found.into_iter().take(EXAMPLES).collect(),
-            from_remote,
-        });
+        halt = Some(Halt { deletions: found.into_iter().collect(), held, from_remote });
     }
     halt
 }
@@ -87,6 +77,7 @@ fn losses(round: &Round<'_>, from_remote: bool) -> Vec<EntryId> {
             _ => false,
         })
         .map(|(entry, _)| *entry)
+        .filter(|entry| !round.policy.agreed.contains(entry))
         .collect()
 }
 

@@ -7,6 +7,7 @@ use common::ids::{ConflictId, ContentTag, DeviceId, EntryId, FolderId};
 use common::name::Platform;
 use common::record::Kind;
 use common::revision::Revision;
+use std::collections::BTreeSet;
 
 /// What the planner is told besides the trees.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub struct Policy {
     pub guard_percent: u32,
     /// … or this many, whichever is more, before it waits for a person.
     pub guard_entries: u64,
-    /// Whether a person has confirmed the deletions that are pending here.
-    pub deletions_confirmed: bool,
+    /// Entries whose deletion a person has agreed to: the guard does not count them.
+    pub agreed: BTreeSet<EntryId>,
     /// Whether local absences may be believed now (the dirty set is drained and settled, rule 9).
     pub absences_settled: bool,
 }
@@ -230,12 +231,10 @@ pub enum Change {
 /// Deletions that wait for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Halt {
-    /// How many held entries would be deleted or emptied, here or at the server.
-    pub deletions: u64,
+    /// The held entries that would be deleted or emptied, here or at the server.
+    pub deletions: BTreeSet<EntryId>,
     /// How many held entries there are.
     pub held: u64,
-    /// Some of them.
-    pub examples: Vec<EntryId>,
     /// Whether they come from the server (true) or from this disk (false).
     pub from_remote: bool,
 }
