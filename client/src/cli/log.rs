@@ -3,7 +3,7 @@
 use super::asking::{ask, path_argument, unexpected};
 use super::table::titled;
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, Request, VersionAnswer};
+use crate::daemon::control::{Answer, Failure, LogAnswer, Request, VersionAnswer};
 
 /// What the columns are called.
 const TITLES: [&str; 6] = ["REVISION", "ACCEPTED", "DEVICE", "CHANGE", "BYTES", "NAME"];
@@ -18,11 +18,17 @@ pub(super) struct LogFlags {
 
 pub(super) fn run(flags: LogFlags, context: &Context) -> Result<Outcome, Failure> {
     match ask(context, &Request::Log { path: path_argument(flags.path)? })? {
-        Answer::Log(log) => {
-            context.output.answer(&log, || titled(&TITLES, log.versions.iter().map(row)))
-        }
+        Answer::Log(log) => context.output.answer(&log, || shown(&log)),
         _ => Err(unexpected(&context.home)),
     }
+}
+
+fn shown(log: &LogAnswer) -> String {
+    let mut text = titled(&TITLES, log.versions.iter().map(row));
+    if log.more {
+        text.push_str("older versions are not shown\n");
+    }
+    text
 }
 
 fn row(version: &VersionAnswer) -> Vec<String> {
@@ -34,4 +40,25 @@ fn row(version: &VersionAnswer) -> Vec<String> {
         version.size.to_string(),
         version.name.clone(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_was_cut_says_so() {
+        let version = VersionAnswer {
+            revision: 7,
+            time: "2026-11-20T14:00:00Z".to_owned(),
+            device: "laptop".to_owned(),
+            size: 3,
+            change: "edited".to_owned(),
+            name: "a.txt".to_owned(),
+        };
+        let cut = LogAnswer { path: "a.txt".to_owned(), versions: vec![version], more: true };
+        assert_eq!(shown(&cut).lines().count(), 3);
+        assert!(shown(&cut).ends_with("older versions are not shown\n"));
+        assert_eq!(shown(&LogAnswer { more: false, ..cut }).lines().count(), 2);
+    }
 }

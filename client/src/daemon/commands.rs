@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Versions that `log` shows.
-const VERSIONS_MAX: u32 = 1000;
+/// Versions that `log` shows; an answer says when there are more.
+const VERSIONS_MAX: usize = 10_000;
 /// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How long an invitation waits for a folder's checkpoint: the engine answers between two steps.
@@ -221,10 +221,13 @@ async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Fai
 async fn log(shared: &Shared, argument: &PathArgument) -> Result<Answer, Failure> {
     let (at, handle) = find(shared, argument)?;
     let path = at.path.clone();
-    let versions = handle.ask(|answer| Ask::Log(path, VERSIONS_MAX, answer)).await?;
+    let asked = u32::try_from(VERSIONS_MAX + 1).unwrap_or(u32::MAX);
+    let mut versions = handle.ask(|answer| Ask::Log(path, asked, answer)).await?;
+    let more = versions.len() > VERSIONS_MAX;
+    versions.truncate(VERSIONS_MAX);
     let account = shared.account.lock().await;
     let versions = versions.into_iter().map(|version| summaries::version(&account, version));
-    Ok(Answer::Log(LogAnswer { path: at.path, versions: versions.collect() }))
+    Ok(Answer::Log(LogAnswer { path: at.path, versions: versions.collect(), more }))
 }
 
 async fn conflicts(shared: &Shared) -> Result<Answer, Failure> {

@@ -177,6 +177,8 @@ pub struct LogAnswer {
     pub path: String,
     /// Newest first.
     pub versions: Vec<VersionAnswer>,
+    /// Whether there are older ones, which this answer has no room for.
+    pub more: bool,
 }
 
 /// A version.
