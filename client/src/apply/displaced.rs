@@ -154,7 +154,8 @@ fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
 }
 
 /// Reviews every displaced file. One that was written to after it was displaced comes back into the
-/// folder: beside where its entry is now, or at the top.
+/// folder: beside where its entry is now, or at the top. A device that has lost its database waits
+/// for the server's tree with that: it says what the entry is called.
 ///
 /// # Errors
 /// [`FsError`] or [`StateError`] in text form would lose the cause: both stay typed.
@@ -164,6 +165,7 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
         Err(error) if error.is_not_found() => return Ok(0),
         Err(error) => return Err(error.into()),
     };
+    let knows_entries = context.state.cursor()?.is_some();
     let mut left = 0;
     for listed in listing.entries {
         let Ok(name) = Name::from_bytes(&listed.name) else { continue };
@@ -182,6 +184,10 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
             None => continue,
         };
         let changed = stat.size != size || stat.mtime_ns != mtime_ns;
+        if changed && !knows_entries {
+            left += 1;
+            continue;
+        }
         if changed && is_ours(context, &entry, &stat)? {
             // A crash came before the exchange: what lies here is the server's version still.
             context.fs.remove(&aside)?;
