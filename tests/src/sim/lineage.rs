@@ -4,8 +4,9 @@
 //! at a path of its device, and with whatever else stood there since the devices last agreed: each
 //! may be, to an engine, an edit of the same file, which somebody else renames meanwhile. So a value
 //! may bear every name that a user, or a power cut, gave to one of those. All empty files are one value
-//! here: one of them may be renamed while another device fills it. It must not know how a file was
-//! written.
+//! here: one of them may be renamed while another device fills it. A file that took the place of a
+//! directory may bear any name that was given to a directory meanwhile. It must not know how a file
+//! was written.
 
 use super::ledger::{Print, print};
 use super::writer::Tree;
@@ -28,6 +29,10 @@ pub(super) struct Lineage {
     /// The knot that each knot hangs on; one that stands for its class is not in it.
     above: BTreeMap<Knot, Knot>,
     names: BTreeMap<Print, BTreeSet<String>>,
+    /// What took the place of a directory since the devices last agreed.
+    was_directory: BTreeSet<Print>,
+    /// Names that users gave to directories since.
+    directories: BTreeSet<String>,
 }
 
 impl Lineage {
@@ -45,6 +50,11 @@ impl Lineage {
             if let Some(print) = print_of(entry) {
                 self.tie(Knot::Value(print), Knot::Path(device, path.clone()));
                 self.names.entry(print).or_default().insert(plain_name(path));
+                if let Some(UserEntry::Directory(_)) = before.get(path) {
+                    self.was_directory.insert(print);
+                }
+            } else if let UserEntry::Directory(_) = entry {
+                self.directories.insert(plain_name(path));
             }
         }
     }
@@ -59,6 +69,8 @@ impl Lineage {
     pub(super) fn agreed(&mut self, shown: &Tree) {
         self.names = self.all_names();
         self.above.clear();
+        self.was_directory.clear();
+        self.directories.clear();
         let mut now: BTreeMap<Print, BTreeSet<String>> = BTreeMap::new();
         for (path, entry) in shown {
             if let Some(print) = print_of(entry) {
@@ -76,6 +88,10 @@ impl Lineage {
         let mut classes: BTreeMap<Knot, BTreeSet<String>> = BTreeMap::new();
         for (print, names) in &self.names {
             classes.entry(self.top(Knot::Value(*print))).or_default().extend(names.iter().cloned());
+        }
+        for print in &self.was_directory {
+            let names = self.directories.iter().cloned();
+            classes.entry(self.top(Knot::Value(*print))).or_default().extend(names);
         }
         let tied =
             self.above.iter().flat_map(|(one, other)| [one, other]).filter_map(|knot| match knot {
@@ -163,6 +179,16 @@ mod tests {
         lineage.changed(0, &tree(&[("a", "")]), &tree(&[("b", "")]));
         lineage.changed(1, &tree(&[("a", "")]), &tree(&[("a", "1")]));
         assert_eq!(names(&lineage, "1"), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_directory_has_the_name_that_it_is_given_elsewhere() {
+        let mut lineage = Lineage::default();
+        let directory = |name: &str| Tree::from([(name.to_owned(), UserEntry::Directory(0o755))]);
+        lineage.changed(0, &directory("a"), &tree(&[("a", "1"), ("b", "2")]));
+        lineage.changed(1, &directory("a"), &directory("c"));
+        assert_eq!(names(&lineage, "1"), ["a", "c"]);
+        assert_eq!(names(&lineage, "2"), ["b"]);
     }
 
     #[test]
