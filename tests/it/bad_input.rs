@@ -445,14 +445,20 @@ fn a_sync_with_open_conflicts_is_in_sync_and_needs_the_user() {
     });
 }
 
+/// A device with a file `kept`, in sync.
+fn with_a_synced_file(bench: &Bench, server: &Server) -> Result<Device> {
+    let device = bench.join("first", &server.invite()?)?;
+    fs::write(device.root().join("kept"), "kept")?;
+    device.sync(SYNC_SECONDS)?;
+    Ok(device)
+}
+
 #[test]
 fn a_folder_whose_state_cannot_be_opened_says_why_and_is_mended_as_the_hint_says() {
     checked(|| {
         let bench = Bench::new()?;
         let server = bench.server()?;
-        let mut first = bench.join("first", &server.invite()?)?;
-        fs::write(first.root().join("kept"), "kept")?;
-        first.sync(SYNC_SECONDS)?;
+        let mut first = with_a_synced_file(&bench, &server)?;
         first.stop()?;
         let states = fs::read_dir(first.home().join("state"))?.collect::<Result<Vec<_>, _>>()?;
         let state = states
@@ -486,9 +492,7 @@ fn a_folder_whose_marker_was_deleted_is_taken_up_again_as_the_hint_says() {
     checked(|| {
         let bench = Bench::new()?;
         let server = bench.server()?;
-        let mut first = bench.join("first", &server.invite()?)?;
-        fs::write(first.root().join("kept"), "kept")?;
-        first.sync(SYNC_SECONDS)?;
+        let mut first = with_a_synced_file(&bench, &server)?;
         fs::remove_dir_all(first.root().join(".driftless"))?;
         fs::write(first.root().join("new"), "new")?;
         let status = eventually("status tells of the root", || {

@@ -20,6 +20,15 @@ async fn settle(world: &World) {
     assert!(world.settle().await, "{:#?}", world.ledger.tail());
 }
 
+/// A device that ignores keys, has one, and is in sync.
+async fn with_a_key(world: &World) -> Rc<SimDevice> {
+    let device = Rc::clone(&world.devices[0]);
+    device.writer.write(".driftlessignore", b"*.key\n");
+    device.writer.write("my.key", b"for nobody else");
+    settle(world).await;
+    device
+}
+
 /// Entries that are live at the server, whoever sees them.
 fn live(world: &World) -> usize {
     let mut live: BTreeSet<EntryId> = BTreeSet::new();
@@ -87,10 +96,7 @@ fn what_a_device_that_joins_has_lying_there_is_not_sent_if_the_folder_ignores_it
 fn rules_that_cannot_be_read_stay_as_they_were() {
     in_virtual_time(async {
         let world = world(1).await;
-        let one = Rc::clone(&world.devices[0]);
-        one.writer.write(".driftlessignore", b"*.key\n");
-        one.writer.write("my.key", b"for nobody else");
-        settle(&world).await;
+        let one = with_a_key(&world).await;
         assert_eq!(live(&world), 1);
         let user = one.fs.user();
         user.set_unreadable(".driftlessignore", true).unwrap();
@@ -116,10 +122,7 @@ fn rules_that_cannot_be_read_stay_as_they_were() {
 fn rules_that_are_being_written_are_waited_for() {
     in_virtual_time(async {
         let world = world(1).await;
-        let one = Rc::clone(&world.devices[0]);
-        one.writer.write(".driftlessignore", b"*.key\n");
-        one.writer.write("my.key", b"for nobody else");
-        settle(&world).await;
+        let one = with_a_key(&world).await;
         one.writer.write(".driftlessignore", b"");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await; // ok: virtual time
         one.writer.write(".driftlessignore", b"*.key\n*.o\n");
