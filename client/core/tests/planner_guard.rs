@@ -59,6 +59,29 @@ fn s14_what_is_gone_on_both_sides_makes_no_mass_smaller() {
     assert_eq!((halt.deletions.len(), halt.held), (30, 30));
 }
 
+/// A deletion that was carried out here and brought back by another device before it was settled.
+#[test]
+fn s14_what_comes_back_makes_no_mass_smaller() {
+    let mut rows: Vec<_> = (1..=30).map(|n| format!("{n} file 0/f{n}:1 0/f{n}:1 x")).collect();
+    rows.extend((31..=60).map(|n| format!("{n} file 0/f{n}:1 - 0/f{n}:2")));
+    let halt = halt_of(&rows).expect("they wait");
+    assert_eq!((halt.deletions.len(), halt.held, halt.from_remote), (30, 30, true));
+}
+
+/// What waits for a person does not go by itself because other files have come.
+#[test]
+fn s14_what_came_since_a_person_was_asked_makes_no_mass_smaller() {
+    let mut rows = many("- 0/f#:1");
+    rows.extend((31..=70).map(|n| format!("{n} file 0/f{n}:1 0/f{n}:1 0/f{n}:1")));
+    let rows: Vec<_> = rows.iter().map(String::as_str).collect();
+    let world = view(&rows);
+    let guarded = Policy { guard_entries: 20, ..policy(1) };
+    assert_eq!(plan(&world, &world.differing(), &guarded).halt, None);
+    let asked = Policy { held_when_asked: Some(30), ..guarded };
+    let halt = plan(&world, &world.differing(), &asked).halt.expect("they wait");
+    assert_eq!((halt.deletions.len(), halt.held), (30, 30));
+}
+
 /// A repository whose loose objects were deleted, by this device or by another, and what of its
 /// pack the deleting side has. Ids: 1 and 2 directories of loose objects, 3 to 42 objects, from 50
 /// on the rest.

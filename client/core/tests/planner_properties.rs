@@ -434,9 +434,15 @@ fn s14_too_many_deletions_of_either_side_wait() {
         let guarded = Policy { guard_entries: entries, ..policy(1) };
         let open = plan_all(&view, &policy(1));
         let planned = plan_all(&view, &guarded);
-        let is_held = |entry| view.synced(entry).is_some_and(|node| node.held);
-        let gone = open.batches.iter().flatten();
-        let gone = gone.filter(|step| matches!(step, Step::Forget { entry } if is_held(entry)));
+        // Not on this disk, and this disk would not delete it.
+        let gone = view.synced_nodes().filter(|node| {
+            let unchanged = |there: &RemoteNode| {
+                there.content.tag == node.content.tag && there.position == node.position
+            };
+            let there = view.remote(&node.entry).filter(|there| !there.deleted);
+            let is_here = view.local(&node.entry).is_some();
+            node.held && !is_here && !there.as_ref().is_some_and(unchanged)
+        });
         let held = view.held_count() - gone.count() as u64;
         let [here, there] = deletions(&open);
         let too_many = |n: u64| n * 100 > 50 * held && n > entries;

@@ -394,6 +394,10 @@ impl Engine {
             empty_content: Some(self.context.keys.content_tag().finish()),
             guard_percent: GUARD.0,
             guard_entries: GUARD.1,
+            held_when_asked: match &self.halted {
+                Some(Halted::Deletions(halt)) => Some(halt.held),
+                _ => None,
+            },
             agreed: BTreeSet::new(),
             absences_settled,
         };

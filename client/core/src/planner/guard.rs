@@ -15,8 +15,10 @@ use common::ids::EntryId;
 /// Loose objects that git has packed count on neither side of the comparison: a `git gc` in a young
 /// repository deletes most of its entries and none of its content.
 pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
-    // What is gone on both sides is held by nobody: it must not make a mass look small.
-    let held = round.trees.view().held_count().saturating_sub(forgotten(round));
+    // What is gone here, and was not deleted here, is held by nobody: it must not make a mass look
+    // small. Nor must what came since a person was asked.
+    let held = round.trees.view().held_count().saturating_sub(gone(round));
+    let held = round.policy.held_when_asked.map_or(held, |asked| held.min(asked));
     let local = losses(round, false);
     let remote = losses(round, true);
     let mut halt = None;
@@ -51,10 +53,11 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
     halt
 }
 
-fn forgotten(round: &Round<'_>) -> u64 {
+fn gone(round: &Round<'_>) -> u64 {
     let is_held =
         |entry: &EntryId| round.trees.get(entry).synced.as_ref().is_some_and(|node| node.held);
-    let gone = round.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Forget));
+    let gone =
+        round.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Forget | Fate::Download));
     gone.filter(|(entry, _)| is_held(entry)).count() as u64
 }
 

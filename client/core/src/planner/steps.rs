@@ -30,6 +30,8 @@ pub struct Policy {
     pub guard_percent: u32,
     /// … or this many, whichever is more, before it waits for a person.
     pub guard_entries: u64,
+    /// How many entries were held when a person was asked about deletions that still wait.
+    pub held_when_asked: Option<u64>,
     /// Entries whose deletion a person has agreed to: the guard does not count them.
     pub agreed: BTreeSet<EntryId>,
     /// Whether local absences may be believed now (the dirty set is drained and settled, rule 9).
