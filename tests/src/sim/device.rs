@@ -7,7 +7,7 @@
 use super::clock::{SimClock, SimEnvironment};
 use super::draw::Draw;
 use super::invariants::{CursorsHaveNoGaps, MassDeletionsWait, Watched};
-use super::ledger::{Fate, Ledger, Print};
+use super::ledger::{Fate, Ledger, Print, print};
 use super::network::{Link, SimRemote};
 use super::planted::{Commits, Planted, PlantedFs};
 use super::server::{Account, SimServer, read_log};
@@ -18,7 +18,7 @@ use client::engine::{
     self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, LogSource,
     Pins, Wake,
 };
-use client::fs::memory::user::MemoryUser;
+use client::fs::memory::user::{MemoryUser, UserEntry};
 use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
 use client::fs::{DiskFs, Fs, Root};
 use client::state::FolderState;
@@ -31,7 +31,7 @@ use common::trust::DeviceLog;
 use futures_util::FutureExt;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -429,7 +429,18 @@ impl Power {
         before.extend(self.writer.held());
         self.writer.close_all();
         let shown = user.tree();
+        let time_of = |path: &String| user.stat(path).map(|stat| stat.mtime_ns).ok();
+        let times: BTreeMap<String, Option<i64>> =
+            shown.keys().map(|path| (path.clone(), time_of(path))).collect();
         self.fs.crash(self.draw.number());
+        for (path, entry) in user.tree() {
+            let is_kept = shown.get(&path) == Some(&entry);
+            if let (true, UserEntry::File(bytes, _)) = (is_kept, &entry)
+                && times.get(&path) != Some(&time_of(&path))
+            {
+                self.ledger.lost_its_time(print(bytes));
+            }
+        }
         self.ledger.changed(self.number, &shown, &user.tree());
         let after = contents(&all());
         let elsewhere = self.shown_elsewhere();

@@ -61,6 +61,8 @@ struct Inner {
     values: BTreeMap<Print, Value>,
     /// Contents that nobody wrote but a power cut left behind.
     torn: BTreeSet<Print>,
+    /// Contents that a power cut left behind with times from before they were written.
+    timeless: BTreeSet<Print>,
     /// Tags of all contents of either making.
     tags: BTreeSet<ContentTag>,
     accepted: BTreeSet<ContentTag>,
@@ -169,6 +171,18 @@ impl Ledger {
     /// Notes that a content was made of another through a handle, wherever the file is.
     pub fn grown(&self, before: &Print, after: &Print) {
         self.lock().lineage.grown(before, after);
+    }
+
+    /// Notes that a power cut kept a content that was never synced, and took back its times: nobody
+    /// can tell without reading it that it is another.
+    pub fn lost_its_time(&self, print: Print) {
+        self.lock().timeless.insert(print);
+    }
+
+    /// Whether a content was left behind by a power cut with times of what it replaced.
+    #[must_use]
+    pub fn has_lost_its_time(&self, print: &Print) -> bool {
+        self.lock().timeless.contains(print)
     }
 
     /// The devices agree on this tree.

@@ -5,8 +5,9 @@
 //! may be, to an engine, an edit of the same file, which somebody else renames meanwhile. So a value
 //! may bear every name that a user, or a power cut, gave to one of those. All empty files are one value
 //! here: one of them may be renamed while another device fills it. A file that took the place of a
-//! directory may bear any name that was given to a directory meanwhile. It must not know how a file
-//! was written.
+//! directory may bear any name that was given to a directory meanwhile. A new file belongs together
+//! with the last that a user took away from a path of the same last name: the directory may have been
+//! renamed meanwhile. It must not know how a file was written.
 
 use super::ledger::{Print, print};
 use super::writer::Tree;
@@ -29,6 +30,8 @@ pub(super) struct Lineage {
     /// The knot that each knot hangs on; one that stands for its class is not in it.
     above: BTreeMap<Knot, Knot>,
     names: BTreeMap<Print, BTreeSet<String>>,
+    /// What users of a device took away, by its last name, since the devices last agreed.
+    taken_away: BTreeMap<(usize, String), Print>,
     /// What took the place of a directory since the devices last agreed.
     was_directory: BTreeSet<Print>,
     /// Names that users gave to directories since.
@@ -44,12 +47,19 @@ impl Lineage {
         for (path, entry) in before.iter().filter(|(path, _)| differs(before, path)) {
             if let Some(print) = print_of(entry) {
                 self.tie(Knot::Value(print), Knot::Path(device, path.clone()));
+                if !after.contains_key(path) {
+                    self.taken_away.insert((device, plain_name(path)), print);
+                }
             }
         }
         for (path, entry) in after.iter().filter(|(path, _)| differs(after, path)) {
             if let Some(print) = print_of(entry) {
                 self.tie(Knot::Value(print), Knot::Path(device, path.clone()));
                 self.names.entry(print).or_default().insert(plain_name(path));
+                let was_there = self.taken_away.get(&(device, plain_name(path))).copied();
+                if let Some(was_there) = was_there.filter(|_| !before.contains_key(path)) {
+                    self.tie(Knot::Value(print), Knot::Value(was_there));
+                }
                 if let Some(UserEntry::Directory(_)) = before.get(path) {
                     self.was_directory.insert(print);
                 }
@@ -69,6 +79,7 @@ impl Lineage {
     pub(super) fn agreed(&mut self, shown: &Tree) {
         self.names = self.all_names();
         self.above.clear();
+        self.taken_away.clear();
         self.was_directory.clear();
         self.directories.clear();
         let mut now: BTreeMap<Print, BTreeSet<String>> = BTreeMap::new();
@@ -189,6 +200,16 @@ mod tests {
         lineage.changed(1, &directory("a"), &directory("c"));
         assert_eq!(names(&lineage, "1"), ["a", "c"]);
         assert_eq!(names(&lineage, "2"), ["b"]);
+    }
+
+    #[test]
+    fn what_comes_to_a_name_again_is_what_was_there_wherever_its_directory_is() {
+        let mut lineage = Lineage::default();
+        lineage.changed(0, &tree(&[("d/a", "1")]), &tree(&[]));
+        lineage.changed(1, &tree(&[("d/a", "1")]), &tree(&[("d/b", "1")]));
+        lineage.changed(0, &tree(&[]), &tree(&[("e/a", "2"), ("e/c", "3")]));
+        assert_eq!(names(&lineage, "2"), ["a", "b"]);
+        assert_eq!(names(&lineage, "3"), ["c"]);
     }
 
     #[test]

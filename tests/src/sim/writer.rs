@@ -332,10 +332,8 @@ impl Writer {
         let after = self.inner.user.tree();
         let device = self.inner.device;
         ledger.log(|| {
-            let at = tokio::time::Instant::now(); // ok: virtual time
             let result =
                 result.as_ref().map_or_else(|error| format!(" ({error})"), |()| String::new());
-            let _ = at;
             format!("user {device}: {what} {path}{result}")
         });
         let (was, is) = (contents(&before), contents(&after));

@@ -56,8 +56,7 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
 fn gone(round: &Round<'_>) -> u64 {
     let is_held =
         |entry: &EntryId| round.trees.get(entry).synced.as_ref().is_some_and(|node| node.held);
-    let gone =
-        round.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Forget | Fate::Download));
+    let gone = round.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Forget | Fate::Download));
     gone.filter(|(entry, _)| is_held(entry)).count() as u64
 }
 

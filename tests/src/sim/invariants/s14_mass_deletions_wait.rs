@@ -183,7 +183,8 @@ impl Watched {
 
     fn path(&self, places: &BTreeMap<EntryId, Place>, entry: &EntryId) -> String {
         let (mut names, mut at) = (Vec::new(), *entry);
-        while let Some(place) = places.get(&at) {
+        // A cycle is for another rule to find.
+        while let Some(place) = places.get(&at).filter(|_| names.len() <= places.len()) {
             let name = open_name(&self.keys, &self.folder, &at, &place.name);
             names.push(name.map_or_else(|error| error.to_string(), |name| name.as_str().into()));
             at = place.parent;

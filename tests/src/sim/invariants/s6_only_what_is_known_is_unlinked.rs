@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 /// Watches one device's disk. Whatever the engine replaces or deletes goes aside before it is
-/// unlinked: at that moment, its content has to be one that the engine has read, or put there.
+/// unlinked: at that moment, its content has to be one that the engine has read, or put there. What
+/// was never synced and lost its times in a power cut cannot be told from what it replaced.
 pub struct OnlyKnownIsUnlinked {
     device: usize,
     ledger: Ledger,
@@ -51,7 +52,10 @@ impl OnlyKnownIsUnlinked {
             }
             // No file is ever unlinked in the tree itself.
             OperationKind::Remove if path.is_private() && !seen.staged.contains(path) => {
-                let Some(print) = content().filter(|print| !seen.known.contains(print)) else {
+                let is_unknown = |print: &Print| {
+                    !seen.known.contains(print) && !self.ledger.has_lost_its_time(print)
+                };
+                let Some(print) = content().filter(is_unknown) else {
                     return;
                 };
                 if let Some(value) = self.ledger.value(&print) {
