@@ -7,18 +7,18 @@
 use super::clock::{SimClock, SimEnvironment};
 use super::draw::Draw;
 use super::invariants::{CursorsHaveNoGaps, MassDeletionsWait, Watched};
-use super::ledger::{Fate, Ledger, Print, print};
+use super::ledger::{Fate, Ledger, Print};
 use super::network::{Link, SimRemote};
 use super::planted::{Commits, Planted, PlantedFs};
 use super::server::{Account, SimServer, read_log};
 use super::trouble::{Hook, Trouble};
-use super::writer::{Habits, Writer, contents};
+use super::writer::{Habits, Tree, Writer, contents};
 use client::context::{FolderContext, Signers};
 use client::engine::{
     self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, LogSource,
     Pins, Wake,
 };
-use client::fs::memory::user::{MemoryUser, UserEntry};
+use client::fs::memory::user::MemoryUser;
 use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
 use client::fs::{DiskFs, Fs, Root};
 use client::state::FolderState;
@@ -418,6 +418,13 @@ impl Power {
         others.flat_map(|(_, user)| contents(&user.tree()).into_keys()).collect()
     }
 
+    /// The times of files that hold what was never synced.
+    fn unsynced(&self, tree: &Tree) -> BTreeMap<String, i64> {
+        let user = self.fs.user();
+        let paths = tree.keys().filter(|path| !user.is_durable(path).unwrap_or(true));
+        paths.filter_map(|path| Some((path.clone(), user.stat(path).ok()?.mtime_ns))).collect()
+    }
+
     fn cut(&self) {
         let user = self.fs.user();
         let all = || {
@@ -429,22 +436,22 @@ impl Power {
         before.extend(self.writer.held());
         self.writer.close_all();
         let shown = user.tree();
-        let time_of = |path: &String| user.stat(path).map(|stat| stat.mtime_ns).ok();
-        let times: BTreeMap<String, Option<i64>> =
-            shown.keys().map(|path| (path.clone(), time_of(path))).collect();
+        let unsynced = self.unsynced(&shown);
         self.fs.crash(self.draw.number());
-        for (path, entry) in user.tree() {
-            let is_kept = shown.get(&path) == Some(&entry);
-            if let (true, UserEntry::File(bytes, _)) = (is_kept, &entry)
-                && times.get(&path) != Some(&time_of(&path))
-            {
-                self.ledger.lost_its_time(print(bytes));
-            }
-        }
         self.ledger.changed(self.number, &shown, &user.tree());
         let after = contents(&all());
         let elsewhere = self.shown_elsewhere();
-        for print in before.iter().filter(|print| !after.contains_key(*print)) {
+        // Kept by luck, and with the times of what it replaced nobody can tell without reading it.
+        let timeless = |path: &String| {
+            user.stat(path)
+                .is_ok_and(|stat| unsynced.get(path).is_some_and(|at| *at != stat.mtime_ns))
+        };
+        for (print, _) in after.iter().filter(|(_, path)| timeless(path)) {
+            self.ledger.lost_its_time(*print);
+        }
+        let is_gone =
+            |print: &Print| !after.contains_key(print) || self.ledger.has_lost_its_time(print);
+        for print in before.iter().filter(|print| is_gone(print)) {
             let Some(value) = self.ledger.value(print) else { continue };
             // What the server had accepted before it was restored stays where others have it.
             if !self.ledger.is_accepted(&value.tag) && !elsewhere.contains(print) {

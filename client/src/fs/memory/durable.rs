@@ -189,6 +189,16 @@ impl State {
     }
 }
 
+impl Node {
+    /// Whether its content is the one that was last synced.
+    pub(super) fn has_durable_content(&self) -> bool {
+        match (&self.body, &self.saved) {
+            (Body::File(bytes), saved) => saved.as_ref().is_some_and(|s| s.content == *bytes),
+            (_, saved) => saved.is_some(),
+        }
+    }
+}
+
 fn save_node(node: &mut Node) {
     let content = match &node.body {
         Body::File(bytes) => bytes.clone(),

@@ -99,6 +99,15 @@ impl MemoryUser {
         Ok(state.stat(locate(&state, path.as_ref())?)?)
     }
 
+    /// Whether a power cut takes nothing of a node's content.
+    ///
+    /// # Errors
+    /// As lstat(2).
+    pub fn is_durable(&self, path: impl AsRef<[u8]>) -> io::Result<bool> {
+        let state = self.fs.state();
+        Ok(state.node(locate(&state, path.as_ref())?)?.has_durable_content())
+    }
+
     /// Makes a directory.
     ///
     /// # Errors
