@@ -4,7 +4,7 @@
 
 mod world;
 
-use client_core::planner::{Halt, Policy, Step, plan};
+use client_core::planner::{Halt, Loss, Policy, Step, plan};
 use world::table::view;
 use world::*;
 
@@ -80,6 +80,28 @@ fn s14_what_came_since_a_person_was_asked_makes_no_mass_smaller() {
     let asked = Policy { held_when_asked: Some(30), ..guarded };
     let halt = plan(&world, &world.differing(), &asked).halt.expect("they wait");
     assert_eq!((halt.deletions.len(), halt.held), (30, 30));
+}
+
+#[test]
+fn s14_slices_of_a_mass_count_together() {
+    let rows = many("- 0/f#:1");
+    let (first, second) = rows.split_at(12);
+    let kept: Vec<_> = (1..=30).map(|n| format!("{n} file 0/f{n}:1 0/f{n}:1 0/f{n}:1")).collect();
+    let of = |gone: &[String], kept: &[String], lately: &[Loss]| {
+        let rows: Vec<_> = gone.iter().chain(kept).map(String::as_str).collect();
+        let world = view(&rows);
+        let guarded = Policy { guard_entries: 20, lately: lately.to_vec(), ..policy(1) };
+        plan(&world, &world.differing(), &guarded)
+    };
+    let sliced = of(first, &kept[12..], &[]);
+    assert_eq!((sliced.halt, sliced.losses.len()), (None, 12));
+    let halt = of(second, &[], &sliced.losses).halt.expect("they wait");
+    assert_eq!((halt.deletions.len(), halt.held), (18, 18));
+    assert_eq!(of(second, &[], &[]).halt, None, "eighteen alone are no mass");
+    let others: Vec<_> = sliced.losses.iter().map(|l| Loss { from_remote: true, ..*l }).collect();
+    assert_eq!(of(second, &[], &others).halt, None, "each direction counts for itself");
+    let again = of(first, &kept[12..], &sliced.losses);
+    assert_eq!((again.halt, again.losses.len()), (None, 12), "nothing counts twice");
 }
 
 /// A repository whose loose objects were deleted, by this device or by another, and what of its

@@ -97,6 +97,7 @@ impl Engine {
         match self.halted.clone() {
             Some(Halted::Deletions(halt)) => {
                 self.agreed.extend(&halt.deletions);
+                self.lately.clear();
                 self.halted = None;
                 Ok(self.context.state.mark_all_dirty_that_differ()?)
             }

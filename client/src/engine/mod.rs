@@ -12,6 +12,7 @@ mod history;
 mod mistrust;
 mod online;
 mod phases;
+mod planning;
 mod rules;
 mod run;
 

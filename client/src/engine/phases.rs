@@ -12,10 +12,8 @@ use crate::push::PushError;
 use crate::scan::{ScanError, Scanner, Target, remove_subtree};
 use crate::state::{IssueSource, LocalRow, StateError};
 use crate::transfer::{Ingest, IngestError, Ingested, Reading};
-use client_core::planner::{self, IssueKind, Plan, Policy, Step};
 use common::ids::EntryId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Files that one round hashes and uploads.
 const INGEST_FILES: usize = 2_000;
@@ -23,8 +21,8 @@ const INGEST_FILES: usize = 2_000;
 const INGEST_BYTES: u64 = 128 * 1024 * 1024;
 /// A file that changed while it was read is read again after twice this, then four times, …, in ns.
 const UNSTEADY_NS: i64 = 50_000_000;
-/// The guard's share, in percent, and its least number of entries (S14).
-const GUARD: (u32, u64) = (50, 20);
+/// Files that become empty one after another rest no longer than this, in ns.
+const EMPTIED_NS: i64 = 2_000_000_000;
 
 impl Engine {
     /// Does what can be done now; returns whether all phases were gone through.
@@ -32,6 +30,7 @@ impl Engine {
         let now = self.context.environment.monotonic_ns();
         self.fresh_until_ns = self.fresh_until_ns.filter(|at| now < *at);
         self.moved.retain(|_, since| now - *since < SETTLE_MS * 1_000_000);
+        self.settle_emptied(now);
         // The disk first: what is local is known whether there is a server or not.
         crate::scan::check_root(&self.context)?;
         if matches!(self.halted, Some(Halted::Root(_))) {
@@ -209,6 +208,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Files that were found empty are believed together, as absences are: a mass of them is to be
+    /// seen as one.
+    fn settle_emptied(&mut self, now: i64) {
+        if self.emptied.values().any(|since| now - since < SETTLE_MS * 1_000_000) {
+            self.emptied.retain(|_, since| now - *since < EMPTIED_NS);
+        } else {
+            self.emptied.clear();
+        }
+    }
+
     /// Files hashed too soon after they were written are hashed again once their times can be
     /// believed.
     fn refresh_racy(&mut self) -> Result<(), RoundError> {
@@ -318,6 +327,8 @@ impl Engine {
         let wall = self.context.environment.now_ns();
         let now = self.context.environment.monotonic_ns();
         let mut progress = false;
+        let empty = self.context.keys.content_tag().finish();
+        let mut emptied = BTreeMap::new();
         let (mut again, mut failed, mut unsteady) = (Vec::new(), Vec::new(), Vec::new());
         let mut read = Vec::new();
         self.context.state.atomically(|state| {
@@ -334,6 +345,10 @@ impl Engine {
                         if root.is_some() {
                             state.put_locations(&entry, chunks)?;
                         }
+                        let base = state.synced_node(&entry)?;
+                        let is_emptied =
+                            tag == empty && base.is_some_and(|base| base.content.tag != empty);
+                        emptied.insert(entry, is_emptied);
                         read.push(entry);
                         progress = true;
                     }
@@ -355,6 +370,13 @@ impl Engine {
             Ok::<_, StateError>(())
         })?;
         self.targets.extend(again.into_iter().map(Target::Path));
+        for (entry, is_emptied) in emptied {
+            if is_emptied {
+                self.emptied.entry(entry).or_insert(now);
+            } else {
+                self.emptied.remove(&entry);
+            }
+        }
         for entry in read {
             self.unsteady.remove(&entry);
         }
@@ -366,143 +388,6 @@ impl Engine {
         self.failed.extend(failed);
         Ok(progress)
     }
-
-    /// Plans for all that differs, or for one entry alone.
-    pub(super) fn plan(&mut self, only: Option<EntryId>) -> Result<Plan, RoundError> {
-        // All of them at once: the guard has to see a mass deletion as a whole.
-        let mut dirty = self.context.state.dirty_and_read()?;
-        dirty.retain(|entry| only.is_none_or(|only| *entry == only));
-        dirty.retain(|entry| {
-            !self.missing.contains_key(entry)
-                && !self.moved.contains_key(entry)
-                && !self.failed.contains(entry)
-        });
-        let absences_settled =
-            self.missing.is_empty() && self.targets.is_empty() && self.scanned_once;
-        if dirty.is_empty() {
-            self.forget_consent(absences_settled);
-            self.note_issues(&Plan::default())?;
-            return Ok(Plan::default());
-        }
-        let mut policy = Policy {
-            folder: self.context.folder,
-            device: self.context.device(),
-            device_name: self.context.device_name.clone(),
-            date: date_of(self.context.environment.now_ns()),
-            folds_names: self.context.fs.folds_names(),
-            platform: common::name::Platform::Unix,
-            empty_content: Some(self.context.keys.content_tag().finish()),
-            guard_percent: GUARD.0,
-            guard_entries: GUARD.1,
-            held_when_asked: match &self.halted {
-                Some(Halted::Deletions(halt)) => Some(halt.held),
-                _ => None,
-            },
-            agreed: BTreeSet::new(),
-            absences_settled,
-        };
-        let view = self.context.state.view();
-        let mut plan = planner::plan(&view, &dirty, &policy);
-        let halts = plan.halt.is_some();
-        if halts && !self.agreed.is_empty() {
-            policy.agreed = self.agreed.clone();
-            plan = planner::plan(&view, &dirty, &policy);
-        }
-        view.finish()?;
-        self.forget_consent(!halts && absences_settled);
-        self.note_plan(&dirty, &plan)?;
-        Ok(plan)
-    }
-
-    /// What was agreed to is done; what comes later waits again.
-    fn forget_consent(&mut self, is_done: bool) {
-        if is_done {
-            self.agreed.clear();
-        }
-    }
-
-    fn note_plan(&mut self, dirty: &BTreeSet<EntryId>, plan: &Plan) -> Result<(), RoundError> {
-        let mut kept: BTreeSet<EntryId> = plan.waiting.iter().copied().collect();
-        kept.extend(plan.batches.iter().flatten().flat_map(entries_of));
-        match &plan.halt {
-            Some(halt) => {
-                self.halted = Some(Halted::Deletions(Arc::new(halt.clone())));
-            }
-            None => {
-                if matches!(self.halted, Some(Halted::Deletions(_))) {
-                    self.halted = None;
-                }
-            }
-        }
-        self.context.state.atomically(|state| {
-            self.note_issues(plan)?;
-            if plan.halt.is_none() {
-                for entry in dirty.difference(&kept) {
-                    state.unmark_dirty(entry)?;
-                }
-            }
-            Ok::<_, StateError>(())
-        })?;
-        Ok(())
-    }
-
-    /// Lists what cannot be as things are, and nothing that could not be before and now can.
-    fn note_issues(&self, plan: &Plan) -> Result<(), StateError> {
-        let state = &self.context.state;
-        let mut issues = BTreeMap::new();
-        for issue in &plan.issues {
-            let names = match state.remote_path(&issue.entry)? {
-                Some(names) => Some(names),
-                None => state.local_path(&issue.entry)?,
-            };
-            let path = names.map_or_else(
-                || issue.entry.to_string(),
-                |names| RelPath::new(names).map_or_else(|e| e.to_string(), |p| p.to_string()),
-            );
-            issues.insert(path, issue_text(&issue.kind));
-        }
-        state.replace_issues(IssueSource::Plan, &issues)
-    }
-}
-
-fn issue_text(kind: &IssueKind) -> &'static str {
-    match kind {
-        IssueKind::NameClash { .. } => {
-            "differs from another name only in case or normalisation, which this disk ignores; \
-             rename one of them"
-        }
-        IssueKind::NameNotHeld => "this platform cannot hold the name; rename it elsewhere",
-        IssueKind::PlaceHeld { .. } => "its place is held by what cannot be moved away yet",
-        IssueKind::TooDeep => "the path is too deep or too long; move it further up",
-    }
-}
-
-fn entries_of(step: &Step) -> Vec<EntryId> {
-    use planner::Change;
-    match step {
-        Step::Settle { entry }
-        | Step::Forget { entry }
-        | Step::Keep { entry }
-        | Step::Detach { entry, .. }
-        | Step::Create { entry, .. }
-        | Step::Replace { entry, .. }
-        | Step::SetAttributes { entry, .. }
-        | Step::Move { entry, .. }
-        | Step::Delete { entry, .. } => vec![*entry],
-        Step::Adopt { local, remote } => vec![*local, *remote],
-        Step::Push(group) => group
-            .changes
-            .iter()
-            .flat_map(|change| match change {
-                Change::Create { entry, .. }
-                | Change::Edit { entry, .. }
-                | Change::Move { entry, .. }
-                | Change::Delete { entry, .. }
-                | Change::Revive { entry, .. } => vec![*entry],
-                Change::ConflictCopy { local, copy, entry, .. } => vec![*local, *copy, *entry],
-            })
-            .collect(),
-    }
 }
 
 /// Whether a write since reading began might show in no time of the file: they are too close to the
@@ -510,32 +395,4 @@ fn entries_of(step: &Step) -> Vec<EntryId> {
 pub(super) fn is_racy(stat: &crate::fs::Stat, begun_ns: i64, now_ns: i64) -> bool {
     let close = begun_ns.saturating_sub(RACY_NS)..=now_ns.saturating_add(RACY_NS);
     [stat.mtime_ns, stat.ctime_ns].iter().any(|time| close.contains(time))
-}
-
-/// `YYYY-MM-DD` in UTC (H. Hinnant, "chrono-compatible low-level date algorithms").
-fn date_of(now_ns: i64) -> String {
-    let days = now_ns.div_euclid(86_400_000_000_000) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::date_of;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(date_of(0), "1970-01-01");
-        assert_eq!(date_of(951_782_400_000_000_000), "2000-02-29");
-        assert_eq!(date_of(1_795_305_600_000_000_000), "2026-11-22");
-        assert_eq!(date_of(-1), "1969-12-31");
-    }
 }

@@ -83,6 +83,10 @@ pub struct Engine {
     summaries: watch::Sender<FolderSummary>,
     pub(super) paused: bool,
     pub(super) halted: Option<Halted>,
+    /// Files found empty that were not, and since when: they rest together, as absences do.
+    pub(super) emptied: BTreeMap<EntryId, i64>,
+    /// What plans let through of that which the guard counts, and when.
+    pub(super) lately: BTreeMap<EntryId, (bool, i64)>,
     /// What a person has agreed to delete.
     pub(super) agreed: BTreeSet<EntryId>,
     pub(super) ignore: IgnoreRules,
@@ -163,6 +167,8 @@ impl Engine {
             summaries,
             paused,
             halted: None,
+            emptied: BTreeMap::new(),
+            lately: BTreeMap::new(),
             agreed: BTreeSet::new(),
             ignore: known_rules(&context.state)?,
             rules: Rules::default(),
@@ -324,6 +330,9 @@ impl Engine {
         if let Some(since) = self.moved.values().min() {
             until = until.min(since + SETTLE_MS * 1_000_000);
         }
+        if let Some(since) = self.emptied.values().max() {
+            until = until.min(since + SETTLE_MS * 1_000_000);
+        }
         if let Some(since) = self.missing.values().min() {
             until = until.min(since + SETTLE_MS * 1_000_000);
         }
@@ -461,6 +470,7 @@ impl Engine {
             && self.targets.is_empty()
             && self.missing.is_empty()
             && self.moved.is_empty()
+            && self.emptied.is_empty()
             && self.unsteady.is_empty()
             && self.fresh_until_ns.is_none()
             && state.outbox().is_ok_and(|rows| rows.is_empty())

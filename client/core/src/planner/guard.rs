@@ -5,28 +5,34 @@
 use super::merge::{Fate, Merge};
 use super::repack::{Packed, Repacks};
 use super::round::Round;
-use super::{Halt, Policy};
+use super::{Halt, Loss, Policy};
 use crate::tree::ContentState;
 use common::ids::EntryId;
+use std::collections::BTreeSet;
 
 /// Holds deletions back when there are too many, those found on this disk and those that come
 /// from the server each for themselves, and says so. Files that become empty count as deleted, what
 /// a person has agreed to does not.
 /// Loose objects that git has packed count on neither side of the comparison: a `git gc` in a young
-/// repository deletes most of its entries and none of its content.
-pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
+/// repository deletes most of its entries and none of its content. A mass may come in slices: what
+/// the plans before this one let through counts too. Returns what is let through, and why the rest
+/// waits.
+pub(super) fn hold_back(round: &mut Round<'_>) -> (Vec<Loss>, Option<Halt>) {
     // What is gone here, and was not deleted here, is held by nobody: it must not make a mass look
     // small. Nor must what came since a person was asked.
     let held = round.trees.view().held_count().saturating_sub(gone(round));
     let held = round.policy.held_when_asked.map_or(held, |asked| held.min(asked));
-    let local = losses(round, false);
-    let remote = losses(round, true);
-    let mut halt = None;
-    for (mut found, from_remote) in [(remote, true), (local, false)] {
-        if !is_too_much(found.len() as u64, held, round.policy) {
+    let (mut let_through, mut halt) = (Vec::new(), None);
+    for (mut found, from_remote) in [(losses(round, true), true), (losses(round, false), false)] {
+        if found.is_empty() {
             continue;
         }
+        let lately = Lately::of(round, &found, from_remote);
+        let is_too_much = |found: usize, held: u64| {
+            is_too_much(found as u64 + lately.lost, held + lately.not_held, round.policy)
+        };
         let all = found.len();
+        let must_look = is_too_much(all, held);
         let mut repacks = Repacks::new(from_remote);
         let mut coming = Vec::new();
         found.retain(|entry| match repacks.of(round, entry) {
@@ -37,20 +43,42 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> Option<Halt> {
                 false
             }
         });
-        // They go when what holds them is here.
-        for entry in &coming {
-            wait(round, entry);
-        }
         let held = held.saturating_sub((all - found.len()) as u64);
-        if !is_too_much(found.len() as u64, held, round.policy) {
-            continue;
+        let waits = must_look && is_too_much(found.len(), held);
+        if must_look {
+            // They go when what holds them is here.
+            coming.iter().for_each(|entry| wait(round, entry));
         }
-        for entry in &found {
-            wait(round, entry);
+        if waits {
+            found.iter().for_each(|entry| wait(round, entry));
+            halt = Some(Halt { deletions: found.into_iter().collect(), held, from_remote });
+        } else {
+            let_through.extend(found.into_iter().map(|entry| Loss { entry, from_remote }));
         }
-        halt = Some(Halt { deletions: found.into_iter().collect(), held, from_remote });
     }
-    halt
+    (let_through, halt)
+}
+
+/// What plans before this one let through in the same direction, besides what this one is about.
+struct Lately {
+    lost: u64,
+    /// Those of them that are not held any more.
+    not_held: u64,
+}
+
+impl Lately {
+    fn of(round: &Round<'_>, found: &[EntryId], from_remote: bool) -> Self {
+        let found: BTreeSet<&EntryId> = found.iter().collect();
+        let lately = round.policy.lately.iter();
+        let others =
+            lately.filter(|loss| loss.from_remote == from_remote && !found.contains(&loss.entry));
+        let is_held =
+            |entry: &EntryId| round.trees.get(entry).synced.as_ref().is_some_and(|node| node.held);
+        others.fold(Self { lost: 0, not_held: 0 }, |lately, loss| Self {
+            lost: lately.lost + 1,
+            not_held: lately.not_held + u64::from(!is_held(&loss.entry)),
+        })
+    }
 }
 
 fn gone(round: &Round<'_>) -> u64 {

@@ -26,7 +26,7 @@ mod steps;
 mod trees;
 mod units;
 
-pub use steps::{Change, Destination, Halt, Issue, IssueKind, Plan, Policy, PushGroup, Step};
+pub use steps::{Change, Destination, Halt, Issue, IssueKind, Loss, Plan, Policy, PushGroup, Step};
 
 use self::merge::Fate;
 use self::overlay::{Overlay, Side};
@@ -56,9 +56,10 @@ pub fn plan(view: &dyn View, dirty: &BTreeSet<EntryId>, policy: &Policy) -> Plan
     directories::keep_what_is_needed(&mut round);
     let adoptions = names::adopt(&mut round);
     detach(&mut round);
-    let halt = guard::hold_back(&mut round);
+    let (losses, halt) = guard::hold_back(&mut round);
     let wishes = units::wishes(&mut round, &adoptions);
     let mut plan = arrange(&mut round, wishes);
+    plan.losses = losses;
     plan.halt = halt;
     plan.waiting = round.waiting.into_iter().collect();
     plan

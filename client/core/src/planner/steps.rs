@@ -30,6 +30,9 @@ pub struct Policy {
     pub guard_percent: u32,
     /// … or this many, whichever is more, before it waits for a person.
     pub guard_entries: u64,
+    /// What plans of the last seconds let through of that which the guard counts, in entries that
+    /// are not agreed to: a mass may come in slices.
+    pub lately: Vec<Loss>,
     /// How many entries were held when a person was asked about deletions that still wait.
     pub held_when_asked: Option<u64>,
     /// Entries whose deletion a person has agreed to: the guard does not count them.
@@ -46,6 +49,8 @@ pub struct Plan {
     pub batches: Vec<Vec<Step>>,
     /// What cannot be done, and why; nothing else stops for it.
     pub issues: Vec<Issue>,
+    /// What the guard counted and let through.
+    pub losses: Vec<Loss>,
     /// Why deletions wait for a person. The steps in `batches` do not contain them.
     pub halt: Option<Halt>,
     /// Entries that could not be planned yet and have to stay dirty.
@@ -228,6 +233,15 @@ pub enum Change {
         /// The revision of the deletion.
         base: Revision,
     },
+}
+
+/// A held entry that is deleted or emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Which entry.
+    pub entry: EntryId,
+    /// Whether that comes from the server (true) or from this disk (false).
+    pub from_remote: bool,
 }
 
 /// Deletions that wait for a person.

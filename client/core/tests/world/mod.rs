@@ -53,6 +53,7 @@ pub(crate) fn policy(device: u8) -> Policy {
         empty_content: None,
         guard_percent: 50,
         guard_entries: 1_000_000,
+        lately: Vec::new(),
         held_when_asked: None,
         agreed: BTreeSet::new(),
         absences_settled: true,

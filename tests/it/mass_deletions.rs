@@ -1,0 +1,147 @@
+//! The guard against mass deletion (S14), with real engines: what is many waits for a person, on the
+//! device where it happens and on each that receives it, in whatever slices it comes.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use client::engine::HaltReason;
+use client::fs::memory::user::UserEntry;
+use std::rc::Rc;
+use std::time::Duration;
+use tests::sim::clock::in_virtual_time;
+use tests::sim::device::SimDevice;
+use tests::sim::world::{Make, World};
+
+/// Long enough for several tries.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Two devices with so many files of one line each, in sync.
+async fn with_files(seed: u64, count: usize) -> (World, [Rc<SimDevice>; 2]) {
+    let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
+    let devices = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+    world.end_faults().await;
+    for number in 0..count {
+        devices[0].writer.write_new(&format!("file {number}"));
+    }
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    (world, devices)
+}
+
+fn halt_of(device: &SimDevice) -> Option<HaltReason> {
+    device.handle().unwrap().summary().halt
+}
+
+#[test]
+fn a_mass_deletion_waits_for_a_person() {
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 8, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [writer, reader] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        for number in 0..30 {
+            writer.writer.write(&format!("file {number}"), format!("{number}").as_bytes());
+        }
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for number in 0..30 {
+            writer.writer.delete(&format!("file {number}"));
+        }
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let halted = writer.handle().unwrap().summary();
+        assert!(halted.halt.is_some_and(|halt| halt.can_confirm));
+        assert_eq!(reader.fs.user().tree().len(), 30, "nothing is deleted before a person agrees");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert!(reader.fs.user().tree().is_empty());
+    });
+}
+
+/// They are found empty in many rounds, and are one mass all the same.
+#[test]
+fn files_emptied_one_after_another_wait_for_a_person() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(10, 200).await;
+        for number in 0..200 {
+            writer.writer.write(&format!("file {number}"), b"");
+            tokio::time::sleep(Duration::from_millis(7)).await; // ok: virtual time
+        }
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(halt_of(&writer).is_some_and(|halt| halt.message.contains("200 of 200")));
+        let is_empty =
+            |entry: &UserEntry| matches!(entry, UserEntry::File(bytes, _) if bytes.is_empty());
+        assert!(!reader.fs.user().tree().values().any(is_empty), "nobody has agreed");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert!(reader.fs.user().tree().values().all(is_empty));
+    });
+}
+
+#[test]
+fn a_mass_deletion_in_slices_waits_for_a_person() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(11, 40).await;
+        for slice in 0..10 {
+            for number in 0..3 {
+                writer.writer.delete(&format!("file {}", slice * 3 + number));
+            }
+            tokio::time::sleep(Duration::from_millis(400)).await; // ok: virtual time
+        }
+        for _ in 0..3 {
+            assert!(halt_of(&writer).is_some_and(|halt| halt.can_confirm));
+            assert!(reader.fs.user().tree().len() >= 20);
+            tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        }
+        writer.confirm().await.unwrap();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(halt_of(&writer).map(|halt| halt.message), None);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(reader.fs.user().tree().len(), 10);
+    });
+}
+
+/// Neither of two devices deletes a mass, and a third receives one.
+#[test]
+fn a_mass_deletion_by_several_devices_waits_where_it_is_received() {
+    in_virtual_time(async {
+        let (mut world, [writer, reader]) = with_files(12, 40).await;
+        let third = world.add_device(true, None).await;
+        third.start().await;
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for number in 0..15 {
+            writer.writer.delete(&format!("file {number}"));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await; // ok: virtual time
+        assert_eq!(reader.fs.user().tree().len(), 25);
+        for number in 15..30 {
+            third.writer.delete(&format!("file {number}"));
+        }
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(halt_of(&reader).is_some_and(|halt| halt.can_confirm));
+        assert_eq!(reader.fs.user().tree().len(), 25);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(reader.fs.user().tree().len(), 10);
+    });
+}
+
+/// Also where something else waits for ever, as a name does that clashes on this disk.
+#[test]
+fn a_person_agrees_to_what_waits_and_to_nothing_later() {
+    let make = Make { seed: 9, devices: 2, grain_ns: 1, folding: Some(1), ..Make::default() };
+    in_virtual_time(async {
+        let world = World::new(make).await;
+        let [plain, folding] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        plain.writer.write("Foo", b"one of two");
+        plain.writer.write("foo", b"two of two");
+        for agreed in [1, 2] {
+            plain.writer.make_directory("many");
+            for number in 0..30 {
+                plain.writer.write_new(&format!("many/{number}"));
+            }
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            folding.deletions.set_confirmed(false);
+            folding.writer.delete("many");
+            tokio::time::sleep(PATIENCE).await; // ok: virtual time
+            let halt = folding.handle().unwrap().summary().halt;
+            assert!(halt.is_some_and(|halt| halt.can_confirm), "time {agreed}");
+            assert_eq!(plain.fs.user().tree().len(), 33, "time {agreed}");
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            assert_eq!(plain.fs.user().tree().len(), 2, "time {agreed}");
+        }
+    });
+}
