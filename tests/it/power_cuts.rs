@@ -6,6 +6,7 @@
 use client::engine::Ask;
 use client::fs::memory::user::UserEntry;
 use client::fs::memory::{Fault, OperationKind};
+use common::record::Change;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -153,4 +154,37 @@ fn what_a_failed_sync_has_lost_is_not_pushed_after_a_power_cut() {
             }
         },
     );
+}
+
+/// A crash between moving aside what takes another's place and the note of it; the database may be
+/// lost with that.
+#[test]
+fn s1_what_a_crash_left_aside_goes_back_to_its_place() {
+    for is_database_lost in [false, true] {
+        in_virtual_time(async {
+            let make = Make { seed: 3, devices: 2, grain_ns: 1, ..Make::default() };
+            let world = World::new(make).await;
+            let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+            world.end_faults().await;
+            one.writer.write("a", b"of both");
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            let group = world.journal()[0].entry.group.decode().unwrap();
+            let Change::Create { entry, .. } = group.changes[0] else { panic!("{group:?}") };
+
+            two.stop(Stop::Kill).await;
+            two.writer.write("a", b"edited and not scanned");
+            two.fs.user().rename("a", format!(".driftless/parked/{entry}")).unwrap();
+            if is_database_lost {
+                two.lose_state();
+            }
+            two.start().await;
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            // Without the database the server's version took the place before it was known.
+            let path = if is_database_lost { "a (kept 1)" } else { "a" };
+            for device in [&one, &two] {
+                assert_eq!(device.fs.user().read(path).unwrap(), b"edited and not scanned");
+            }
+            assert_eq!(world.ledger.violations(), Vec::<String>::new());
+        });
+    }
 }

@@ -1,4 +1,5 @@
-//! Names of conflict copies: `name (conflict DATE DEVICE).ext`.
+//! Names of conflict copies, `name (conflict DATE DEVICE).ext`, and of what was kept from being
+//! replaced or deleted, `name (kept).ext`.
 //!
 //! Owns how such a name is made from another. It must not know when one is needed, nor which
 //! names are taken: the caller says.
@@ -51,6 +52,17 @@ pub fn conflict_name(
         }
         number += 1;
     }
+}
+
+/// The name of a file that is kept beside another: `name (kept N).ext`. The stem is cut at a character
+/// so that the whole is at most [`NAME_BYTES_MAX`] bytes.
+#[must_use]
+pub fn kept_name(name: &Name, number: u32) -> Name {
+    let (stem, extension) = split_extension(name.as_str());
+    let suffix = format!(" (kept {number}){extension}");
+    let stem = cut(stem, NAME_BYTES_MAX - suffix.len());
+    Name::new(format!("{stem}{suffix}"))
+        .unwrap_or_else(|error| unreachable!("parts of a name and a mark are a name: {error}"))
 }
 
 /// Stem and extension: the extension begins with its dot and may be empty. `.tar.*` counts as one
@@ -122,6 +134,18 @@ mod tests {
         check("end.", &[], "end. (conflict 2026-05-04 laptop)");
         check("v1.2 final notes", &[], "v1.2 final notes (conflict 2026-05-04 laptop)");
         check("...", &[], "... (conflict 2026-05-04 laptop)");
+    }
+
+    #[test]
+    fn kept_names_are_names_however_long_they_are() {
+        for (name, kept) in [
+            ("a.txt".to_owned(), "a (kept 2).txt".to_owned()),
+            (".bashrc".to_owned(), ".bashrc (kept 2)".to_owned()),
+            (format!("1. {}", "x".repeat(252)), format!("1. {} (kept 2)", "x".repeat(243))),
+            ("é".repeat(127), format!("{} (kept 2)", "é".repeat(123))),
+        ] {
+            assert_eq!(kept_name(&Name::new(name).unwrap(), 2).as_str(), kept);
+        }
     }
 
     #[test]

@@ -7,10 +7,14 @@
 use crate::context::FolderContext;
 use crate::fs::{Area, FsError, RelPath, Stat};
 use crate::state::{LocalRow, StateError};
+use client_core::conflict::kept_name;
 use common::ids::EntryId;
 use common::name::Name;
 use common::record::Kind;
 use std::collections::BTreeSet;
+
+/// Names that are tried for what is kept.
+const NUMBER_MAX: u32 = 1_000;
 
 /// A displaced file's path: its name says what it was when it was displaced, and where.
 pub(super) fn path(context: &FolderContext, row: &LocalRow) -> RelPath {
@@ -158,7 +162,7 @@ fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
 /// for the server's tree with that: it says what the entry is called.
 ///
 /// # Errors
-/// [`FsError`] or [`StateError`] in text form would lose the cause: both stay typed.
+/// [`super::ApplyError`].
 pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyError> {
     let listing = match context.fs.list(&RelPath::area_root(Area::Displaced)) {
         Ok(listing) => listing,
@@ -216,7 +220,7 @@ fn is_ours(
         .is_some_and(|row| (row.size, row.node.content.mtime_ns) == (stat.size, stat.mtime_ns)))
 }
 
-fn home_of(context: &FolderContext, entry: &common::ids::EntryId) -> Result<RelPath, StateError> {
+pub(super) fn home_of(context: &FolderContext, entry: &EntryId) -> Result<RelPath, StateError> {
     let names = match context.state.local_path(entry)? {
         Some(names) => Some(names),
         None => context.state.remote_path(entry)?,
@@ -254,21 +258,20 @@ pub(super) fn keep_beside(
     beside: &RelPath,
 ) -> Result<(), FsError> {
     let parent = beside.parent().unwrap_or_else(RelPath::root);
-    for number in 1..=1_000_u32 {
-        let original = beside.name().map_or("file", Name::as_str);
-        let (stem, extension) = original.rsplit_once('.').unwrap_or((original, ""));
-        let dot = if extension.is_empty() { "" } else { "." };
-        let kept: String = stem.chars().take(40).collect();
-        let text = format!("{kept} (kept {number}){dot}{extension}");
-        let Ok(name) = Name::new(text) else { break };
-        let Ok(path) = parent.join(&name) else { break };
+    let name = beside.name().cloned().unwrap_or_else(|| context.fresh_name());
+    let mut number = 1;
+    loop {
+        let path = match parent.join(&kept_name(&name, number)) {
+            Ok(path) => path,
+            // Too long a path: nearer the top there is room.
+            Err(_) => RelPath::inside(Area::Tree, kept_name(&name, number)),
+        };
         match context.fs.rename_noreplace(from, &path) {
-            Err(FsError::Exists { .. }) => {}
+            // When no name is free it stays where it is, safe, and is reviewed again.
+            Err(FsError::Exists { .. }) if number < NUMBER_MAX => number += 1,
             other => return other,
         }
     }
-    // No name was free or valid: it stays where it is, safe, and is reviewed again later.
-    Ok(())
 }
 
 /// Removes staged files that no cut download goes on in, and forgets downloads that are not wanted

@@ -5,9 +5,11 @@
 //! any more changes nothing and marks its path for another look. It must not decide what is done.
 
 mod displaced;
+mod parked;
 mod place;
 mod run;
 
 pub(crate) use displaced::replace;
 pub use displaced::{review_displaced, sweep_staging};
+pub use parked::review_parked;
 pub use run::{Applied, ApplyError, Applying};

@@ -4,6 +4,7 @@
 //! turns out to be something else is put back.
 
 use super::displaced;
+use super::parked::parked_name;
 use super::run::{ApplyError, Applying, Record, synced_of};
 use crate::fs::{Area, FsError, RelPath, Stat};
 use crate::scan::{Target, holds_only_ignored, unsynced_at};
@@ -12,7 +13,6 @@ use crate::transfer::Built;
 use client_core::planner::Destination;
 use client_core::tree::{ContentState, PARKED, Position, SyncedNode};
 use common::ids::EntryId;
-use common::name::Name;
 use common::record::Kind;
 
 /// A file or symlink to be swapped in.
@@ -402,10 +402,4 @@ impl Applying<'_> {
             self.records.push(Record::Moved { local, synced: Some(synced) });
         }
     }
-}
-
-/// The name of an entry that was moved aside.
-fn parked_name(entry: &EntryId) -> Name {
-    Name::new(entry.to_string())
-        .unwrap_or_else(|error| unreachable!("32 hex digits are a name: {error}"))
 }

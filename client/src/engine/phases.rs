@@ -237,6 +237,7 @@ impl Engine {
         self.failed.clear();
         self.clear_transient_issues()?;
         crate::apply::sweep_staging(&self.context)?;
+        crate::apply::review_parked(&self.context)?;
         let waiting = crate::apply::review_displaced(&self.context)?;
         if waiting > 0 {
             tracing::debug!(waiting, "displaced files wait for their writers");
