@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
-use tests::harness::{Device, Programs, Server, Tree, size};
+use tests::harness::{Device, Node, NodeKind, Programs, Server, Tree, size};
 
 /// Files in CI; `DRIFTLESS_TREE_FILES=20000` for the full size.
 const FILES: usize = 2_000;
@@ -44,11 +44,11 @@ fn real_tree() -> Result<()> {
     let first = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
     let second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
 
-    build(first.root(), size("DRIFTLESS_TREE_FILES", FILES))?;
+    let files = size("DRIFTLESS_TREE_FILES", FILES);
+    build(first.root(), files)?;
     write_noise(&first.root().join(LARGE), size("DRIFTLESS_TREE_LARGE_MIB", LARGE_MIB))?;
     equal_after_sync(&[&first, &second], "the first sync")?;
-    let (files, directories, links) = Tree::read(second.root())?.counts();
-    println!("{files} files, {directories} directories, {links} links");
+    is_mixed(&Tree::read(second.root())?, files)?;
 
     for (round, (author, reader)) in [(&first, &second), (&second, &first)].iter().enumerate() {
         edit(author.root(), round)?;
@@ -70,6 +70,36 @@ fn real_tree() -> Result<()> {
         device.stop()?;
     }
     Ok(())
+}
+
+/// Checks that a tree is as large as was asked for, and has of everything that trees have.
+fn is_mixed(tree: &Tree, asked: usize) -> Result<()> {
+    let (files, directories, links) = tree.counts();
+    println!("{files} files, {directories} directories, {links} links");
+    ensure!(files >= asked, "{files} files instead of {asked}");
+    ensure!(directories >= asked / 10, "{directories} directories are few for {asked} files");
+    let has = |what: &str, wanted: fn(&str, &Node) -> bool| {
+        let found = tree.nodes().any(|(path, node)| wanted(path, node));
+        ensure!(found, "the tree has no {what}");
+        Ok(())
+    };
+    has("name with a space", |path, node| is_file(node) && last(path).contains(' '))?;
+    has("name with other letters than ASCII", |path, node| {
+        is_file(node) && !last(path).is_ascii()
+    })?;
+    has("program", |_, node| is_file(node) && node.mode & 0o111 != 0)?;
+    has("private file", |_, node| is_file(node) && node.mode & 0o077 == 0)?;
+    has("link", |_, node| matches!(node.kind, NodeKind::Symlink { .. }))?;
+    has("empty file", |_, node| matches!(node.kind, NodeKind::File { bytes: 0, .. }))
+}
+
+fn is_file(node: &Node) -> bool {
+    matches!(node.kind, NodeKind::File { .. })
+}
+
+/// The last name of a path.
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Syncs the devices in turn, the author first, and compares all with it.

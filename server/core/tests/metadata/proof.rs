@@ -1,15 +1,18 @@
 //! No accepted version names an object without proof that it is stored (M4, rule 1), and quotas.
 
-use crate::world::{World, content, content_at, create, delete, edit, entry, file, place, receipt};
+use crate::world::{
+    World, content, content_at, create, delete, edit, entry, file, move_to, place, receipt,
+};
 use common::chunk::{ChunkRef, build_manifest};
-use common::ids::{ChunkId, EntryId, FolderId};
+use common::ids::{ChunkId, EntryId, FolderId, Head};
 use common::keys::FolderKeys;
 use common::limits::PAGE_ENTRIES_MAX;
 use common::record::{Change, Kind, Root};
 use common::wire::meta::RejectionCode as Code;
 use server_core::metadata::memory::MemoryStore;
 use server_core::metadata::{
-    Action, GroupOutcome, ObjectState, Quota, Receipt, Refused, TreeReads, UserReads,
+    Action, GroupOutcome, ObjectState, Quota, Receipt, Refused, RegisterReads, TreeReads, Usage,
+    UserReads,
 };
 use std::collections::BTreeMap;
 
@@ -247,4 +250,99 @@ fn quotas_of_entries_objects_and_versions_hold() {
     assert_eq!(refused, Refused::NoSuchUser);
     world.accept(0, vec![create(5, Kind::File, EntryId::ROOT, "e")]);
     assert_eq!(content(5).root, None);
+}
+
+/// What a device sees of the folder, and what its user is charged for.
+fn kept(world: &World<MemoryStore>) -> ((u64, Head), Usage) {
+    (world.digest(), world.store.user(&world.user).unwrap().unwrap().usage)
+}
+
+/// Checks that a group was refused for a quota and left the world as it was.
+fn refused_for_quota(
+    world: &World<MemoryStore>,
+    outcome: &GroupOutcome,
+    of: &str,
+    before: &((u64, Head), Usage),
+) {
+    let GroupOutcome::Rejected(rejection) = outcome else { panic!("accepted: {outcome:?}") };
+    assert_eq!(rejection.code, Code::Quota);
+    assert_eq!(rejection.message, format!("the quota of {of} is exhausted"));
+    assert_eq!(kept(world), *before);
+}
+
+#[test]
+fn millions_of_tiny_chunks_end_at_the_quota_of_objects() {
+    let mut world = World::pair(MemoryStore::new());
+    let user = world.user;
+    world.done(Action::SetQuota { user, quota: Quota { objects_max: 4_500, ..Quota::UNLIMITED } });
+    // Each group of the second device: a file of one chunk, and one of a thousand and their pages.
+    let mut accepted = 0;
+    for number in 1..=6 {
+        let manifest = Manifest::of(&world.folder, u32::from(number) * 1_000, 1_000);
+        let single = ChunkId::of(&[number]);
+        let ids = manifest.receipts().into_keys().chain([single]);
+        let receipts: BTreeMap<_, _> = ids.map(|id| (id, receipt(1))).collect();
+        let root = Root { id: single, level: 0 };
+        let changes = vec![with_root(100 + number, root), with_root(number, manifest.root)];
+        let group = world.group(1, changes);
+        let (signed, before) = (world.sign(1, &group), kept(&world));
+        let outcome = world.send(1, vec![signed], &manifest.bytes(), receipts.clone()).remove(0);
+        let known = |id: &&ChunkId| world.store.object(&world.folder, id).unwrap().is_some();
+        if outcome.revision().is_some() {
+            accepted += 1;
+            assert_eq!(receipts.keys().filter(known).count(), receipts.len());
+            continue;
+        }
+        refused_for_quota(&world, &outcome, "objects", &before);
+        assert_eq!(receipts.keys().filter(known).count(), 0, "objects of a refused group");
+        for file in [number, 100 + number] {
+            assert_eq!(world.store.entry(&world.folder, &entry(file)).unwrap(), None);
+        }
+    }
+    assert_eq!(accepted, 4);
+    // The other device is refused too, for the share is their user's, but not what needs no more.
+    let id = chunk(999_999);
+    let many = Manifest::of(&world.folder, 900_000, 600);
+    let outcome = send(&mut world, with_root(50, many.root), &many.bytes(), many.receipts());
+    assert_eq!(outcome.rejection(), Some(Code::Quota));
+    let receipts = BTreeMap::from([(id, receipt(1))]);
+    assert!(
+        send(&mut world, with_root(51, Root { id, level: 0 }), &[], receipts).revision().is_some()
+    );
+    let same = Manifest::of(&world.folder, 1_000, 1_000);
+    world.accept(0, vec![with_root(52, same.root)]);
+}
+
+#[test]
+fn millions_of_versions_end_at_the_quota_of_versions() {
+    let mut world = World::pair(MemoryStore::new());
+    let user = world.user;
+    world.done(Action::SetQuota { user, quota: Quota { versions_max: 500, ..Quota::UNLIMITED } });
+    // A new entry has two versions: its place and its content.
+    let mut base = world.accept(1, vec![file(1, "a"), file(2, "b")]);
+    let (made, mut edits) = (base, 0_u64);
+    let versions = |world: &World<MemoryStore>| {
+        let (revision, _) = world.digest();
+        world.store.contents(&world.folder, &entry(1), revision, usize::MAX).unwrap().len() as u64
+    };
+    loop {
+        let before = kept(&world);
+        let number = u8::try_from(edits % 200).unwrap();
+        let outcome = world.commit(1, vec![edit(1, base, number)]);
+        let Some(revision) = outcome.revision() else {
+            refused_for_quota(&world, &outcome, "versions", &before);
+            break;
+        };
+        (base, edits) = (revision, edits + 1);
+    }
+    assert_eq!((edits, versions(&world)), (496, 497));
+    let before = kept(&world);
+    let moved = world.commit(0, vec![move_to(2, made, EntryId::ROOT, "c")]);
+    refused_for_quota(&world, &moved, "versions", &before);
+    let created = world.commit(0, vec![delete(2, made, made), file(3, "c")]);
+    refused_for_quota(&world, &created, "versions", &before);
+    assert_eq!(world.store.entry(&world.folder, &entry(3)).unwrap(), None);
+    assert_eq!(versions(&world), 497);
+    // Deletions go on, or a user with too much could not have less.
+    world.accept(0, vec![delete(2, made, made)]);
 }
