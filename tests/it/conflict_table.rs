@@ -394,6 +394,12 @@ fn a_file_or_link_of_a_directorys_name_is_a_conflict() {
     check(&row);
     let files: &[(&str, &[u8])] = &[("l/inside", b"inside"), (COPY_OF_A_LINK, b"-> there")];
     check(&Row { second: |device| link(device, "l", "there"), files, ..row });
+    // The directory comes second: all of it is the copy.
+    let (file, directory) = (row.second, row.first);
+    let files: &[(&str, &[u8])] =
+        &[("l", b"file"), ("l (conflict 2026-11-22 device1)/inside", b"inside")];
+    let directories = &[COPY_OF_A_LINK];
+    check(&Row { first: file, second: directory, files, directories, ..row });
 }
 
 #[test]

@@ -100,11 +100,13 @@ pub(super) fn claim(round: &Round<'_>, entry: &EntryId, position: &Position) -> 
     }
 }
 
-/// Whether an entry that loses a new name becomes a conflict copy, with a record. A directory is
-/// renamed whole instead, and so is what the server knows elsewhere: its content is in no doubt.
+/// Whether an entry that loses a new name becomes a conflict copy, with a record. What the server
+/// knows elsewhere is renamed instead, and so is a directory that it has ever known: its content is
+/// in no doubt.
 fn is_copied(round: &Round<'_>, entry: &EntryId) -> bool {
     let trio = round.trees.get(entry);
-    trio.live().is_none() && trio.local.as_ref().is_some_and(|n| n.kind != Kind::Directory)
+    let is_directory = trio.local.as_ref().is_some_and(|node| node.kind == Kind::Directory);
+    if is_directory { trio.remote.is_none() } else { trio.live().is_none() && trio.local.is_some() }
 }
 
 /// What a conflict is about; equal conflicts get equal ids, so that planning again is harmless.
@@ -117,8 +119,13 @@ pub(super) struct Dispute {
 }
 
 impl Dispute {
-    /// The ids of the copy and of the record.
-    pub(super) fn ids(&self, round: &Round<'_>) -> (EntryId, ConflictId) {
+    /// The ids of the copy and of the record. A directory keeps its id: what is in it has it for a
+    /// parent.
+    pub(super) fn ids(&self, round: &Round<'_>, kind: Kind) -> (EntryId, ConflictId) {
+        if kind == Kind::Directory {
+            let record = self.derive(RECORD_CONTEXT, round.policy, 0);
+            return (self.local, ConflictId::from_bytes(record));
+        }
         let mut turn = 0_u64;
         loop {
             let copy = EntryId::from_bytes(self.derive(COPY_CONTEXT, round.policy, turn));

@@ -177,7 +177,7 @@ fn copy(
         theirs,
         tag: content.tag,
     };
-    let (copy, conflict) = dispute.ids(round);
+    let (copy, conflict) = dispute.ids(round, local.kind);
     let at = conflict_position(round, &copy, &kept.position);
     round.promised.insert(at.clone());
     let change = Change::ConflictCopy {

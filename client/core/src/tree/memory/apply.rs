@@ -134,7 +134,9 @@ impl MemoryView {
         if let Some(node) = self.local.remove(local) {
             self.local.insert(LocalNode { entry: *copy, ..node });
         }
-        self.forget(local);
+        if local != copy {
+            self.forget(local);
+        }
     }
 
     fn settle(&mut self, entry: &EntryId) -> Result<(), StepRefusal> {
