@@ -241,6 +241,13 @@ impl Engine {
             self.rejected(*code, message)?;
         }
         self.look_at(sent.stale.iter().copied())?;
+        for entry in sent.too_large {
+            let names = self.context.state.local_path(&entry)?.unwrap_or_default();
+            let path = RelPath::new(names).unwrap_or_else(|_| RelPath::root()).to_string();
+            let reason = "is too large: what proves that it is stored does not fit a commit";
+            self.context.state.put_issue(&path, IssueSource::Apply, reason)?;
+            self.failed.insert(entry);
+        }
         let before = self.context.state.cursor()?;
         self.pull_up_to(sent.up_to).await?;
         self.busy |= sent.accepted > 0 || before != self.context.state.cursor()?;

@@ -19,6 +19,12 @@ use std::collections::BTreeSet;
 const GROUP_CHANGES: usize = 128;
 /// Room left in a frame for what surrounds its parts.
 const PART_BYTES: usize = FRAME_BYTES_MAX - 64 * 1024;
+/// What a receipt batch or a page costs besides its bytes.
+const ITEM_BYTES: usize = 16;
+/// What a change costs, its signature and its effects not counted.
+const CHANGE_BYTES: usize = 1024;
+/// Bytes that a group may weigh: a commit of it alone has room for what surrounds it.
+const WEIGHT_MAX: usize = COMMIT_BYTES_MAX - FRAME_BYTES_MAX;
 
 /// A push that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +57,8 @@ pub struct Sent {
     pub left: bool,
     /// Files that changed or moved since they were hashed; their groups were not sent.
     pub stale: BTreeSet<EntryId>,
+    /// Files whose proofs no commit has room for: of about 45 GiB and more.
+    pub too_large: BTreeSet<EntryId>,
 }
 
 /// Sends prepared groups, as many as one commit takes. With `alone` each is signed by itself, so
@@ -68,9 +76,10 @@ pub async fn send(
     let sent: BTreeSet<EntryId> = ready.iter().flat_map(|g| g.contents.iter().copied()).collect();
     let stale = make_durable(context, &sent).await?;
     ready.retain(|group| group.contents.iter().all(|entry| !stale.contains(entry)));
+    let too_large = take_too_large(proofs, &mut ready);
     let (merged, left) = gather(proofs, &mut ready, alone);
     if merged.is_empty() {
-        return Ok(Sent { stale, ..Sent::default() });
+        return Ok(Sent { stale, too_large, ..Sent::default() });
     }
     let rows = store(context, &cursor, &merged)?;
     let roots: Vec<Root> = merged.iter().flat_map(|group| group.roots.iter().copied()).collect();
@@ -79,10 +88,27 @@ pub async fn send(
     let mut sent = take(context, &rows, &outcomes)?;
     sent.left = left;
     sent.stale = stale;
+    sent.too_large = too_large;
     if sent.rejected.is_empty() {
         proofs.forget(&roots);
     }
     Ok(sent)
+}
+
+/// Takes out groups that no commit has room for; returns whose content they carry.
+fn take_too_large(proofs: &Proofs, ready: &mut Vec<Prepared>) -> BTreeSet<EntryId> {
+    let mut too_large = BTreeSet::new();
+    ready.retain(|group| {
+        let (receipts, pages) = proofs.collect(&group.roots);
+        let proof: usize = receipts.iter().map(|batch| batch.len() + ITEM_BYTES).sum::<usize>()
+            + pages.iter().map(|page| page.len() + ITEM_BYTES).sum::<usize>();
+        let fits = proof + group.changes.len() * CHANGE_BYTES <= WEIGHT_MAX;
+        if !fits {
+            too_large.extend(group.contents.iter().copied());
+        }
+        fits
+    });
+    too_large
 }
 
 /// Merges independent groups into larger ones until a commit is full.
@@ -92,10 +118,10 @@ fn gather(proofs: &Proofs, ready: &mut Vec<Prepared>, alone: bool) -> (Vec<Prepa
     let mut taken = 0;
     for group in ready.iter() {
         let (receipts, pages) = proofs.collect(&group.roots);
-        // An upper bound: receipts that several groups share are counted for each.
+        // Several groups share receipts: a quarter of each is what they come to together.
         let size = receipts.iter().map(|batch| batch.len()).sum::<usize>() / 4
             + pages.iter().map(Vec::len).sum::<usize>()
-            + group.changes.len() * 1024;
+            + group.changes.len() * CHANGE_BYTES;
         let fits = merged.last().is_some_and(|last| {
             !alone && last.changes.len() + group.changes.len() <= GROUP_CHANGES
         });
@@ -163,7 +189,7 @@ fn parts(proofs: &Proofs, roots: &[Root], rows: &[OutboxRow]) -> Vec<CommitPart>
             parts.push(CommitPart::default());
             bytes = 0;
         }
-        bytes += length + 16;
+        bytes += length + ITEM_BYTES;
     };
     for receipt in receipts {
         room(&mut parts, receipt.len());
@@ -242,5 +268,31 @@ pub async fn resolve_outbox(context: &FolderContext) -> Result<Revision, PushErr
     match replies.as_slice() {
         [Reply::Outcomes(outcomes)] => Ok(take(context, &rows, outcomes)?.up_to),
         _ => Err(PushError::Protocol("no outcomes".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::RootParts;
+    use common::ids::ChunkId;
+    use common::record::Root;
+
+    #[test]
+    fn what_no_commit_has_room_for_stops_nothing_else() {
+        let mut proofs = Proofs::default();
+        let mut ready = Vec::new();
+        for (number, pages) in [(1, 3), (2, COMMIT_BYTES_MAX / FRAME_BYTES_MAX), (3, 0)] {
+            let id = |page: u8| ChunkId::from_bytes([number ^ page.rotate_left(2); 32]);
+            let root = Root { id: id(u8::MAX), level: 1 };
+            let page = |n| (id(u8::try_from(n).unwrap()), vec![number; FRAME_BYTES_MAX]);
+            let parts = RootParts { chunks: Vec::new(), pages: (0..pages).map(page).collect() };
+            proofs.add_root(&root, parts);
+            let contents = vec![EntryId::from_bytes([number; 16])];
+            ready.push(Prepared { roots: vec![root], contents, ..Prepared::default() });
+        }
+        let too_large = take_too_large(&proofs, &mut ready);
+        assert_eq!(too_large, BTreeSet::from([EntryId::from_bytes([2; 16])]));
+        assert_eq!(ready.len(), 2);
     }
 }
