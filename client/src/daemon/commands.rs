@@ -113,11 +113,13 @@ impl Shared {
     fn folder_statuses(&self) -> Vec<super::control::FolderStatusAnswer> {
         let folders = self.folders();
         let config = self.config();
-        let status = |folder: &FolderConfig| {
-            let running = folders.get(&folder.id)?;
-            Some(summaries::folder(folder, self.shown(&running.handle), running.watch_state()))
+        let status = |folder: &FolderConfig| match folders.get(&folder.id) {
+            Some(running) => {
+                summaries::folder(folder, self.shown(&running.handle), running.watch_state())
+            }
+            None => summaries::unstarted(folder, self.unstarted(&folder.id)),
         };
-        config.folders.iter().filter_map(status).collect()
+        config.folders.iter().map(status).collect()
     }
 
     /// The folders that a person means: the named one, or all.
@@ -132,8 +134,17 @@ impl Shared {
 
 fn find(shared: &Shared, argument: &PathArgument) -> Result<(InFolder, FolderHandle), Failure> {
     let at = paths::resolve(&shared.config(), argument)?;
-    let handle = shared.handle(&at.folder.id).ok_or_else(|| no_such_folder(&at.folder.name))?;
+    let handle = handle(shared, &at.folder)?;
     Ok((at, handle))
+}
+
+fn handle(shared: &Shared, folder: &FolderConfig) -> Result<FolderHandle, Failure> {
+    shared.handle(&folder.id).ok_or_else(|| {
+        let reason = shared.unstarted(&folder.id);
+        let reason = reason.unwrap_or_else(|| "it has not been started yet".to_owned());
+        let message = format!("folder {} does not run: {reason}", folder.name);
+        Failure::new("engine", message, "it is tried again by itself")
+    })
 }
 
 /// The folder that is meant when none is named: the only one.
@@ -161,6 +172,9 @@ async fn sync(
 ) -> Result<Answer, Failure> {
     shared.remote.knock().await;
     let handles = shared.handles();
+    let is_asked = |folder: &FolderConfig| handles.iter().any(|(asked, _)| asked.id == folder.id);
+    // A folder without an engine is not in sync; its state says why it has none.
+    let all_asked = shared.config().folders.iter().all(is_asked);
     let asked = handles.iter().map(|(_, handle)| handle.ask(Ask::Sync));
     let waiting = join_all(asked);
     tokio::pin!(waiting);
@@ -195,8 +209,8 @@ async fn sync(
         return Err(failure);
     }
     // An engine that has ended is not in sync; its folder says why.
-    let in_sync =
-        reached.is_some_and(|reached| reached.iter().all(|reached| matches!(reached, Ok(true))));
+    let are_in_sync = |reached: &[Result<bool, _>]| reached.iter().all(|it| matches!(it, Ok(true)));
+    let in_sync = all_asked && reached.is_some_and(|reached| are_in_sync(&reached));
     let folders = shared.folder_statuses();
     let conflicts = folders.iter().map(|folder| folder.conflicts).sum();
     Ok(Answer::Sync(SyncAnswer { in_sync, conflicts, folders }))
@@ -210,8 +224,7 @@ async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Fai
         }
         None => {
             let folder = only_folder(shared)?;
-            let handle = shared.handle(&folder.id).ok_or_else(|| no_such_folder(&folder.name))?;
-            (String::new(), handle)
+            (String::new(), handle(shared, &folder)?)
         }
     };
     let listed = handle.ask(|answer| Ask::List(path, answer)).await?;

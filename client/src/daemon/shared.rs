@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) changing: tokio::sync::Mutex<()>,
     config: Mutex<Config>,
     folders: Mutex<BTreeMap<FolderId, Running>>,
+    /// Why folders have no engine.
+    unstarted: Mutex<BTreeMap<FolderId, String>>,
 }
 
 impl Shared {
@@ -52,6 +54,7 @@ impl Shared {
             changing: tokio::sync::Mutex::new(()),
             config: Mutex::new(config),
             folders: Mutex::default(),
+            unstarted: Mutex::default(),
         }
     }
 
@@ -89,6 +92,20 @@ impl Shared {
 
     pub(super) fn handle(&self, folder: &FolderId) -> Option<FolderHandle> {
         self.folders().get(folder).map(|running| running.handle.clone())
+    }
+
+    /// Notes why a folder has no engine, or that it has one.
+    pub(super) fn note_unstarted(&self, folder: &FolderId, reason: Option<String>) {
+        let mut unstarted = lock(&self.unstarted);
+        match reason {
+            Some(reason) => drop(unstarted.insert(*folder, reason)),
+            None => drop(unstarted.remove(folder)),
+        }
+    }
+
+    /// Why a folder has no engine; `None` when it has not been tried yet.
+    pub(super) fn unstarted(&self, folder: &FolderId) -> Option<String> {
+        lock(&self.unstarted).get(folder).cloned()
     }
 
     /// Writes the account down and tells the engines of its devices.

@@ -55,6 +55,33 @@ pub(super) fn folder(
     }
 }
 
+/// A folder of the configuration that has no engine: the reason, if it did not start.
+pub(super) fn unstarted(config: &FolderConfig, reason: Option<String>) -> FolderStatusAnswer {
+    let state = if reason.is_some() { State::Halted } else { State::Scanning };
+    let halt = reason.map(|reason| HaltAnswer {
+        message: format!("the folder does not start: {reason}"),
+        hint:
+            "it is tried again by itself; `driftless doctor` looks for what is wrong with the home"
+                .to_owned(),
+        can_confirm: false,
+    });
+    FolderStatusAnswer {
+        name: config.name.clone(),
+        path: config.path.clone(),
+        state,
+        entries: 0,
+        bytes: 0,
+        pending_up: 0,
+        pending_down: 0,
+        conflicts: 0,
+        issues: Vec::new(),
+        cursor: None,
+        halt,
+        trouble: None,
+        watch: "starting".to_owned(),
+    }
+}
+
 fn watch_text(watch: WatchState) -> String {
     match watch {
         WatchState::Starting => "starting".to_owned(),

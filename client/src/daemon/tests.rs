@@ -4,7 +4,7 @@ use super::control::{Answer, AskFailure, Keep, PathArgument, Request, State, ask
 use super::embedded::Embedded;
 use super::enrolment::{Enrolled, Enrolment, enrol};
 use super::*;
-use crate::home::Pending;
+use crate::home::{FolderConfig, Pending};
 use crate::remote::join as joining;
 use common::trust::JoinCode;
 use std::fs;
@@ -301,5 +301,37 @@ async fn a_root_that_is_not_there_halts_its_folder_until_it_is_back() {
     one.daemon.shared.start_folders().await;
     one.sync().await;
     assert_eq!(fs::read_to_string(one.root.join("f")).unwrap(), "x");
+    one.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_does_not_start_is_not_in_sync_and_says_why() {
+    let world = World::new();
+    let one = world.up("one").await;
+    one.sync().await;
+    let Device { home, root, daemon } = one;
+    daemon.stop().await;
+    let mut config = home.config().unwrap();
+    // Its keys are nowhere.
+    config.folders.push(FolderConfig {
+        id: common::ids::FolderId::from_bytes([9; 32]),
+        name: "keyless".into(),
+        path: world.base.join("keyless"),
+        paused: false,
+    });
+    home.put_config(&config).unwrap();
+    let lock = home.lock().unwrap();
+    let listen = config.server.listen.unwrap().parse().unwrap();
+    let embedded = Embedded::start(&home, listen).await.unwrap();
+    let one = world.start(home, lock, Some(embedded), root).await;
+    let asked = one.ask(Request::Sync { timeout_ms: Some(60_000) }).await.unwrap();
+    let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
+    assert!(!sync.in_sync, "{sync:?}");
+    let [_, keyless] = sync.folders.as_slice() else { panic!("{sync:?}") };
+    assert_eq!((keyless.name.as_str(), keyless.state), ("keyless", State::Halted));
+    let halt = keyless.halt.as_ref().unwrap();
+    assert!(halt.message.contains("not in the keyring"), "{halt:?}");
+    let list = Request::List { path: Some(one.path("keyless:")) };
+    assert_eq!(one.kind(list).await, "engine");
     one.daemon.stop().await;
 }
