@@ -7,13 +7,13 @@ use super::account::{self, Invite, Revoked};
 use super::control::{
     Answer, Commands, ConflictsAnswer, DeviceAnswer, DevicesAnswer, DoneAnswer, ExportedAnswer,
     Failure, InviteAnswer, Keep, ListAnswer, LogAnswer, PathArgument, ProgressSender, Request,
-    ServerAnswer, StatusAnswer, SyncAnswer,
+    ServerAnswer, StatusAnswer, SyncAnswer, UnknownAnswer,
 };
 use super::paths::{self, InFolder};
 use super::shared::Shared;
 use super::{summaries, times};
 use crate::engine::handle::Answer as Reply;
-use crate::engine::{self, Ask, AskError, FolderHandle, HaltReason};
+use crate::engine::{self, Ask, AskError, FolderHandle};
 use crate::home::FolderConfig;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -123,12 +123,11 @@ impl Shared {
     }
 
     /// The folders that a person means: the named one, or all.
-    fn meant(&self, name: Option<&str>) -> Result<Vec<(FolderConfig, FolderHandle)>, Failure> {
-        let handles = self.handles();
-        let Some(name) = name else { return Ok(handles) };
+    fn meant(&self, name: Option<&str>) -> Result<Vec<FolderConfig>, Failure> {
         let config = self.config();
+        let Some(name) = name else { return Ok(config.folders) };
         let wanted = config.folder_named(name).ok_or_else(|| no_such_folder(name))?;
-        Ok(handles.into_iter().filter(|(folder, _)| folder.id == wanted.id).collect())
+        Ok(vec![wanted.clone()])
     }
 }
 
@@ -244,9 +243,19 @@ async fn log(shared: &Shared, argument: &PathArgument) -> Result<Answer, Failure
 }
 
 async fn conflicts(shared: &Shared) -> Result<Answer, Failure> {
-    let mut found = Vec::new();
-    for (folder, handle) in shared.handles() {
-        found.push((folder.name, handle.ask(Ask::Conflicts).await?));
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
+    for folder in shared.config().folders {
+        let conflicts = match handle(shared, &folder) {
+            Ok(handle) => handle.ask(Ask::Conflicts).await.map_err(|error| told(&handle, error)),
+            Err(failure) => Err(failure),
+        };
+        match conflicts {
+            Ok(conflicts) => found.push((folder.name, conflicts)),
+            Err(failure) => failed.push((folder.name, failure)),
+        }
+    }
+    if found.is_empty() && !failed.is_empty() {
+        return at_the_end(Vec::new(), failed);
     }
     let account = shared.account.lock().await;
     let conflicts = found.into_iter().flat_map(|(folder, conflicts)| {
@@ -254,7 +263,10 @@ async fn conflicts(shared: &Shared) -> Result<Answer, Failure> {
         let shown = move |info| summaries::conflict(account, &folder, info);
         conflicts.into_iter().map(shown)
     });
-    Ok(Answer::Conflicts(ConflictsAnswer { conflicts: conflicts.collect() }))
+    let unknown = failed.into_iter();
+    let unknown = unknown.map(|(folder, why)| UnknownAnswer { folder, reason: why.message });
+    let (conflicts, unknown) = (conflicts.collect(), unknown.collect());
+    Ok(Answer::Conflicts(ConflictsAnswer { conflicts, unknown }))
 }
 
 async fn devices(shared: &Shared) -> Result<Answer, Failure> {
@@ -291,7 +303,7 @@ async fn revoke(shared: &Shared, name: &str) -> Result<Answer, Failure> {
 
 async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result<Answer, Failure> {
     let meant = shared.meant(name)?;
-    let ids: Vec<_> = meant.iter().map(|(folder, _)| folder.id).collect();
+    let ids: Vec<_> = meant.iter().map(|folder| folder.id).collect();
     shared
         .change_config(|config| {
             for folder in config.folders.iter_mut().filter(|folder| ids.contains(&folder.id)) {
@@ -300,27 +312,43 @@ async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result
         })
         .await?;
     let ask: fn(Reply<()>) -> Ask = if paused { Ask::Pause } else { Ask::Resume };
-    for (_, handle) in &meant {
-        handle.ask(ask).await?;
+    let (mut set, mut failed) = (Vec::new(), Vec::new());
+    for folder in meant {
+        let asked = match shared.handle(&folder.id) {
+            Some(handle) => handle.ask(ask).await,
+            None => Err(AskError::NotRunning),
+        };
+        match asked {
+            // An engine that is still to come starts as the configuration says.
+            Ok(()) | Err(AskError::NotRunning) => set.push(folder.name),
+            Err(error) => failed.push((folder.name, error.into())),
+        }
     }
-    Ok(done(meant.into_iter().map(|(folder, _)| folder.name)))
+    at_the_end(set, failed)
 }
 
 async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure> {
-    let (mut confirmed, mut waiting) = (Vec::new(), None);
-    for (folder, handle) in shared.meant(name)? {
+    let (mut confirmed, mut failed, mut waiting) = (Vec::new(), Vec::new(), None);
+    for folder in shared.meant(name)? {
+        let handle = match handle(shared, &folder) {
+            Ok(handle) => handle,
+            Err(failure) => {
+                waiting = waiting.or(Some((folder.name, failure.message, failure.hint)));
+                continue;
+            }
+        };
         match handle.ask(Ask::Confirm).await {
             Ok(()) => confirmed.push(folder.name),
-            Err(AskError::NothingToConfirm) => {
+            Err(AskError::NothingToConfirm | AskError::NotRunning) => {
                 let halt = shared.shown(&handle).halt;
-                waiting = waiting.or(halt.map(|halt| (folder.name, halt)));
+                waiting = waiting.or(halt.map(|halt| (folder.name, halt.message, halt.hint)));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => failed.push((folder.name, error.into())),
         }
     }
-    if confirmed.is_empty() {
+    if confirmed.is_empty() && failed.is_empty() {
         return Err(match waiting {
-            Some((name, HaltReason { message, hint, .. })) => Failure::new(
+            Some((name, message, hint)) => Failure::new(
                 "nothing_to_confirm",
                 format!("{name} waits for something else than a confirmation: {message}"),
                 hint,
@@ -328,7 +356,30 @@ async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure>
             None => AskError::NothingToConfirm.into(),
         });
     }
-    Ok(done(confirmed))
+    at_the_end(confirmed, failed)
+}
+
+/// What is said of a command that asked several folders, each of them: that all was done, or which
+/// failed first and why, and what was done all the same.
+fn at_the_end(on: Vec<String>, failed: Vec<(String, Failure)>) -> Result<Answer, Failure> {
+    let mut failed = failed.into_iter();
+    let Some((name, first)) = failed.next() else { return Ok(done(on)) };
+    let mut message = format!("{name}: {}", first.message);
+    for (name, failure) in failed {
+        message.push_str(&format!("; {name}: {}", failure.message));
+    }
+    if !on.is_empty() {
+        message.push_str(&format!("; it was done for {}", on.join(", ")));
+    }
+    Err(Failure { message, ..first })
+}
+
+/// Why an engine did not answer; one that has ended says why by its halt.
+fn told(handle: &FolderHandle, error: AskError) -> Failure {
+    match (&error, handle.summary().halt) {
+        (AskError::NotRunning, Some(halt)) => Failure::new("engine", halt.message, halt.hint),
+        _ => error.into(),
+    }
 }
 
 pub(super) async fn invite(

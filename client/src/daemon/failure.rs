@@ -224,7 +224,9 @@ impl From<AskError> for Failure {
                 "nothing_to_confirm",
                 "`driftless status` shows what a folder waits for, if it does",
             ),
-            AskError::Engine(_) => ("engine", "`driftless status` says more"),
+            AskError::NotRunning | AskError::Engine(_) => {
+                ("engine", "`driftless status` says more")
+            }
         };
         Self::new(kind, message, hint)
     }

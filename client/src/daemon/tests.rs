@@ -80,6 +80,14 @@ impl World {
         Device { home, root, daemon }
     }
 
+    /// A first device that was stopped, started again with its embedded server.
+    async fn again(&self, home: Home, root: PathBuf) -> Device {
+        let lock = home.lock().unwrap();
+        let listen = home.config().unwrap().server.listen.unwrap().parse().unwrap();
+        let embedded = Embedded::start(&home, listen).await.unwrap();
+        self.start(home, lock, Some(embedded), root).await
+    }
+
     async fn code(&self, device: &Device) -> JoinCode {
         device.daemon.invite(None, HOUR_MS).await.unwrap().code.parse().unwrap()
     }
@@ -290,10 +298,7 @@ async fn a_root_that_is_not_there_halts_its_folder_until_it_is_back() {
     daemon.stop().await;
     let away = world.base.join("away");
     fs::rename(&root, &away).unwrap();
-    let lock = home.lock().unwrap();
-    let listen = home.config().unwrap().server.listen.unwrap().parse().unwrap();
-    let embedded = Embedded::start(&home, listen).await.unwrap();
-    let one = world.start(home, lock, Some(embedded), root).await;
+    let one = world.again(home, root).await;
     let asked = one.ask(Request::Sync { timeout_ms: Some(5_000) }).await.unwrap();
     let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
     assert!(!sync.in_sync && sync.folders[0].state == State::Halted, "{sync:?}");
@@ -301,6 +306,39 @@ async fn a_root_that_is_not_there_halts_its_folder_until_it_is_back() {
     one.daemon.shared.start_folders().await;
     one.sync().await;
     assert_eq!(fs::read_to_string(one.root.join("f")).unwrap(), "x");
+    one.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_of_all_folders_reaches_those_beside_one_that_is_not_there() {
+    let world = World::new();
+    let one = world.up("one").await;
+    let more = world.base.join("more");
+    one.ask(Request::FolderAdd { directory: more, name: None }).await.unwrap();
+    one.sync().await;
+    let Device { home, root, daemon } = one;
+    daemon.stop().await;
+    fs::rename(&root, world.base.join("away")).unwrap();
+    let one = world.again(home, root).await;
+    let both = vec!["one".to_owned(), "more".to_owned()];
+    for (request, state) in [
+        (Request::Pause { folder: None }, State::Paused),
+        (Request::Resume { folder: None }, State::Idle),
+    ] {
+        let Answer::Done(done) = one.ask(request).await.unwrap() else { panic!("not done") };
+        assert_eq!(done.on, both);
+        let asked = one.ask(Request::Sync { timeout_ms: Some(60_000) }).await.unwrap();
+        let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
+        let states: Vec<_> = sync.folders.iter().map(|folder| folder.state).collect();
+        assert_eq!(states, [State::Halted, state]);
+    }
+    let asked = one.ask(Request::Conflicts).await.unwrap();
+    let Answer::Conflicts(answer) = asked else { panic!("{asked:?}") };
+    let [unknown] = answer.unknown.as_slice() else { panic!("{answer:?}") };
+    assert!(unknown.folder == "one" && unknown.reason.contains("root"), "{unknown:?}");
+    let confirmed = one.ask(Request::Confirm { folder: None }).await.unwrap_err();
+    assert_eq!(confirmed.kind, "nothing_to_confirm");
+    assert!(confirmed.message.contains("root cannot be opened"), "{confirmed:?}");
     one.daemon.stop().await;
 }
 
@@ -320,10 +358,7 @@ async fn a_folder_that_does_not_start_is_not_in_sync_and_says_why() {
         paused: false,
     });
     home.put_config(&config).unwrap();
-    let lock = home.lock().unwrap();
-    let listen = config.server.listen.unwrap().parse().unwrap();
-    let embedded = Embedded::start(&home, listen).await.unwrap();
-    let one = world.start(home, lock, Some(embedded), root).await;
+    let one = world.again(home, root).await;
     let asked = one.ask(Request::Sync { timeout_ms: Some(60_000) }).await.unwrap();
     let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
     assert!(!sync.in_sync, "{sync:?}");

@@ -243,7 +243,10 @@ pub enum AskError {
     /// Nothing waits to be confirmed.
     #[error("nothing waits for a confirmation")]
     NothingToConfirm,
-    /// The state of this folder failed, or the engine stopped.
+    /// The engine has ended: its root or state could not be opened, or it is being stopped.
+    #[error("the folder's engine does not run")]
+    NotRunning,
+    /// The state of this folder failed.
     #[error("the folder's engine failed: {0}")]
     Engine(String),
 }
@@ -314,9 +317,8 @@ impl FolderHandle {
     /// # Errors
     /// [`AskError`], also when the engine has stopped.
     pub async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, AskError> {
-        let stopped = || AskError::Engine("it has stopped".to_owned());
         let (answer, reply) = oneshot::channel();
-        self.asks.send(ask(answer)).await.map_err(|_| stopped())?;
-        reply.await.map_err(|_| stopped())?
+        self.asks.send(ask(answer)).await.map_err(|_| AskError::NotRunning)?;
+        reply.await.map_err(|_| AskError::NotRunning)?
     }
 }

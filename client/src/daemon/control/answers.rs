@@ -203,6 +203,18 @@ pub struct VersionAnswer {
 pub struct ConflictsAnswer {
     /// Those open.
     pub conflicts: Vec<ConflictAnswer>,
+    /// Folders of which is not known what is open.
+    #[serde(default)]
+    pub unknown: Vec<UnknownAnswer>,
+}
+
+/// A folder that could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownAnswer {
+    /// The folder's name.
+    pub folder: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// A conflict.
@@ -334,7 +346,7 @@ mod tests {
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
             Answer::Done(DoneAnswer { done: true, on: vec![], already: false }),
             Answer::Done(DoneAnswer { done: true, on: vec!["d".into()], already: true }),
-            Answer::Conflicts(ConflictsAnswer { conflicts: vec![] }),
+            Answer::Conflicts(ConflictsAnswer { conflicts: vec![], unknown: vec![] }),
             Answer::Folder(FolderAnswer { name: "n".into(), id: "i".into(), path: None }),
             Answer::Invite(InviteAnswer {
                 code: "c".into(),
