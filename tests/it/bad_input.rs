@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use common::trust::JoinCode;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
 use std::net::UdpSocket;
@@ -322,6 +323,37 @@ fn a_first_start_that_fails_leaves_what_was_there_and_nothing_else() {
         refused(&up(&root, &address)?, "port_in_use", &[&address])?;
         ensure!(listed(&home)? == there, "{there:?} became {:?}", listed(&home)?);
         Ok(())
+    });
+}
+
+#[test]
+fn a_recovery_key_that_nobody_read_is_shown_again() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let (home, root) = (bench.at("home"), bench.at("folder"));
+        let mut command = Command::new(bench.programs.device());
+        command.arg("--home").arg(&home);
+        command.arg("up").arg(&root).args(["--listen", "127.0.0.1:0"]);
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let said = bench.at("said");
+        let mut running = command.stdout(writer).stderr(fs::File::create(&said)?).spawn()?;
+        let told = eventually("something is said of the recovery key", || {
+            Ok(fs::read_to_string(&said)?.contains("recovery key").then_some(()))
+        });
+        let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process without id")?, Signal::TERM)?;
+        running.wait()?;
+        told?;
+        ensure!(home.join("joining").exists(), "the only copy of the recovery key was deleted");
+        let mut again = bench.start(&home, &["run"])?;
+        let ready = again.wait_ready()?;
+        ensure!(ready["recovery_key"].is_string(), "{ready}");
+        again.stop()?;
+        let mut later = bench.start(&home, &["run"])?;
+        let ready = later.wait_ready()?;
+        ensure!(ready["recovery_key"].is_null(), "it was shown and is shown again: {ready}");
+        later.stop()
     });
 }
 
