@@ -42,6 +42,7 @@ pub(super) fn folder(
         issues: issues
             .map(|issue| IssueAnswer { path: issue.path, reason: issue.reason })
             .collect(),
+        issues_total: summary.issues_total,
         cursor: summary
             .cursor
             .map(|cursor| CursorAnswer { epoch: cursor.epoch, revision: cursor.revision }),
@@ -75,6 +76,7 @@ pub(super) fn unstarted(config: &FolderConfig, reason: Option<String>) -> Folder
         pending_down: 0,
         conflicts: 0,
         issues: Vec::new(),
+        issues_total: 0,
         cursor: None,
         halt,
         trouble: None,

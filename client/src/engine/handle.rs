@@ -88,6 +88,8 @@ pub struct FolderSummary {
     pub conflicts: u64,
     /// Paths that are not synced, the first few.
     pub issues: Vec<PathIssue>,
+    /// How many there are in all.
+    pub issues_total: u64,
     /// Position in the journal.
     pub cursor: Option<Cursor>,
     /// Why it waits for a person, if it does.

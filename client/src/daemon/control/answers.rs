@@ -93,8 +93,11 @@ pub struct FolderStatusAnswer {
     pub pending_down: u64,
     /// Open conflicts.
     pub conflicts: u64,
-    /// Paths that are not synced.
+    /// Paths that are not synced, the first hundred.
     pub issues: Vec<IssueAnswer>,
+    /// How many there are in all.
+    #[serde(default)]
+    pub issues_total: u64,
     /// Position in the journal.
     pub cursor: Option<CursorAnswer>,
     /// Why it waits for a person.
