@@ -8,6 +8,7 @@ use common::ids::EntryId;
 use common::limits::REPLY_BYTES_SOFT;
 use common::record::{Change, Kind};
 use common::revision::Revision;
+use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
@@ -87,6 +88,31 @@ fn an_old_version_of_a_symlink_is_restored_as_a_link() {
         assert!(world.settle().await, "{:#?}", world.ledger.tail());
         restore().await;
         assert!(revisions(&handle, "l").await.ends_with(&versions));
+    });
+}
+
+#[test]
+fn a_version_is_exported_with_its_mode_and_mtime() {
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 5, devices: 1, grain_ns: 1, ..Make::default() }).await;
+        let one = Rc::clone(&world.devices[0]);
+        world.end_faults().await;
+        one.writer.write("file", b"secret");
+        one.writer.action("chmod", "file", |user| {
+            user.chmod("file", 0o640)?;
+            user.set_mtime("file", 1_500_000_000_000_000_007)
+        });
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let handle = one.handle().unwrap();
+        let newest = revisions(&handle, "file").await[0];
+        let directory = tempfile::tempdir().unwrap();
+        let to = directory.path().join("beside");
+        let ask = |answer| Ask::Export("file".to_owned(), newest, to.clone(), answer);
+        assert_eq!(handle.ask(ask).await, Ok(6));
+        assert_eq!(std::fs::read(&to).unwrap(), b"secret");
+        let found = std::fs::metadata(&to).unwrap();
+        assert_eq!(found.mode() & 0o7777, 0o640);
+        assert_eq!((found.mtime(), found.mtime_nsec()), (1_500_000_000, 7));
     });
 }
 
