@@ -370,3 +370,18 @@ async fn a_folder_that_does_not_start_is_not_in_sync_and_says_why() {
     assert_eq!(one.kind(list).await, "engine");
     one.daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_enrolment_at_another_server_has_left_is_not_in_the_way() {
+    let world = World::new();
+    let other = world.up("other").await;
+    let mut code = world.code(&other).await;
+    code.kind = common::trust::JoinKind::Bootstrap;
+    let environment = world.environment.as_ref();
+    let left = account::prepare_bootstrap(&code, "one", environment).unwrap();
+    world.home("one").put_pending(&left).unwrap();
+    let one = world.up("one").await;
+    one.sync().await;
+    one.daemon.stop().await;
+    other.daemon.stop().await;
+}
