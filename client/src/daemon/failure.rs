@@ -180,6 +180,9 @@ impl From<RootError> for Failure {
                     directory.join(common::name::PRIVATE_DIRECTORY).display()
                 ),
             ),
+            RootError::NotUtf8 { .. } => {
+                ("usage", "choose a directory whose path is UTF-8".to_owned())
+            }
             RootError::Home { .. } => {
                 ("nested_folder", "choose another directory, or another --home".to_owned())
             }
