@@ -33,7 +33,7 @@ fn text(conflict: &ConflictAnswer) -> String {
             side.device.clone(),
             format!("revision {}", side.revision),
             side.time.clone(),
-            size(side.size),
+            side.unreadable.clone().unwrap_or_else(|| size(side.size)),
         ]);
     }
     let (folder, path) = (printable(&conflict.folder), printable(&conflict.path));

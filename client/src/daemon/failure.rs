@@ -206,6 +206,9 @@ impl From<AskError> for Failure {
             AskError::NoSuchRevision { .. } => {
                 ("no_such_revision", "`driftless log PATH` lists the versions")
             }
+            AskError::Unreadable(_) => {
+                ("unreadable", "`driftless log PATH` lists the versions: choose another one")
+            }
             AskError::NoHistory(_) => (
                 "no_history",
                 "after `driftless sync` it has one, unless it is ignored; `driftless status` lists \

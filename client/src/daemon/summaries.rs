@@ -136,10 +136,11 @@ pub(super) fn version(account: &Account, version: VersionInfo) -> VersionAnswer 
     VersionAnswer {
         revision: version.revision,
         time: times::from_ms(version.time_ms),
-        device: account.device_name(&version.device),
+        device: version.device.map_or_else(String::new, |device| account.device_name(&device)),
         size: version.size,
         change: version.change.to_owned(),
         name: version.name,
+        unreadable: version.unreadable,
     }
 }
 
@@ -149,6 +150,7 @@ pub(super) fn conflict(account: &Account, folder: &str, conflict: ConflictInfo) 
         revision: side.revision,
         time: times::from_ms(side.time_ms),
         size: side.size,
+        unreadable: side.unreadable,
     });
     ConflictAnswer {
         folder: folder.to_owned(),

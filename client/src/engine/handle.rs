@@ -122,14 +122,16 @@ pub struct VersionInfo {
     pub revision: Revision,
     /// When it was accepted, in milliseconds since 1970.
     pub time_ms: u64,
-    /// By which device.
-    pub device: DeviceId,
+    /// By which device, if the server says so.
+    pub device: Option<DeviceId>,
     /// Bytes.
     pub size: u64,
     /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`.
     pub change: &'static str,
     /// The name that it had from then on.
     pub name: String,
+    /// Why it does not open, if it does not: then its size is not known.
+    pub unreadable: Option<String>,
 }
 
 /// One side of a conflict.
@@ -143,6 +145,8 @@ pub struct ConflictSide {
     pub time_ms: u64,
     /// Bytes.
     pub size: u64,
+    /// Why it does not open, if it does not: then its size is not known.
+    pub unreadable: Option<String>,
 }
 
 /// A conflict as `conflicts` shows it.
@@ -208,6 +212,9 @@ pub enum AskError {
         /// Which revision.
         revision: Revision,
     },
+    /// A version is not sealed as it should be.
+    #[error("the version cannot be read: {0}")]
+    Unreadable(String),
     /// The path is not a side of an open conflict.
     #[error("{}: has no open conflict", named(.0))]
     NoConflict(String),

@@ -30,8 +30,6 @@ const EXPORT_MODE: u32 = 0o600;
 /// A version of one entry, opened.
 pub(super) struct OpenVersion {
     pub(super) registers: Registers,
-    pub(super) device: DeviceId,
-    pub(super) time_ms: u64,
     pub(super) size: u64,
     /// Of a symlink.
     target: Option<Vec<u8>>,
@@ -126,21 +124,25 @@ impl Engine {
         let mut infos = Vec::with_capacity(versions.len());
         for (index, version) in versions.iter().enumerate().take(limit as usize) {
             let older = versions.get(index + 1);
-            infos.push(self.version_info(&entry, version, older)?);
+            infos.push(self.version_info(&entry, version, older));
         }
         Ok(infos)
     }
 
+    /// A version for a person. One that does not open is a row like the others: it must not hide
+    /// them.
     fn version_info(
         &self,
         entry: &EntryId,
         version: &Version,
         older: Option<&Version>,
-    ) -> Result<VersionInfo, AskError> {
-        let opened = self.open_version(entry, version)?;
+    ) -> VersionInfo {
         let (keys, folder) = (&self.context.keys, &self.context.folder);
-        let name = open_name(keys, folder, entry, &opened.registers.place.name)
-            .map_or_else(|error| format!("({error})"), |name| name.to_string());
+        let registers = version.registers.clone().and_then(|it| Registers::try_from(it).ok());
+        let name = registers.map_or_else(String::new, |registers| {
+            open_name(keys, folder, entry, &registers.place.name)
+                .map_or_else(|error| format!("({error})"), |name| name.to_string())
+        });
         let change = match older {
             _ if version.deleted => "deleted",
             None => "created",
@@ -148,29 +150,32 @@ impl Engine {
             Some(_) if version.content_changed => "edited",
             Some(_) => "moved",
         };
-        Ok(VersionInfo {
+        let opened = self.open_version(entry, version);
+        VersionInfo {
             revision: version.revision,
             time_ms: version.time_ms,
-            device: opened.device,
-            size: opened.size,
+            device: author(version),
+            size: opened.as_ref().map_or(0, |opened| opened.size),
             change,
             name,
-        })
+            unreadable: opened.err().map(|error| error.to_string()),
+        }
     }
 
-    fn open_version(&self, entry: &EntryId, version: &Version) -> Result<OpenVersion, AskError> {
-        let bad = |error: &dyn std::fmt::Display| {
-            AskError::Engine(format!("the server's history cannot be read: {error}"))
-        };
-        let message = version.registers.clone().ok_or_else(|| bad(&"a version is empty"))?;
+    pub(super) fn open_version(
+        &self,
+        entry: &EntryId,
+        version: &Version,
+    ) -> Result<OpenVersion, AskError> {
+        let bad = |error: &dyn std::fmt::Display| AskError::Unreadable(error.to_string());
+        let message = version.registers.clone().ok_or_else(|| bad(&"it is empty"))?;
         let registers = Registers::try_from(message).map_err(|error| bad(&error))?;
         let sealed = &registers.content.attributes;
         let attributes = open_attributes(&self.context.keys, &self.context.folder, entry, sealed)
             .map_err(|error| bad(&error))?;
         if attributes.tag != registers.content.tag {
-            return Err(bad(&"a content tag is another"));
+            return Err(bad(&"its content tag is another"));
         }
-        let device = DeviceId::from_slice(&version.device).map_err(|error| bad(&error))?;
         let want = Want {
             entry: *entry,
             root: registers.content.root,
@@ -180,18 +185,17 @@ impl Engine {
             mtime_ns: attributes.mtime_ns,
         };
         let (size, target) = (attributes.size, attributes.target);
-        Ok(OpenVersion { registers, device, time_ms: version.time_ms, size, target, want })
+        Ok(OpenVersion { registers, size, target, want })
     }
 
-    /// The version of an entry at exactly this revision.
-    pub(super) async fn version(
+    /// The version of an entry at exactly this revision, as it is sealed.
+    pub(super) async fn sealed_version(
         &mut self,
         entry: &EntryId,
         revision: Revision,
-    ) -> Result<Option<OpenVersion>, AskError> {
+    ) -> Result<Option<Version>, AskError> {
         let versions = self.versions(entry, revision, 1).await?;
-        let version = versions.first().filter(|version| version.revision == revision);
-        version.map(|version| self.open_version(entry, version)).transpose()
+        Ok(versions.into_iter().next().filter(|version| version.revision == revision))
     }
 
     /// The newest version of an entry that was not its end, and its revision.
@@ -211,9 +215,10 @@ impl Engine {
         revision: Revision,
     ) -> Result<OpenVersion, AskError> {
         let entry = self.entry_ever_at(path)?;
-        let version = self.version(&entry, revision).await?;
+        let version = self.sealed_version(&entry, revision).await?;
         let version =
             version.ok_or_else(|| AskError::NoSuchRevision { path: path.to_owned(), revision })?;
+        let version = self.open_version(&entry, &version)?;
         match version.registers.kind {
             Kind::File | Kind::Symlink => Ok(version),
             Kind::Directory => Err(AskError::IsDirectory(path.to_owned())),
@@ -348,6 +353,11 @@ fn relative(path: &str) -> Result<RelPath, AskError> {
     let names = path.split('/').filter(|part| !part.is_empty()).map(Name::new);
     let names: Result<Vec<Name>, _> = names.collect();
     RelPath::new(names.map_err(|_| missing())?).map_err(|_| missing())
+}
+
+/// Who wrote a version, as the server says.
+pub(super) fn author(version: &Version) -> Option<DeviceId> {
+    DeviceId::from_slice(&version.device).ok()
 }
 
 /// Where a version's link leads.

@@ -199,6 +199,9 @@ pub struct VersionAnswer {
     pub change: String,
     /// The name that it had from then on.
     pub name: String,
+    /// Why it does not open, if it does not: then its size is not known.
+    #[serde(default)]
+    pub unreadable: Option<String>,
 }
 
 /// Open conflicts.
@@ -255,6 +258,9 @@ pub struct SideAnswer {
     pub time: String,
     /// Bytes.
     pub size: u64,
+    /// Why it does not open, if it does not: then its size is not known.
+    #[serde(default)]
+    pub unreadable: Option<String>,
 }
 
 /// The user's devices.
