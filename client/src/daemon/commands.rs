@@ -191,7 +191,7 @@ async fn sync(
             () = &mut timeout => break None,
             _ = ticks.tick() => {
                 // It may hold for ever: nobody is to wait for it.
-                if let Some(failure) = shared.barred() {
+                if let Some(failure) = shared.barred().or_else(|| removed(&handles)) {
                     return Err(failure);
                 }
                 let report = handles
@@ -204,7 +204,7 @@ async fn sync(
             }
         }
     };
-    if let Some(failure) = shared.barred() {
+    if let Some(failure) = shared.barred().or_else(|| removed(&handles)) {
         return Err(failure);
     }
     // An engine that has ended is not in sync; its folder says why.
@@ -213,6 +213,14 @@ async fn sync(
     let folders = shared.folder_statuses();
     let conflicts = folders.iter().map(|folder| folder.conflicts).sum();
     Ok(Answer::Sync(SyncAnswer { in_sync, conflicts, folders }))
+}
+
+/// Why nobody waits any more for folders of which one was removed.
+fn removed(asked: &[(FolderConfig, FolderHandle)]) -> Option<Failure> {
+    let (folder, _) = asked.iter().find(|(_, handle)| handle.is_stopped())?;
+    let message = format!("folder {} was removed from this device meanwhile", folder.name);
+    let hint = "run `driftless sync` again for the other folders";
+    Some(Failure::new("no_such_folder", message, hint))
 }
 
 async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Failure> {

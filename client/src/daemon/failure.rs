@@ -230,6 +230,7 @@ impl From<AskError> for Failure {
                 "nothing_to_confirm",
                 "`driftless status` shows what a folder waits for, if it does",
             ),
+            AskError::Stopped => ("no_such_folder", "`driftless folder ls` lists the folders"),
             AskError::NotRunning | AskError::Engine(_) => {
                 ("engine", "`driftless status` says more")
             }

@@ -189,12 +189,12 @@ impl Shared {
     }
 }
 
-/// Lets go of engines and waits for their threads, but not for ever.
+/// Stops engines and waits for their threads, but not for ever.
 async fn stop(running: impl IntoIterator<Item = Running>) -> bool {
     let mut threads = Vec::new();
     let mut watches = Vec::new();
     for Running { handle, thread, watch } in running {
-        drop(handle);
+        handle.stop();
         threads.push(thread);
         watches.push(watch);
     }

@@ -140,8 +140,7 @@ pub(super) struct SharedParts {
     pub(super) environment: Arc<dyn Environment>,
 }
 
-/// The device log for engines. Holds the daemon weakly: an engine ends when the daemon lets go of
-/// its handle.
+/// The device log for engines. Holds the daemon weakly: it is the daemon that holds engines.
 pub(super) struct AccountLog(pub(super) Weak<Shared>);
 
 impl LogSource for AccountLog {

@@ -385,3 +385,29 @@ async fn what_an_enrolment_at_another_server_has_left_is_not_in_the_way() {
     one.daemon.stop().await;
     other.daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_removed_while_a_sync_waits_and_the_sync_says_so() {
+    let world = World::new();
+    let one = world.up("one").await;
+    let two = world.join(&one, "two").await;
+    two.sync().await;
+    // Without a server, a sync waits.
+    one.daemon.stop().await;
+    let (told, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let home = two.home.clone();
+    let request = Request::Sync { timeout_ms: None };
+    let waiting =
+        tokio::task::spawn_blocking(move || ask(&home, &request, |_| told.send(()).unwrap_or(())));
+    // By the second report the engine was asked.
+    for _ in 0..2 {
+        reports.recv().await.unwrap();
+    }
+    let name = two.home.config().unwrap().folders[0].name.clone();
+    let removed = two.ask(Request::FolderRemove { name: name.clone() }).await;
+    assert!(matches!(removed, Ok(Answer::Done(_))), "{removed:?}");
+    let Err(AskFailure::Refused(failure)) = waiting.await.unwrap() else { panic!("an answer") };
+    assert_eq!(failure.kind, "no_such_folder");
+    assert!(failure.message.contains(&name), "{failure:?}");
+    two.daemon.stop().await;
+}
