@@ -52,6 +52,8 @@ impl Engine {
                 self.targets.insert(Target::Subtree(RelPath::root()));
                 self.failed.clear();
                 self.retry_at_ns = 0;
+                // Of those that timed out, none is kept.
+                self.syncs.retain(|sync| !sync.answer.is_closed());
                 self.syncs.push(SyncWait { answer, up_to: None, scanned: false });
             }
             Ask::Pause(answer) => {
