@@ -85,7 +85,7 @@ impl Commands for Control {
 }
 
 pub(super) fn done(on: impl IntoIterator<Item = String>) -> Answer {
-    Answer::Done(DoneAnswer { done: true, on: on.into_iter().collect(), already: false })
+    Answer::Done(DoneAnswer { done: true, on: on.into_iter().collect(), ..DoneAnswer::default() })
 }
 
 pub(super) fn no_such_folder(name: &str) -> Failure {
@@ -306,7 +306,7 @@ async fn revoke(shared: &Shared, name: &str) -> Result<Answer, Failure> {
     shared.keep_account(&account).await?;
     let Revoked { device, already } = revoked?;
     let on = vec![account.device_name(&device)];
-    Ok(Answer::Done(DoneAnswer { done: true, on, already }))
+    Ok(Answer::Done(DoneAnswer { done: true, on, already, ..DoneAnswer::default() }))
 }
 
 async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result<Answer, Failure> {
@@ -336,7 +336,8 @@ async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result
 }
 
 async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure> {
-    let (mut confirmed, mut failed, mut waiting) = (Vec::new(), Vec::new(), None);
+    let (mut confirmed, mut agreed) = (Vec::new(), Vec::new());
+    let (mut failed, mut waiting) = (Vec::new(), None);
     for folder in shared.meant(name)? {
         let handle = match handle(shared, &folder) {
             Ok(handle) => handle,
@@ -345,8 +346,13 @@ async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure>
                 continue;
             }
         };
+        // Afterwards nothing tells any more what it was.
+        let halt = shared.shown(&handle).halt.filter(|halt| halt.can_confirm);
         match handle.ask(Ask::Confirm).await {
-            Ok(()) => confirmed.push(folder.name),
+            Ok(()) => {
+                agreed.extend(halt.map(|halt| format!("{}: {}", folder.name, halt.message)));
+                confirmed.push(folder.name);
+            }
             Err(AskError::NothingToConfirm | AskError::NotRunning) => {
                 let halt = shared.shown(&handle).halt;
                 waiting = waiting.or(halt.map(|halt| (folder.name, halt.message, halt.hint)));
@@ -364,7 +370,10 @@ async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure>
             None => AskError::NothingToConfirm.into(),
         });
     }
-    at_the_end(confirmed, failed)
+    match at_the_end(confirmed, failed)? {
+        Answer::Done(done) => Ok(Answer::Done(DoneAnswer { agreed, ..done })),
+        other => Ok(other),
+    }
 }
 
 /// What is said of a command that asked several folders, each of them: that all was done, or which

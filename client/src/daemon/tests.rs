@@ -411,3 +411,26 @@ async fn a_folder_is_removed_while_a_sync_waits_and_the_sync_says_so() {
     assert!(failure.message.contains(&name), "{failure:?}");
     two.daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_is_said() {
+    let world = World::new();
+    let one = world.up("one").await;
+    let files: Vec<_> = (0..30).map(|number| one.root.join(format!("file {number}"))).collect();
+    for file in &files {
+        fs::write(file, "x").unwrap();
+    }
+    one.sync().await;
+    for file in &files {
+        fs::remove_file(file).unwrap();
+    }
+    let asked = one.ask(Request::Sync { timeout_ms: Some(60_000) }).await.unwrap();
+    let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
+    assert_eq!(sync.folders[0].state, State::Halted, "{sync:?}");
+    let asked = one.ask(Request::Confirm { folder: None }).await.unwrap();
+    let Answer::Done(done) = asked else { panic!("{asked:?}") };
+    assert_eq!(done.on, ["one"]);
+    assert_eq!(done.agreed, ["one: this disk would delete 30 of 30 entries"]);
+    one.sync().await;
+    one.daemon.stop().await;
+}

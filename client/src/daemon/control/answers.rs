@@ -326,7 +326,7 @@ pub struct ExportedAnswer {
 }
 
 /// Something was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoneAnswer {
     /// Always true.
     pub done: bool,
@@ -335,6 +335,9 @@ pub struct DoneAnswer {
     /// Whether it had been done before, and nothing was left to do.
     #[serde(default, skip_serializing_if = "is_false")]
     pub already: bool,
+    /// To `confirm`: what was agreed to, a line for each folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreed: Vec<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -353,8 +356,13 @@ mod tests {
             Answer::List(ListAnswer { entries: vec![] }),
             Answer::Folders(FoldersAnswer { list: vec![] }),
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
-            Answer::Done(DoneAnswer { done: true, on: vec![], already: false }),
-            Answer::Done(DoneAnswer { done: true, on: vec!["d".into()], already: true }),
+            Answer::Done(DoneAnswer { done: true, on: vec![], already: false, agreed: vec![] }),
+            Answer::Done(DoneAnswer {
+                done: true,
+                on: vec!["d".into()],
+                already: true,
+                agreed: vec!["a".into()],
+            }),
             Answer::Conflicts(ConflictsAnswer { conflicts: vec![], unknown: vec![] }),
             Answer::Folder(FolderAnswer { name: "n".into(), id: "i".into(), path: None }),
             Answer::Invite(InviteAnswer {
