@@ -313,6 +313,10 @@ fn a_first_start_that_fails_leaves_what_was_there_and_nothing_else() {
             refused(&up(&inside, "127.0.0.1:0")?, "nested_folder", &[text(&home)?])?;
             ensure!(!home.exists(), "{}: something is left", inside.display());
         }
+        // Found only by the server that was started for it.
+        let named = ["up", text(&root)?, "--listen", "127.0.0.1:0", "--name", &"n".repeat(200)];
+        refused(&bench.ask(&home, &named)?, "bad_name", &[])?;
+        ensure!(!home.exists() && !root.exists(), "the name: something is left");
         // What was there stays.
         fs::create_dir(&home)?;
         fs::create_dir(&root)?;
