@@ -3,11 +3,16 @@
 //! The built programs on loopback, because what is promised here is what a person sees of them:
 //! the message, the hint, the exit code, and that nothing half-made is in the way afterwards.
 
+// tidy: long because it is one list of mistakes, made on the same bench.
+
 use anyhow::{Context, Result, ensure};
 use common::trust::JoinCode;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -308,6 +313,10 @@ fn a_first_start_that_fails_leaves_what_was_there_and_nothing_else() {
             refused(&up(&inside, "127.0.0.1:0")?, "nested_folder", &[text(&home)?])?;
             ensure!(!home.exists(), "{}: something is left", inside.display());
         }
+        // Found only by the server that was started for it.
+        let named = ["up", text(&root)?, "--listen", "127.0.0.1:0", "--name", &"n".repeat(200)];
+        refused(&bench.ask(&home, &named)?, "bad_name", &[])?;
+        ensure!(!home.exists() && !root.exists(), "the name: something is left");
         // What was there stays.
         fs::create_dir(&home)?;
         fs::create_dir(&root)?;
@@ -322,6 +331,68 @@ fn a_first_start_that_fails_leaves_what_was_there_and_nothing_else() {
         refused(&up(&root, &address)?, "port_in_use", &[&address])?;
         ensure!(listed(&home)? == there, "{there:?} became {:?}", listed(&home)?);
         Ok(())
+    });
+}
+
+#[test]
+fn a_path_that_is_not_utf8_is_refused_before_anything_is_done() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let server = bench.server()?;
+        let code = server.invite()?;
+        let home = bench.at("home");
+        let odd = bench.directory.path().join(OsStr::from_bytes(b"odd \xff"));
+        let ask = |home: &Path, before: &[&str], after: &[&str]| -> Result<Finished> {
+            let mut command = Command::new(bench.programs.device());
+            command.arg("--home").arg(home).args(before).arg(&odd);
+            bench.spawn(command, after)?.wait()
+        };
+        usage_error(&ask(&home, &["up"], &["--listen", "127.0.0.1:0"])?, "is not UTF-8")?;
+        usage_error(&ask(&home, &["join", &code], &["--no-run"])?, "is not UTF-8")?;
+        ensure!(!home.exists() && !odd.exists(), "something is left");
+        let first = bench.join("first", &code)?;
+        let more = [&["folder", "add"][..], &["restore", "folder:a", "--rev", "1", "--to"]];
+        for before in more {
+            usage_error(&ask(first.home(), before, &[])?, "is not UTF-8")?;
+        }
+        // Where a symlink leads is seen by the daemon alone.
+        fs::create_dir(&odd)?;
+        std::os::unix::fs::symlink(&odd, bench.at("link"))?;
+        let added = first.ask(&["folder", "add", text(&bench.at("link").join("new"))?])?;
+        usage_error(&added, "is not UTF-8")?;
+        ensure!(!odd.join("new").exists(), "it was made");
+        first.sync(SYNC_SECONDS)
+    });
+}
+
+#[test]
+fn a_recovery_key_that_nobody_read_is_shown_again() {
+    checked(|| {
+        let bench = Bench::new()?;
+        let (home, root) = (bench.at("home"), bench.at("folder"));
+        let mut command = Command::new(bench.programs.device());
+        command.arg("--home").arg(&home);
+        command.arg("up").arg(&root).args(["--listen", "127.0.0.1:0"]);
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let said = bench.at("said");
+        let mut running = command.stdout(writer).stderr(fs::File::create(&said)?).spawn()?;
+        let told = eventually("something is said of the recovery key", || {
+            Ok(fs::read_to_string(&said)?.contains("recovery key").then_some(()))
+        });
+        let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process without id")?, Signal::TERM)?;
+        running.wait()?;
+        told?;
+        ensure!(home.join("joining").exists(), "the only copy of the recovery key was deleted");
+        let mut again = bench.start(&home, &["run"])?;
+        let ready = again.wait_ready()?;
+        ensure!(ready["recovery_key"].is_string(), "{ready}");
+        again.stop()?;
+        let mut later = bench.start(&home, &["run"])?;
+        let ready = later.wait_ready()?;
+        ensure!(ready["recovery_key"].is_null(), "it was shown and is shown again: {ready}");
+        later.stop()
     });
 }
 

@@ -4,10 +4,11 @@
 
 use client::engine::{Ask, AskError, FolderHandle};
 use client::fs::memory::user::UserEntry;
-use common::ids::EntryId;
+use common::ids::{ConflictId, EntryId};
 use common::limits::REPLY_BYTES_SOFT;
-use common::record::{Change, Kind};
+use common::record::{Change, Content, Kind};
 use common::revision::Revision;
+use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
@@ -90,6 +91,31 @@ fn an_old_version_of_a_symlink_is_restored_as_a_link() {
     });
 }
 
+#[test]
+fn a_version_is_exported_with_its_mode_and_mtime() {
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 5, devices: 1, grain_ns: 1, ..Make::default() }).await;
+        let one = Rc::clone(&world.devices[0]);
+        world.end_faults().await;
+        one.writer.write("file", b"secret");
+        one.writer.action("chmod", "file", |user| {
+            user.chmod("file", 0o640)?;
+            user.set_mtime("file", 1_500_000_000_000_000_007)
+        });
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let handle = one.handle().unwrap();
+        let newest = revisions(&handle, "file").await[0];
+        let directory = tempfile::tempdir().unwrap();
+        let to = directory.path().join("beside");
+        let ask = |answer| Ask::Export("file".to_owned(), newest, to.clone(), answer);
+        assert_eq!(handle.ask(ask).await, Ok(6));
+        assert_eq!(std::fs::read(&to).unwrap(), b"secret");
+        let found = std::fs::metadata(&to).unwrap();
+        assert_eq!(found.mode() & 0o7777, 0o640);
+        assert_eq!((found.mtime(), found.mtime_nsec()), (1_500_000_000, 7));
+    });
+}
+
 /// A program that writes without end makes more versions than one answer of the server holds.
 #[test]
 fn a_long_list_of_versions_comes_in_pages_and_whole() {
@@ -117,6 +143,56 @@ fn a_long_list_of_versions_comes_in_pages_and_whole() {
         assert_eq!(all.iter().map(|(revision, _)| *revision).collect::<Vec<_>>(), made);
         assert_eq!(all.last().unwrap().1, "created");
         assert_eq!(log(100).await, all[..100], "no more than is asked for");
+    });
+}
+
+/// A rogue device of the user's seals what no device can open.
+#[test]
+fn a_version_that_does_not_open_hides_no_other() {
+    play(async |scene: &Scene| {
+        let rogue = &scene.rogue;
+        let entry = rogue.fresh();
+        let content = rogue.symlink(&entry, b"one");
+        let place = rogue.place(&entry, EntryId::ROOT, b"link");
+        let first = rogue.commit(vec![rogue.create(entry, Kind::Symlink, place, content)]).await;
+        let bad = Content {
+            attributes: rogue.forge().attributes(&entry, b"none"),
+            ..rogue.symlink(&entry, b"two")
+        };
+        let edit = |base, content| vec![Change::Edit { entry, base, content }];
+        let second = rogue.commit(edit(first.unwrap(), bad)).await;
+        let third = rogue.symlink(&entry, b"three");
+        let third = rogue.commit(edit(second.unwrap(), third)).await;
+        scene.wait().await;
+        let handle = scene.victim.handle().unwrap();
+        let log = handle.ask(|answer| Ask::Log("link".to_owned(), 100, answer)).await.unwrap();
+        let shown = log.iter().map(|it| (it.revision, it.change, it.unreadable.is_some()));
+        let expected = [
+            (third.unwrap(), "edited", false),
+            (second.unwrap(), "edited", true),
+            (first.unwrap(), "created", false),
+        ];
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+        assert!(log.iter().all(|version| version.name == "link" && version.device.is_some()));
+        let restored = |answer| Ask::Restore("link".to_owned(), second.unwrap(), answer);
+        assert!(matches!(handle.ask(restored).await, Err(AskError::Unreadable(_))));
+
+        let copy = rogue.fresh();
+        let bad = Content {
+            attributes: rogue.forge().attributes(&copy, b"none"),
+            ..rogue.symlink(&copy, b"copy")
+        };
+        let (conflict, theirs) = (ConflictId::from_bytes([9; 16]), third.unwrap());
+        let opened = vec![
+            rogue.create(copy, Kind::Symlink, rogue.place(&copy, EntryId::ROOT, b"copy"), bad),
+            Change::OpenConflict { conflict, entry, base: first.ok(), theirs, copy },
+        ];
+        rogue.commit(opened).await.unwrap();
+        scene.wait().await;
+        let conflicts = handle.ask(Ask::Conflicts).await.unwrap();
+        let [conflict] = conflicts.as_slice() else { panic!("{conflicts:?}") };
+        let unreadable = conflict.sides.iter().map(|side| side.unreadable.is_some());
+        assert_eq!(unreadable.collect::<Vec<_>>(), [false, true]);
     });
 }
 

@@ -5,6 +5,7 @@
 
 use super::Context;
 use crate::daemon::control::{self, Answer, AskFailure, Failure, PathArgument, Request};
+use crate::daemon::roots::RootError;
 use crate::home::Home;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,9 @@ pub(super) fn explain(error: AskFailure, home: &Home) -> Failure {
         AskFailure::Io(_) | AskFailure::Stopped => {
             ("control", "look at the output of the running driftless".to_owned())
         }
+        AskFailure::NotUtf8 => {
+            ("usage", "choose paths and a --home whose names are UTF-8".to_owned())
+        }
         AskFailure::NotUnderstood => {
             ("control", "use the version of driftless that is running".to_owned())
         }
@@ -42,12 +46,17 @@ pub(super) fn unexpected(home: &Home) -> Failure {
 
 /// A path argument with the directory that it is relative to.
 pub(super) fn path_argument(text: String) -> Result<PathArgument, Failure> {
-    Ok(PathArgument { text, directory: working_directory()? })
+    Ok(PathArgument { text, directory: in_utf8(working_directory()?)? })
 }
 
 /// A directory or file outside the folders, made absolute.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    Ok(working_directory()?.join(path))
+    in_utf8(working_directory()?.join(path))
+}
+
+/// Neither requests nor the configuration hold other paths.
+fn in_utf8(path: PathBuf) -> Result<PathBuf, Failure> {
+    if path.to_str().is_some() { Ok(path) } else { Err(RootError::NotUtf8 { path }.into()) }
 }
 
 fn working_directory() -> Result<PathBuf, Failure> {

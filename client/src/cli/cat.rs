@@ -9,6 +9,7 @@ use crate::daemon::control::{Answer, Failure, Request};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Flags of `cat`.
@@ -53,6 +54,8 @@ fn print(from: &Path) -> io::Result<()> {
         out.write_all(fs::read_link(from)?.as_os_str().as_bytes())?;
         out.write_all(b"\n")?;
     } else {
+        // It has the version's mode, with which its owner may be kept out.
+        fs::set_permissions(from, fs::Permissions::from_mode(0o600))?;
         io::copy(&mut File::open(from)?, &mut out)?;
     }
     out.flush()

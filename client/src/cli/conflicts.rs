@@ -7,12 +7,20 @@ use crate::daemon::control::{Answer, ConflictAnswer, Failure, Request};
 
 pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
     match ask(context, &Request::Conflicts)? {
-        Answer::Conflicts(answer) => context.output.answer(&answer, || {
-            if answer.conflicts.is_empty() {
-                return "no open conflicts".to_owned();
+        Answer::Conflicts(answer) => {
+            context.output.answer(&answer, || {
+                if answer.conflicts.is_empty() {
+                    let others = if answer.unknown.is_empty() { "" } else { " in other folders" };
+                    return format!("no open conflicts{others}");
+                }
+                answer.conflicts.iter().map(text).collect::<Vec<_>>().join("\n")
+            })?;
+            for unknown in &answer.unknown {
+                let (folder, reason) = (printable(&unknown.folder), printable(&unknown.reason));
+                context.output.remark(&format!("{folder} could not be asked: {reason}"));
             }
-            answer.conflicts.iter().map(text).collect::<Vec<_>>().join("\n")
-        }),
+            Ok(if answer.unknown.is_empty() { Outcome::Done } else { Outcome::Failed })
+        }
         _ => Err(unexpected(&context.home)),
     }
 }
@@ -25,7 +33,7 @@ fn text(conflict: &ConflictAnswer) -> String {
             side.device.clone(),
             format!("revision {}", side.revision),
             side.time.clone(),
-            size(side.size),
+            side.unreadable.clone().unwrap_or_else(|| size(side.size)),
         ]);
     }
     let (folder, path) = (printable(&conflict.folder), printable(&conflict.path));

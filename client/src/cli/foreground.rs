@@ -2,7 +2,7 @@
 //!
 //! Owns the runtime, signals, the `ready` line, log lines and progress until the daemon stops.
 
-use super::join::{RECOVERY_REMARK, recovery_key};
+use super::join::{hand_over_recovery_key, recovery_key};
 use super::output::Output;
 use super::progress::Shown;
 use super::{Context, Outcome, qr};
@@ -141,18 +141,23 @@ async fn tell(
         ready.expires = Some(invitation.expires);
     }
     ready.recovery_key = recovery_key(context)?;
-    print_ready(context.output, ready)?;
+    let is_written = print_ready(context.output, ready)?;
     if ready.recovery_key.is_some() {
-        // Seen: from here on it is the person's to keep.
-        context.home.clear_pending()?;
+        hand_over_recovery_key(context, is_written)?;
     }
     Ok(())
 }
 
-fn print_ready(output: Output, ready: &Ready) -> Result<(), Failure> {
+/// Prints that commands are accepted; says whether the recovery key was written out, if there is one.
+fn print_ready(output: Output, ready: &Ready) -> Result<bool, Failure> {
     if output.is_json() {
         return output.object(ready);
     }
+    // The first line is read by whoever reads any.
+    let is_written = match &ready.recovery_key {
+        Some(key) => output.line(&format!("recovery key: {key}"))?,
+        None => true,
+    };
     let folder = ready.folder.as_ref().map(|folder| format!(": {folder}")).unwrap_or_default();
     output.line(&format!("ready{folder}"))?;
     if let Some(code) = &ready.join_code {
@@ -166,11 +171,7 @@ fn print_ready(output: Output, ready: &Ready) -> Result<(), Failure> {
         output.remark(&format!("It works once, until {until}. On the other device:"));
         output.remark("  driftless join CODE DIR");
     }
-    if let Some(key) = &ready.recovery_key {
-        output.line(&format!("recovery key: {key}"))?;
-        output.remark(RECOVERY_REMARK);
-    }
-    Ok(())
+    Ok(is_written)
 }
 
 /// The two signals that ask a program to stop.

@@ -91,16 +91,15 @@ fn check_free(context: &Context) -> Result<(), Failure> {
 fn joined(context: &Context, enrolled: Enrolled) -> Result<Outcome, Failure> {
     let Enrolled { device, folder, path, .. } = enrolled;
     let joined = Joined { device, folder, path, recovery_key: recovery_key(context)? };
-    let outcome = context.output.answer(&joined, || {
-        let key = joined.recovery_key.as_ref().map(|key| format!("\nrecovery key: {key}"));
+    let is_written = context.output.tell(&joined, || {
+        let key = joined.recovery_key.as_ref().map(|key| format!("recovery key: {key}\n"));
         let key = key.unwrap_or_default();
-        format!("joined as {}; start syncing with `driftless run`{key}", joined.device)
+        format!("{key}joined as {}; start syncing with `driftless run`", joined.device)
     })?;
     if joined.recovery_key.is_some() {
-        context.output.remark(RECOVERY_REMARK);
-        context.home.clear_pending()?;
+        hand_over_recovery_key(context, is_written)?;
     }
-    Ok(outcome)
+    Ok(Outcome::Done)
 }
 
 fn read_code(argument: String) -> Result<JoinCode, Failure> {
@@ -128,8 +127,22 @@ pub(super) fn recovery_key(context: &Context) -> Result<Option<String>, Failure>
     }))
 }
 
+/// Forgets the recovery key once it was written out: from then on it is the person's to keep.
+pub(super) fn hand_over_recovery_key(context: &Context, is_written: bool) -> Result<(), Failure> {
+    if !is_written {
+        context.output.remark(UNREAD_REMARK);
+        return Ok(());
+    }
+    context.output.remark(RECOVERY_REMARK);
+    context.home.clear_pending()?;
+    Ok(())
+}
+
+/// What a person has to know about a recovery key that went nowhere.
+const UNREAD_REMARK: &str = "Nobody read the recovery key. It is shown by the next \
+     `driftless run` or `driftless up`.";
 /// What a person has to know about a recovery key.
-pub(super) const RECOVERY_REMARK: &str = "Write the recovery key down and keep it safe: your keys \
+const RECOVERY_REMARK: &str = "Write the recovery key down and keep it safe: your keys \
      are sealed to it, for the day on which all devices are lost. It is not shown again.";
 
 /// This machine's name, for a device that is given none.

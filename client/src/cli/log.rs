@@ -32,13 +32,17 @@ fn shown(log: &LogAnswer) -> String {
 }
 
 fn row(version: &VersionAnswer) -> Vec<String> {
+    let (size, name) = match &version.unreadable {
+        None => (version.size.to_string(), version.name.clone()),
+        Some(reason) => ("?".to_owned(), format!("{} ({reason})", version.name)),
+    };
     vec![
         version.revision.to_string(),
         version.time.clone(),
         version.device.clone(),
         version.change.clone(),
-        version.size.to_string(),
-        version.name.clone(),
+        size,
+        name,
     ]
 }
 
@@ -55,6 +59,7 @@ mod tests {
             size: 3,
             change: "edited".to_owned(),
             name: "a.txt".to_owned(),
+            unreadable: None,
         };
         let cut = LogAnswer { path: "a.txt".to_owned(), versions: vec![version], more: true };
         assert_eq!(shown(&cut).lines().count(), 3);

@@ -40,31 +40,38 @@ impl Output {
         value: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<Outcome, Failure> {
-        if self.json {
-            self.object(value)?;
-        } else {
-            let text = text();
-            if !text.is_empty() {
-                self.line(text.trim_end_matches('\n'))?;
-            }
-        }
-        Ok(Outcome::Done)
+        self.tell(value, text).map(|_| Outcome::Done)
     }
 
-    /// Prints an object as a line.
-    pub(super) fn object(self, value: &impl Serialize) -> Result<(), Failure> {
+    /// As [`Output::answer`], and says whether it was written out.
+    pub(super) fn tell(
+        self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<bool, Failure> {
+        if self.json {
+            return self.object(value);
+        }
+        match text() {
+            text if text.is_empty() => Ok(true),
+            text => self.line(text.trim_end_matches('\n')),
+        }
+    }
+
+    /// Prints an object as a line, and says whether it was written out.
+    pub(super) fn object(self, value: &impl Serialize) -> Result<bool, Failure> {
         let line =
             serde_json::to_string(value).map_err(|error| failed(&io::Error::other(error)))?;
         self.line(&line)
     }
 
-    /// Prints a line to standard output at once.
-    pub(super) fn line(self, line: &str) -> Result<(), Failure> {
+    /// Prints a line to standard output at once, and says whether it was written out: whoever read
+    /// what came before may have seen enough, and then it was not.
+    pub(super) fn line(self, line: &str) -> Result<bool, Failure> {
         let mut out = io::stdout().lock();
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
-            // Whoever read it has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            outcome => outcome.map_err(|error| failed(&error)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            outcome => outcome.map(|()| true).map_err(|error| failed(&error)),
         }
     }
 

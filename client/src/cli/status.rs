@@ -71,6 +71,10 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
         let (path, reason) = (printable(&issue.path), printable(&issue.reason));
         text.push_str(&format!("  not synced: {path}: {reason}\n"));
     }
+    let more = folder.issues_total.saturating_sub(issues);
+    if more > 0 {
+        text.push_str(&format!("  not synced: and {more} more\n"));
+    }
     text
 }
 
@@ -91,6 +95,7 @@ mod tests {
             pending_down: 0,
             conflicts: 2,
             issues: vec![IssueAnswer { path: "a".into(), reason: "r".into() }],
+            issues_total: 24,
             cursor: None,
             halt: None,
             trouble: None,
@@ -106,6 +111,7 @@ folder notes  up to date but for paths that are not synced (/n)
   holds       1 entry, 2.0 KiB
   open        2 conflicts: see `driftless conflicts`
   not synced: a: r
+  not synced: and 23 more
 ";
         assert_eq!(text(&status), expected);
     }

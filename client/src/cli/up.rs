@@ -45,14 +45,15 @@ pub(super) fn run(flags: UpFlags, context: &Context) -> Result<Outcome, Failure>
             return again(context, lock, config, &directory, listen).await;
         }
         let listen = listen.unwrap_or(LISTEN);
-        // Before there is a server: what one has made is never taken away again.
         check(context, &directory, listen).await.inspect_err(|_| traces.remove())?;
-        let embedded = Embedded::start(&context.home, listen).await?;
+        let embedded = Embedded::start(&context.home, listen).await;
+        let embedded = embedded.inspect_err(|_| traces.remove_with_server(&context.home))?;
         let enrolled = first(context, &embedded, directory, name).await;
         let (device, folder) = match enrolled {
             Ok(enrolled) => enrolled,
             Err(failure) => {
                 embedded.stop().await;
+                traces.remove_with_server(&context.home);
                 return Err(failure);
             }
         };

@@ -7,13 +7,13 @@ use super::account::{self, Invite, Revoked};
 use super::control::{
     Answer, Commands, ConflictsAnswer, DeviceAnswer, DevicesAnswer, DoneAnswer, ExportedAnswer,
     Failure, InviteAnswer, Keep, ListAnswer, LogAnswer, PathArgument, ProgressSender, Request,
-    ServerAnswer, StatusAnswer, SyncAnswer,
+    ServerAnswer, StatusAnswer, SyncAnswer, UnknownAnswer,
 };
 use super::paths::{self, InFolder};
 use super::shared::Shared;
 use super::{summaries, times};
 use crate::engine::handle::Answer as Reply;
-use crate::engine::{self, Ask, AskError, FolderHandle, HaltReason};
+use crate::engine::{self, Ask, AskError, FolderHandle};
 use crate::home::FolderConfig;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -85,7 +85,7 @@ impl Commands for Control {
 }
 
 pub(super) fn done(on: impl IntoIterator<Item = String>) -> Answer {
-    Answer::Done(DoneAnswer { done: true, on: on.into_iter().collect(), already: false })
+    Answer::Done(DoneAnswer { done: true, on: on.into_iter().collect(), ..DoneAnswer::default() })
 }
 
 pub(super) fn no_such_folder(name: &str) -> Failure {
@@ -113,27 +113,37 @@ impl Shared {
     fn folder_statuses(&self) -> Vec<super::control::FolderStatusAnswer> {
         let folders = self.folders();
         let config = self.config();
-        let status = |folder: &FolderConfig| {
-            let running = folders.get(&folder.id)?;
-            Some(summaries::folder(folder, self.shown(&running.handle), running.watch_state()))
+        let status = |folder: &FolderConfig| match folders.get(&folder.id) {
+            Some(running) => {
+                summaries::folder(folder, self.shown(&running.handle), running.watch_state())
+            }
+            None => summaries::unstarted(folder, self.unstarted(&folder.id)),
         };
-        config.folders.iter().filter_map(status).collect()
+        config.folders.iter().map(status).collect()
     }
 
     /// The folders that a person means: the named one, or all.
-    fn meant(&self, name: Option<&str>) -> Result<Vec<(FolderConfig, FolderHandle)>, Failure> {
-        let handles = self.handles();
-        let Some(name) = name else { return Ok(handles) };
+    fn meant(&self, name: Option<&str>) -> Result<Vec<FolderConfig>, Failure> {
         let config = self.config();
+        let Some(name) = name else { return Ok(config.folders) };
         let wanted = config.folder_named(name).ok_or_else(|| no_such_folder(name))?;
-        Ok(handles.into_iter().filter(|(folder, _)| folder.id == wanted.id).collect())
+        Ok(vec![wanted.clone()])
     }
 }
 
 fn find(shared: &Shared, argument: &PathArgument) -> Result<(InFolder, FolderHandle), Failure> {
     let at = paths::resolve(&shared.config(), argument)?;
-    let handle = shared.handle(&at.folder.id).ok_or_else(|| no_such_folder(&at.folder.name))?;
+    let handle = handle(shared, &at.folder)?;
     Ok((at, handle))
+}
+
+fn handle(shared: &Shared, folder: &FolderConfig) -> Result<FolderHandle, Failure> {
+    shared.handle(&folder.id).ok_or_else(|| {
+        let reason = shared.unstarted(&folder.id);
+        let reason = reason.unwrap_or_else(|| "it has not been started yet".to_owned());
+        let message = format!("folder {} does not run: {reason}", folder.name);
+        Failure::new("engine", message, "it is tried again by itself")
+    })
 }
 
 /// The folder that is meant when none is named: the only one.
@@ -161,6 +171,9 @@ async fn sync(
 ) -> Result<Answer, Failure> {
     shared.remote.knock().await;
     let handles = shared.handles();
+    let is_asked = |folder: &FolderConfig| handles.iter().any(|(asked, _)| asked.id == folder.id);
+    // A folder without an engine is not in sync; its state says why it has none.
+    let all_asked = shared.config().folders.iter().all(is_asked);
     let asked = handles.iter().map(|(_, handle)| handle.ask(Ask::Sync));
     let waiting = join_all(asked);
     tokio::pin!(waiting);
@@ -178,7 +191,7 @@ async fn sync(
             () = &mut timeout => break None,
             _ = ticks.tick() => {
                 // It may hold for ever: nobody is to wait for it.
-                if let Some(failure) = shared.barred() {
+                if let Some(failure) = shared.barred().or_else(|| removed(&handles)) {
                     return Err(failure);
                 }
                 let report = handles
@@ -191,15 +204,23 @@ async fn sync(
             }
         }
     };
-    if let Some(failure) = shared.barred() {
+    if let Some(failure) = shared.barred().or_else(|| removed(&handles)) {
         return Err(failure);
     }
     // An engine that has ended is not in sync; its folder says why.
-    let in_sync =
-        reached.is_some_and(|reached| reached.iter().all(|reached| matches!(reached, Ok(true))));
+    let are_in_sync = |reached: &[Result<bool, _>]| reached.iter().all(|it| matches!(it, Ok(true)));
+    let in_sync = all_asked && reached.is_some_and(|reached| are_in_sync(&reached));
     let folders = shared.folder_statuses();
     let conflicts = folders.iter().map(|folder| folder.conflicts).sum();
     Ok(Answer::Sync(SyncAnswer { in_sync, conflicts, folders }))
+}
+
+/// Why nobody waits any more for folders of which one was removed.
+fn removed(asked: &[(FolderConfig, FolderHandle)]) -> Option<Failure> {
+    let (folder, _) = asked.iter().find(|(_, handle)| handle.is_stopped())?;
+    let message = format!("folder {} was removed from this device meanwhile", folder.name);
+    let hint = "run `driftless sync` again for the other folders";
+    Some(Failure::new("no_such_folder", message, hint))
 }
 
 async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Failure> {
@@ -210,8 +231,7 @@ async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Fai
         }
         None => {
             let folder = only_folder(shared)?;
-            let handle = shared.handle(&folder.id).ok_or_else(|| no_such_folder(&folder.name))?;
-            (String::new(), handle)
+            (String::new(), handle(shared, &folder)?)
         }
     };
     let listed = handle.ask(|answer| Ask::List(path, answer)).await?;
@@ -231,9 +251,19 @@ async fn log(shared: &Shared, argument: &PathArgument) -> Result<Answer, Failure
 }
 
 async fn conflicts(shared: &Shared) -> Result<Answer, Failure> {
-    let mut found = Vec::new();
-    for (folder, handle) in shared.handles() {
-        found.push((folder.name, handle.ask(Ask::Conflicts).await?));
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
+    for folder in shared.config().folders {
+        let conflicts = match handle(shared, &folder) {
+            Ok(handle) => handle.ask(Ask::Conflicts).await.map_err(|error| told(&handle, error)),
+            Err(failure) => Err(failure),
+        };
+        match conflicts {
+            Ok(conflicts) => found.push((folder.name, conflicts)),
+            Err(failure) => failed.push((folder.name, failure)),
+        }
+    }
+    if found.is_empty() && !failed.is_empty() {
+        return at_the_end(Vec::new(), failed);
     }
     let account = shared.account.lock().await;
     let conflicts = found.into_iter().flat_map(|(folder, conflicts)| {
@@ -241,7 +271,10 @@ async fn conflicts(shared: &Shared) -> Result<Answer, Failure> {
         let shown = move |info| summaries::conflict(account, &folder, info);
         conflicts.into_iter().map(shown)
     });
-    Ok(Answer::Conflicts(ConflictsAnswer { conflicts: conflicts.collect() }))
+    let unknown = failed.into_iter();
+    let unknown = unknown.map(|(folder, why)| UnknownAnswer { folder, reason: why.message });
+    let (conflicts, unknown) = (conflicts.collect(), unknown.collect());
+    Ok(Answer::Conflicts(ConflictsAnswer { conflicts, unknown }))
 }
 
 async fn devices(shared: &Shared) -> Result<Answer, Failure> {
@@ -273,12 +306,12 @@ async fn revoke(shared: &Shared, name: &str) -> Result<Answer, Failure> {
     shared.keep_account(&account).await?;
     let Revoked { device, already } = revoked?;
     let on = vec![account.device_name(&device)];
-    Ok(Answer::Done(DoneAnswer { done: true, on, already }))
+    Ok(Answer::Done(DoneAnswer { done: true, on, already, ..DoneAnswer::default() }))
 }
 
 async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result<Answer, Failure> {
     let meant = shared.meant(name)?;
-    let ids: Vec<_> = meant.iter().map(|(folder, _)| folder.id).collect();
+    let ids: Vec<_> = meant.iter().map(|folder| folder.id).collect();
     shared
         .change_config(|config| {
             for folder in config.folders.iter_mut().filter(|folder| ids.contains(&folder.id)) {
@@ -287,27 +320,49 @@ async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result
         })
         .await?;
     let ask: fn(Reply<()>) -> Ask = if paused { Ask::Pause } else { Ask::Resume };
-    for (_, handle) in &meant {
-        handle.ask(ask).await?;
+    let (mut set, mut failed) = (Vec::new(), Vec::new());
+    for folder in meant {
+        let asked = match shared.handle(&folder.id) {
+            Some(handle) => handle.ask(ask).await,
+            None => Err(AskError::NotRunning),
+        };
+        match asked {
+            // An engine that is still to come starts as the configuration says.
+            Ok(()) | Err(AskError::NotRunning) => set.push(folder.name),
+            Err(error) => failed.push((folder.name, error.into())),
+        }
     }
-    Ok(done(meant.into_iter().map(|(folder, _)| folder.name)))
+    at_the_end(set, failed)
 }
 
 async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure> {
-    let (mut confirmed, mut waiting) = (Vec::new(), None);
-    for (folder, handle) in shared.meant(name)? {
-        match handle.ask(Ask::Confirm).await {
-            Ok(()) => confirmed.push(folder.name),
-            Err(AskError::NothingToConfirm) => {
-                let halt = shared.shown(&handle).halt;
-                waiting = waiting.or(halt.map(|halt| (folder.name, halt)));
+    let (mut confirmed, mut agreed) = (Vec::new(), Vec::new());
+    let (mut failed, mut waiting) = (Vec::new(), None);
+    for folder in shared.meant(name)? {
+        let handle = match handle(shared, &folder) {
+            Ok(handle) => handle,
+            Err(failure) => {
+                waiting = waiting.or(Some((folder.name, failure.message, failure.hint)));
+                continue;
             }
-            Err(error) => return Err(error.into()),
+        };
+        // Afterwards nothing tells any more what it was.
+        let halt = shared.shown(&handle).halt.filter(|halt| halt.can_confirm);
+        match handle.ask(Ask::Confirm).await {
+            Ok(()) => {
+                agreed.extend(halt.map(|halt| format!("{}: {}", folder.name, halt.message)));
+                confirmed.push(folder.name);
+            }
+            Err(AskError::NothingToConfirm | AskError::NotRunning) => {
+                let halt = shared.shown(&handle).halt;
+                waiting = waiting.or(halt.map(|halt| (folder.name, halt.message, halt.hint)));
+            }
+            Err(error) => failed.push((folder.name, error.into())),
         }
     }
-    if confirmed.is_empty() {
+    if confirmed.is_empty() && failed.is_empty() {
         return Err(match waiting {
-            Some((name, HaltReason { message, hint, .. })) => Failure::new(
+            Some((name, message, hint)) => Failure::new(
                 "nothing_to_confirm",
                 format!("{name} waits for something else than a confirmation: {message}"),
                 hint,
@@ -315,7 +370,33 @@ async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure>
             None => AskError::NothingToConfirm.into(),
         });
     }
-    Ok(done(confirmed))
+    match at_the_end(confirmed, failed)? {
+        Answer::Done(done) => Ok(Answer::Done(DoneAnswer { agreed, ..done })),
+        other => Ok(other),
+    }
+}
+
+/// What is said of a command that asked several folders, each of them: that all was done, or which
+/// failed first and why, and what was done all the same.
+fn at_the_end(on: Vec<String>, failed: Vec<(String, Failure)>) -> Result<Answer, Failure> {
+    let mut failed = failed.into_iter();
+    let Some((name, first)) = failed.next() else { return Ok(done(on)) };
+    let mut message = format!("{name}: {}", first.message);
+    for (name, failure) in failed {
+        message.push_str(&format!("; {name}: {}", failure.message));
+    }
+    if !on.is_empty() {
+        message.push_str(&format!("; it was done for {}", on.join(", ")));
+    }
+    Err(Failure { message, ..first })
+}
+
+/// Why an engine did not answer; one that has ended says why by its halt.
+fn told(handle: &FolderHandle, error: AskError) -> Failure {
+    match (&error, handle.summary().halt) {
+        (AskError::NotRunning, Some(halt)) => Failure::new("engine", halt.message, halt.hint),
+        _ => error.into(),
+    }
 }
 
 pub(super) async fn invite(

@@ -106,8 +106,12 @@ async fn redeem(
     environment: &dyn Environment,
 ) -> Result<Pending, Failure> {
     let noted = home.pending()?.filter(|pending| match pending.kind {
-        // The embedded server makes a new code at each start; the record is good for either.
-        PendingKind::Bootstrap { .. } => enrolment.code.kind == JoinKind::Bootstrap,
+        // The embedded server makes a new code at each start; the record is good for either, but
+        // for no other server.
+        PendingKind::Bootstrap { .. } => {
+            enrolment.code.kind == JoinKind::Bootstrap
+                && pending.code.cluster == enrolment.code.cluster
+        }
         PendingKind::Device { .. } => pending.code.secret == enrolment.code.secret,
     });
     if let Some(mut pending) = noted {

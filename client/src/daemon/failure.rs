@@ -180,6 +180,9 @@ impl From<RootError> for Failure {
                     directory.join(common::name::PRIVATE_DIRECTORY).display()
                 ),
             ),
+            RootError::NotUtf8 { .. } => {
+                ("usage", "choose a directory whose path is UTF-8".to_owned())
+            }
             RootError::Home { .. } => {
                 ("nested_folder", "choose another directory, or another --home".to_owned())
             }
@@ -203,6 +206,9 @@ impl From<AskError> for Failure {
             AskError::NoSuchRevision { .. } => {
                 ("no_such_revision", "`driftless log PATH` lists the versions")
             }
+            AskError::Unreadable(_) => {
+                ("unreadable", "`driftless log PATH` lists the versions: choose another one")
+            }
             AskError::NoHistory(_) => (
                 "no_history",
                 "after `driftless sync` it has one, unless it is ignored; `driftless status` lists \
@@ -224,7 +230,10 @@ impl From<AskError> for Failure {
                 "nothing_to_confirm",
                 "`driftless status` shows what a folder waits for, if it does",
             ),
-            AskError::Engine(_) => ("engine", "`driftless status` says more"),
+            AskError::Stopped => ("no_such_folder", "`driftless folder ls` lists the folders"),
+            AskError::NotRunning | AskError::Engine(_) => {
+                ("engine", "`driftless status` says more")
+            }
         };
         Self::new(kind, message, hint)
     }

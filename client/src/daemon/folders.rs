@@ -100,6 +100,7 @@ impl Shared {
         }
         let running = self.run_engine(folder, keys)?;
         folders.insert(folder.id, running);
+        self.note_unstarted(&folder.id, None);
         Ok(())
     }
 
@@ -161,7 +162,12 @@ impl Shared {
                 continue;
             }
             if let Err(error) = self.start_folder(&folder).await {
-                tracing::error!(folder = folder.name, %error, "a folder does not start");
+                let reason = error.to_string();
+                // It is tried again and again: the same reason is told once.
+                if self.unstarted(&folder.id).as_ref() != Some(&reason) {
+                    tracing::error!(folder = folder.name, reason, "a folder does not start");
+                }
+                self.note_unstarted(&folder.id, Some(reason));
             }
         }
     }
@@ -169,6 +175,7 @@ impl Shared {
     /// Stops one folder. Returns whether its engine has ended.
     pub(super) async fn stop_folder(&self, folder: &FolderId) -> bool {
         let running = self.folders().remove(folder);
+        self.note_unstarted(folder, None);
         match running {
             Some(running) => stop([running]).await,
             None => true,
@@ -182,12 +189,12 @@ impl Shared {
     }
 }
 
-/// Lets go of engines and waits for their threads, but not for ever.
+/// Stops engines and waits for their threads, but not for ever.
 async fn stop(running: impl IntoIterator<Item = Running>) -> bool {
     let mut threads = Vec::new();
     let mut watches = Vec::new();
     for Running { handle, thread, watch } in running {
-        drop(handle);
+        handle.stop();
         threads.push(thread);
         watches.push(watch);
     }

@@ -88,8 +88,16 @@ impl Daemon {
         let remote = Arc::new(QuicRemote::new(local, &account.device_keys().signing));
         let parts = SharedParts { home, config, account, pins, remote, advertised, environment };
         let shared = Arc::new(Shared::new(parts));
-        let control = ControlSocket::bind(&shared.home, Arc::new(Control(Arc::clone(&shared))))?;
+        // Before anybody can ask: a folder whose engine is still to come is not in sync.
         shared.start_folders().await;
+        let commands = Arc::new(Control(Arc::clone(&shared)));
+        let control = match ControlSocket::bind(&shared.home, commands) {
+            Ok(control) => control,
+            Err(error) => {
+                shared.stop_folders().await;
+                return Err(error.into());
+            }
+        };
         let keepers = vec![
             tokio::spawn(connection::keep(Arc::clone(&shared))),
             tokio::spawn(connection::keep_folders(Arc::clone(&shared))),

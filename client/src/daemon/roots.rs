@@ -42,6 +42,12 @@ pub enum RootError {
         /// The home.
         home: PathBuf,
     },
+    /// Its path cannot be written into the configuration.
+    #[error("{}: is not UTF-8, and driftless does not work with such paths", path.display())]
+    NotUtf8 {
+        /// The path, without symlinks.
+        path: PathBuf,
+    },
     /// The directory cannot be made or opened.
     #[error("{}: {source}", directory.display())]
     Io {
@@ -112,6 +118,9 @@ pub fn make_free(
 ) -> Result<PathBuf, RootError> {
     let failed = |source| RootError::Io { directory: directory.to_owned(), source };
     let meant = without_symlinks(directory).map_err(failed)?;
+    if meant.to_str().is_none() {
+        return Err(RootError::NotUtf8 { path: meant });
+    }
     check_free(&meant, home, config, own)?;
     let real = make_directory(directory)?;
     if real != meant {
@@ -286,6 +295,8 @@ mod tests {
     use super::*;
     use crate::home::ServerConfig;
     use common::ids::ClusterId;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
     fn config(path: &Path) -> Config {
         Config {
@@ -371,6 +382,23 @@ mod tests {
         let made = make_free(&base.join("beside/c/d"), &home, Some(&config), None).unwrap();
         assert_eq!(made, base.join("a/c/d"));
         assert_eq!(make_free(&made, &home, Some(&config), None).unwrap(), made);
+    }
+
+    #[test]
+    fn a_directory_whose_path_is_not_utf8_is_refused_and_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(directory.path()).unwrap();
+        let odd = base.join(OsStr::from_bytes(b"odd \xff"));
+        std::os::unix::fs::symlink(&odd, base.join("link")).unwrap();
+        for (at, makes) in [(odd.join("new"), false), (base.join("link/new"), true)] {
+            if makes {
+                fs::create_dir(&odd).unwrap();
+            }
+            let made = make_free(&at, &base.join("home"), None, None);
+            assert!(matches!(made, Err(RootError::NotUtf8 { .. })), "{made:?}");
+            assert_eq!(odd.exists(), makes);
+            assert!(!odd.join("new").exists());
+        }
     }
 
     #[test]

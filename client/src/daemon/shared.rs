@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) changing: tokio::sync::Mutex<()>,
     config: Mutex<Config>,
     folders: Mutex<BTreeMap<FolderId, Running>>,
+    /// Why folders have no engine.
+    unstarted: Mutex<BTreeMap<FolderId, String>>,
 }
 
 impl Shared {
@@ -52,6 +54,7 @@ impl Shared {
             changing: tokio::sync::Mutex::new(()),
             config: Mutex::new(config),
             folders: Mutex::default(),
+            unstarted: Mutex::default(),
         }
     }
 
@@ -91,6 +94,20 @@ impl Shared {
         self.folders().get(folder).map(|running| running.handle.clone())
     }
 
+    /// Notes why a folder has no engine, or that it has one.
+    pub(super) fn note_unstarted(&self, folder: &FolderId, reason: Option<String>) {
+        let mut unstarted = lock(&self.unstarted);
+        match reason {
+            Some(reason) => drop(unstarted.insert(*folder, reason)),
+            None => drop(unstarted.remove(folder)),
+        }
+    }
+
+    /// Why a folder has no engine; `None` when it has not been tried yet.
+    pub(super) fn unstarted(&self, folder: &FolderId) -> Option<String> {
+        lock(&self.unstarted).get(folder).cloned()
+    }
+
     /// Writes the account down and tells the engines of its devices.
     pub(super) async fn keep_account(&self, account: &Account) -> Result<(), HomeError> {
         let (home, kept) = (self.home.clone(), account.clone());
@@ -123,8 +140,7 @@ pub(super) struct SharedParts {
     pub(super) environment: Arc<dyn Environment>,
 }
 
-/// The device log for engines. Holds the daemon weakly: an engine ends when the daemon lets go of
-/// its handle.
+/// The device log for engines. Holds the daemon weakly: it is the daemon that holds engines.
 pub(super) struct AccountLog(pub(super) Weak<Shared>);
 
 impl LogSource for AccountLog {

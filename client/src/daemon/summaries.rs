@@ -42,6 +42,7 @@ pub(super) fn folder(
         issues: issues
             .map(|issue| IssueAnswer { path: issue.path, reason: issue.reason })
             .collect(),
+        issues_total: summary.issues_total,
         cursor: summary
             .cursor
             .map(|cursor| CursorAnswer { epoch: cursor.epoch, revision: cursor.revision }),
@@ -52,6 +53,34 @@ pub(super) fn folder(
         }),
         trouble: summary.trouble,
         watch: watch_text(watch),
+    }
+}
+
+/// A folder of the configuration that has no engine: the reason, if it did not start.
+pub(super) fn unstarted(config: &FolderConfig, reason: Option<String>) -> FolderStatusAnswer {
+    let state = if reason.is_some() { State::Halted } else { State::Scanning };
+    let halt = reason.map(|reason| HaltAnswer {
+        message: format!("the folder does not start: {reason}"),
+        hint:
+            "it is tried again by itself; `driftless doctor` looks for what is wrong with the home"
+                .to_owned(),
+        can_confirm: false,
+    });
+    FolderStatusAnswer {
+        name: config.name.clone(),
+        path: config.path.clone(),
+        state,
+        entries: 0,
+        bytes: 0,
+        pending_up: 0,
+        pending_down: 0,
+        conflicts: 0,
+        issues: Vec::new(),
+        issues_total: 0,
+        cursor: None,
+        halt,
+        trouble: None,
+        watch: "starting".to_owned(),
     }
 }
 
@@ -107,10 +136,11 @@ pub(super) fn version(account: &Account, version: VersionInfo) -> VersionAnswer 
     VersionAnswer {
         revision: version.revision,
         time: times::from_ms(version.time_ms),
-        device: account.device_name(&version.device),
+        device: version.device.map_or_else(String::new, |device| account.device_name(&device)),
         size: version.size,
         change: version.change.to_owned(),
         name: version.name,
+        unreadable: version.unreadable,
     }
 }
 
@@ -120,6 +150,7 @@ pub(super) fn conflict(account: &Account, folder: &str, conflict: ConflictInfo) 
         revision: side.revision,
         time: times::from_ms(side.time_ms),
         size: side.size,
+        unreadable: side.unreadable,
     });
     ConflictAnswer {
         folder: folder.to_owned(),

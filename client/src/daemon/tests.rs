@@ -4,7 +4,7 @@ use super::control::{Answer, AskFailure, Keep, PathArgument, Request, State, ask
 use super::embedded::Embedded;
 use super::enrolment::{Enrolled, Enrolment, enrol};
 use super::*;
-use crate::home::Pending;
+use crate::home::{FolderConfig, Pending};
 use crate::remote::join as joining;
 use common::trust::JoinCode;
 use std::fs;
@@ -78,6 +78,14 @@ impl World {
         let environment = Arc::clone(&self.environment) as Arc<dyn Environment>;
         let daemon = Daemon::start(home.clone(), lock, embedded, environment).await.unwrap();
         Device { home, root, daemon }
+    }
+
+    /// A first device that was stopped, started again with its embedded server.
+    async fn again(&self, home: Home, root: PathBuf) -> Device {
+        let lock = home.lock().unwrap();
+        let listen = home.config().unwrap().server.listen.unwrap().parse().unwrap();
+        let embedded = Embedded::start(&home, listen).await.unwrap();
+        self.start(home, lock, Some(embedded), root).await
     }
 
     async fn code(&self, device: &Device) -> JoinCode {
@@ -290,10 +298,7 @@ async fn a_root_that_is_not_there_halts_its_folder_until_it_is_back() {
     daemon.stop().await;
     let away = world.base.join("away");
     fs::rename(&root, &away).unwrap();
-    let lock = home.lock().unwrap();
-    let listen = home.config().unwrap().server.listen.unwrap().parse().unwrap();
-    let embedded = Embedded::start(&home, listen).await.unwrap();
-    let one = world.start(home, lock, Some(embedded), root).await;
+    let one = world.again(home, root).await;
     let asked = one.ask(Request::Sync { timeout_ms: Some(5_000) }).await.unwrap();
     let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
     assert!(!sync.in_sync && sync.folders[0].state == State::Halted, "{sync:?}");
@@ -301,5 +306,131 @@ async fn a_root_that_is_not_there_halts_its_folder_until_it_is_back() {
     one.daemon.shared.start_folders().await;
     one.sync().await;
     assert_eq!(fs::read_to_string(one.root.join("f")).unwrap(), "x");
+    one.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_of_all_folders_reaches_those_beside_one_that_is_not_there() {
+    let world = World::new();
+    let one = world.up("one").await;
+    let more = world.base.join("more");
+    one.ask(Request::FolderAdd { directory: more, name: None }).await.unwrap();
+    one.sync().await;
+    let Device { home, root, daemon } = one;
+    daemon.stop().await;
+    fs::rename(&root, world.base.join("away")).unwrap();
+    let one = world.again(home, root).await;
+    let both = vec!["one".to_owned(), "more".to_owned()];
+    for (request, state) in [
+        (Request::Pause { folder: None }, State::Paused),
+        (Request::Resume { folder: None }, State::Idle),
+    ] {
+        let Answer::Done(done) = one.ask(request).await.unwrap() else { panic!("not done") };
+        assert_eq!(done.on, both);
+        let asked = one.ask(Request::Sync { timeout_ms: Some(60_000) }).await.unwrap();
+        let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
+        let states: Vec<_> = sync.folders.iter().map(|folder| folder.state).collect();
+        assert_eq!(states, [State::Halted, state]);
+    }
+    let asked = one.ask(Request::Conflicts).await.unwrap();
+    let Answer::Conflicts(answer) = asked else { panic!("{asked:?}") };
+    let [unknown] = answer.unknown.as_slice() else { panic!("{answer:?}") };
+    assert!(unknown.folder == "one" && unknown.reason.contains("root"), "{unknown:?}");
+    let confirmed = one.ask(Request::Confirm { folder: None }).await.unwrap_err();
+    assert_eq!(confirmed.kind, "nothing_to_confirm");
+    assert!(confirmed.message.contains("root cannot be opened"), "{confirmed:?}");
+    one.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_does_not_start_is_not_in_sync_and_says_why() {
+    let world = World::new();
+    let one = world.up("one").await;
+    one.sync().await;
+    let Device { home, root, daemon } = one;
+    daemon.stop().await;
+    let mut config = home.config().unwrap();
+    // Its keys are nowhere.
+    config.folders.push(FolderConfig {
+        id: common::ids::FolderId::from_bytes([9; 32]),
+        name: "keyless".into(),
+        path: world.base.join("keyless"),
+        paused: false,
+    });
+    home.put_config(&config).unwrap();
+    let one = world.again(home, root).await;
+    let asked = one.ask(Request::Sync { timeout_ms: Some(60_000) }).await.unwrap();
+    let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
+    assert!(!sync.in_sync, "{sync:?}");
+    let [_, keyless] = sync.folders.as_slice() else { panic!("{sync:?}") };
+    assert_eq!((keyless.name.as_str(), keyless.state), ("keyless", State::Halted));
+    let halt = keyless.halt.as_ref().unwrap();
+    assert!(halt.message.contains("not in the keyring"), "{halt:?}");
+    let list = Request::List { path: Some(one.path("keyless:")) };
+    assert_eq!(one.kind(list).await, "engine");
+    one.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_enrolment_at_another_server_has_left_is_not_in_the_way() {
+    let world = World::new();
+    let other = world.up("other").await;
+    let mut code = world.code(&other).await;
+    code.kind = common::trust::JoinKind::Bootstrap;
+    let environment = world.environment.as_ref();
+    let left = account::prepare_bootstrap(&code, "one", environment).unwrap();
+    world.home("one").put_pending(&left).unwrap();
+    let one = world.up("one").await;
+    one.sync().await;
+    one.daemon.stop().await;
+    other.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_removed_while_a_sync_waits_and_the_sync_says_so() {
+    let world = World::new();
+    let one = world.up("one").await;
+    let two = world.join(&one, "two").await;
+    two.sync().await;
+    // Without a server, a sync waits.
+    one.daemon.stop().await;
+    let (told, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let home = two.home.clone();
+    let request = Request::Sync { timeout_ms: None };
+    let waiting =
+        tokio::task::spawn_blocking(move || ask(&home, &request, |_| told.send(()).unwrap_or(())));
+    // By the second report the engine was asked.
+    for _ in 0..2 {
+        reports.recv().await.unwrap();
+    }
+    let name = two.home.config().unwrap().folders[0].name.clone();
+    let removed = two.ask(Request::FolderRemove { name: name.clone() }).await;
+    assert!(matches!(removed, Ok(Answer::Done(_))), "{removed:?}");
+    let Err(AskFailure::Refused(failure)) = waiting.await.unwrap() else { panic!("an answer") };
+    assert_eq!(failure.kind, "no_such_folder");
+    assert!(failure.message.contains(&name), "{failure:?}");
+    two.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_is_said() {
+    let world = World::new();
+    let one = world.up("one").await;
+    let files: Vec<_> = (0..30).map(|number| one.root.join(format!("file {number}"))).collect();
+    for file in &files {
+        fs::write(file, "x").unwrap();
+    }
+    one.sync().await;
+    for file in &files {
+        fs::remove_file(file).unwrap();
+    }
+    let asked = one.ask(Request::Sync { timeout_ms: Some(60_000) }).await.unwrap();
+    let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
+    assert_eq!(sync.folders[0].state, State::Halted, "{sync:?}");
+    let asked = one.ask(Request::Confirm { folder: None }).await.unwrap();
+    let Answer::Done(done) = asked else { panic!("{asked:?}") };
+    assert_eq!(done.on, ["one"]);
+    assert_eq!(done.agreed, ["one: this disk would delete 30 of 30 entries"]);
+    one.sync().await;
     one.daemon.stop().await;
 }

@@ -3,6 +3,7 @@
 //! Owns how a path names an entry, and how asking maps to requests and rounds.
 
 use super::handle::{Ask, AskError, ConflictInfo, ConflictSide, Keep, ListedEntry};
+use super::history::author;
 use super::online::RoundError;
 use super::run::{Engine, Halted, SyncWait};
 use crate::fs::RelPath;
@@ -51,6 +52,8 @@ impl Engine {
                 self.targets.insert(Target::Subtree(RelPath::root()));
                 self.failed.clear();
                 self.retry_at_ns = 0;
+                // Of those that timed out, none is kept.
+                self.syncs.retain(|sync| !sync.answer.is_closed());
                 self.syncs.push(SyncWait { answer, up_to: None, scanned: false });
             }
             Ask::Pause(answer) => {
@@ -77,6 +80,11 @@ impl Engine {
             Ask::Checkpoint(answer) => {
                 let checkpoint = crate::pull::checkpoint(&self.context);
                 drop(answer.send(checkpoint.map_err(AskError::from)));
+            }
+            Ask::Stop => {
+                // What is under way ends as it does for a pause, and the questions have ended too.
+                self.paused = true;
+                self.syncs.clear();
             }
         }
     }
@@ -164,11 +172,17 @@ impl Engine {
         for record in self.context.state.conflicts()? {
             let mut sides = Vec::new();
             for (entry, revision) in [(record.entry, record.theirs), (record.copy, record.opened)] {
-                let version = self.version(&entry, revision).await?;
-                let size = version.as_ref().map_or(0, |version| version.size);
-                let device = version.as_ref().map_or(record.device, |version| version.device);
+                let version = self.sealed_version(&entry, revision).await?;
+                let opened = version.as_ref().map(|version| self.open_version(&entry, version));
+                // A side that is not there, or does not open, must not hide the others.
+                let (size, unreadable) = match opened {
+                    None => (0, None),
+                    Some(Ok(opened)) => (opened.size, None),
+                    Some(Err(error)) => (0, Some(error.to_string())),
+                };
+                let device = version.as_ref().and_then(author).unwrap_or(record.device);
                 let time_ms = version.as_ref().map_or(record.time_ms, |version| version.time_ms);
-                sides.push(ConflictSide { device, revision, time_ms, size });
+                sides.push(ConflictSide { device, revision, time_ms, size, unreadable });
             }
             infos.push(ConflictInfo {
                 conflict: record.conflict,
@@ -228,8 +242,8 @@ impl Engine {
         if record.device == me {
             return Ok(true);
         }
-        let original = self.version(&record.entry, record.theirs).await?;
-        if original.is_some_and(|version| version.device == me) {
+        let original = self.sealed_version(&record.entry, record.theirs).await?;
+        if original.and_then(|version| author(&version)) == Some(me) {
             return Ok(false);
         }
         Err(AskError::NotMine(path.to_owned()))

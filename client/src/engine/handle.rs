@@ -1,7 +1,7 @@
 //! What the rest of the program can ask of a folder's engine.
 //!
 //! Owns the questions and answers. The engine runs on its own thread and answers between two steps
-//! of a round; dropping every handle stops it.
+//! of a round; [`FolderHandle::stop`] stops it, and so does dropping every handle.
 
 use crate::remote::RemoteError;
 use crate::state::StateError;
@@ -9,6 +9,7 @@ use common::ids::{ConflictId, DeviceId};
 use common::record::Kind;
 use common::revision::{Cursor, Revision};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What a folder's engine is doing.
@@ -88,6 +89,8 @@ pub struct FolderSummary {
     pub conflicts: u64,
     /// Paths that are not synced, the first few.
     pub issues: Vec<PathIssue>,
+    /// How many there are in all.
+    pub issues_total: u64,
     /// Position in the journal.
     pub cursor: Option<Cursor>,
     /// Why it waits for a person, if it does.
@@ -120,14 +123,16 @@ pub struct VersionInfo {
     pub revision: Revision,
     /// When it was accepted, in milliseconds since 1970.
     pub time_ms: u64,
-    /// By which device.
-    pub device: DeviceId,
+    /// By which device, if the server says so.
+    pub device: Option<DeviceId>,
     /// Bytes.
     pub size: u64,
     /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`.
     pub change: &'static str,
     /// The name that it had from then on.
     pub name: String,
+    /// Why it does not open, if it does not: then its size is not known.
+    pub unreadable: Option<String>,
 }
 
 /// One side of a conflict.
@@ -141,6 +146,8 @@ pub struct ConflictSide {
     pub time_ms: u64,
     /// Bytes.
     pub size: u64,
+    /// Why it does not open, if it does not: then its size is not known.
+    pub unreadable: Option<String>,
 }
 
 /// A conflict as `conflicts` shows it.
@@ -206,6 +213,9 @@ pub enum AskError {
         /// Which revision.
         revision: Revision,
     },
+    /// A version is not sealed as it should be.
+    #[error("the version cannot be read: {0}")]
+    Unreadable(String),
     /// The path is not a side of an open conflict.
     #[error("{}: has no open conflict", named(.0))]
     NoConflict(String),
@@ -243,7 +253,13 @@ pub enum AskError {
     /// Nothing waits to be confirmed.
     #[error("nothing waits for a confirmation")]
     NothingToConfirm,
-    /// The state of this folder failed, or the engine stopped.
+    /// The engine was told to stop, also while it was asked.
+    #[error("the folder is no longer synced here")]
+    Stopped,
+    /// The engine has ended by itself: its root or state could not be opened.
+    #[error("the folder's engine does not run")]
+    NotRunning,
+    /// The state of this folder failed.
     #[error("the folder's engine failed: {0}")]
     Engine(String),
 }
@@ -281,12 +297,15 @@ pub enum Ask {
     Resolve(String, Keep, Answer<()>),
     /// A signed checkpoint of the folder as this device holds it, for an invitation.
     Checkpoint(Answer<Option<Vec<u8>>>),
+    /// Push and apply nothing more; who waits is told. See [`FolderHandle::stop`].
+    Stop,
 }
 
 /// A handle of a folder's engine.
 #[derive(Clone)]
 pub struct FolderHandle {
-    asks: mpsc::Sender<Ask>,
+    /// Shared by all handles; empty once the engine was told to stop.
+    asks: Arc<Mutex<Option<mpsc::Sender<Ask>>>>,
     summary: watch::Receiver<FolderSummary>,
 }
 
@@ -294,7 +313,7 @@ impl FolderHandle {
     /// For the engine's owner.
     #[must_use]
     pub fn new(asks: mpsc::Sender<Ask>, summary: watch::Receiver<FolderSummary>) -> Self {
-        Self { asks, summary }
+        Self { asks: Arc::new(Mutex::new(Some(asks))), summary }
     }
 
     /// The folder as it was after the engine's last step.
@@ -312,11 +331,38 @@ impl FolderHandle {
     /// Asks and waits for the answer.
     ///
     /// # Errors
-    /// [`AskError`], also when the engine has stopped.
+    /// [`AskError`], also when the engine has ended or ends meanwhile.
     pub async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, AskError> {
-        let stopped = || AskError::Engine("it has stopped".to_owned());
+        let asks = self.asks().clone().ok_or(AskError::Stopped)?;
         let (answer, reply) = oneshot::channel();
-        self.asks.send(ask(answer)).await.map_err(|_| stopped())?;
-        reply.await.map_err(|_| stopped())?
+        let sent = asks.send(ask(answer)).await;
+        // Whoever waits for an answer does not keep the engine running.
+        drop(asks);
+        sent.map_err(|_| self.gone())?;
+        reply.await.map_err(|_| self.gone())?
+    }
+
+    /// Stops the engine at the end of its step, however many handles there are.
+    pub fn stop(&self) {
+        let asks = self.asks().take();
+        if let Some(asks) = asks {
+            // One that has no room for it is stopped by the end of the questions alone.
+            drop(asks.try_send(Ask::Stop));
+        }
+    }
+
+    /// Whether the engine was told to stop.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.asks().is_none()
+    }
+
+    fn gone(&self) -> AskError {
+        if self.is_stopped() { AskError::Stopped } else { AskError::NotRunning }
+    }
+
+    fn asks(&self) -> MutexGuard<'_, Option<mpsc::Sender<Ask>>> {
+        // Nothing panics while it holds this lock.
+        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@
 
 use super::handle::{AskError, VersionInfo};
 use super::run::Engine;
-use crate::fs::{Area, FsError, RelPath};
+use crate::fs::{Area, FsError, ReadFile, RelPath};
 use crate::scan::Target;
 use crate::transfer::{Fetch, Want};
 use client_core::tree::Position;
@@ -17,16 +17,19 @@ use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::{Reply, Request, Version, VersionsRead};
 use std::ffi::OsStr;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Mode of a file outside the folder while a version is written into it.
+const EXPORT_MODE: u32 = 0o600;
 
 /// A version of one entry, opened.
 pub(super) struct OpenVersion {
     pub(super) registers: Registers,
-    pub(super) device: DeviceId,
-    pub(super) time_ms: u64,
     pub(super) size: u64,
     /// Of a symlink.
     target: Option<Vec<u8>>,
@@ -121,21 +124,25 @@ impl Engine {
         let mut infos = Vec::with_capacity(versions.len());
         for (index, version) in versions.iter().enumerate().take(limit as usize) {
             let older = versions.get(index + 1);
-            infos.push(self.version_info(&entry, version, older)?);
+            infos.push(self.version_info(&entry, version, older));
         }
         Ok(infos)
     }
 
+    /// A version for a person. One that does not open is a row like the others: it must not hide
+    /// them.
     fn version_info(
         &self,
         entry: &EntryId,
         version: &Version,
         older: Option<&Version>,
-    ) -> Result<VersionInfo, AskError> {
-        let opened = self.open_version(entry, version)?;
+    ) -> VersionInfo {
         let (keys, folder) = (&self.context.keys, &self.context.folder);
-        let name = open_name(keys, folder, entry, &opened.registers.place.name)
-            .map_or_else(|error| format!("({error})"), |name| name.to_string());
+        let registers = version.registers.clone().and_then(|it| Registers::try_from(it).ok());
+        let name = registers.map_or_else(String::new, |registers| {
+            open_name(keys, folder, entry, &registers.place.name)
+                .map_or_else(|error| format!("({error})"), |name| name.to_string())
+        });
         let change = match older {
             _ if version.deleted => "deleted",
             None => "created",
@@ -143,29 +150,32 @@ impl Engine {
             Some(_) if version.content_changed => "edited",
             Some(_) => "moved",
         };
-        Ok(VersionInfo {
+        let opened = self.open_version(entry, version);
+        VersionInfo {
             revision: version.revision,
             time_ms: version.time_ms,
-            device: opened.device,
-            size: opened.size,
+            device: author(version),
+            size: opened.as_ref().map_or(0, |opened| opened.size),
             change,
             name,
-        })
+            unreadable: opened.err().map(|error| error.to_string()),
+        }
     }
 
-    fn open_version(&self, entry: &EntryId, version: &Version) -> Result<OpenVersion, AskError> {
-        let bad = |error: &dyn std::fmt::Display| {
-            AskError::Engine(format!("the server's history cannot be read: {error}"))
-        };
-        let message = version.registers.clone().ok_or_else(|| bad(&"a version is empty"))?;
+    pub(super) fn open_version(
+        &self,
+        entry: &EntryId,
+        version: &Version,
+    ) -> Result<OpenVersion, AskError> {
+        let bad = |error: &dyn std::fmt::Display| AskError::Unreadable(error.to_string());
+        let message = version.registers.clone().ok_or_else(|| bad(&"it is empty"))?;
         let registers = Registers::try_from(message).map_err(|error| bad(&error))?;
         let sealed = &registers.content.attributes;
         let attributes = open_attributes(&self.context.keys, &self.context.folder, entry, sealed)
             .map_err(|error| bad(&error))?;
         if attributes.tag != registers.content.tag {
-            return Err(bad(&"a content tag is another"));
+            return Err(bad(&"its content tag is another"));
         }
-        let device = DeviceId::from_slice(&version.device).map_err(|error| bad(&error))?;
         let want = Want {
             entry: *entry,
             root: registers.content.root,
@@ -175,18 +185,17 @@ impl Engine {
             mtime_ns: attributes.mtime_ns,
         };
         let (size, target) = (attributes.size, attributes.target);
-        Ok(OpenVersion { registers, device, time_ms: version.time_ms, size, target, want })
+        Ok(OpenVersion { registers, size, target, want })
     }
 
-    /// The version of an entry at exactly this revision.
-    pub(super) async fn version(
+    /// The version of an entry at exactly this revision, as it is sealed.
+    pub(super) async fn sealed_version(
         &mut self,
         entry: &EntryId,
         revision: Revision,
-    ) -> Result<Option<OpenVersion>, AskError> {
+    ) -> Result<Option<Version>, AskError> {
         let versions = self.versions(entry, revision, 1).await?;
-        let version = versions.first().filter(|version| version.revision == revision);
-        version.map(|version| self.open_version(entry, version)).transpose()
+        Ok(versions.into_iter().next().filter(|version| version.revision == revision))
     }
 
     /// The newest version of an entry that was not its end, and its revision.
@@ -206,9 +215,10 @@ impl Engine {
         revision: Revision,
     ) -> Result<OpenVersion, AskError> {
         let entry = self.entry_ever_at(path)?;
-        let version = self.version(&entry, revision).await?;
+        let version = self.sealed_version(&entry, revision).await?;
         let version =
             version.ok_or_else(|| AskError::NoSuchRevision { path: path.to_owned(), revision })?;
+        let version = self.open_version(&entry, &version)?;
         match version.registers.kind {
             Kind::File | Kind::Symlink => Ok(version),
             Kind::Directory => Err(AskError::IsDirectory(path.to_owned())),
@@ -246,8 +256,11 @@ impl Engine {
             symlink(OsStr::from_bytes(target), to).map_err(|error| outside(to, &error))?;
             return Ok(target.len() as u64);
         }
+        let attributes = version.attributes();
         let staged = self.stage_version(version).await?;
-        let copied = copy_out(self, &staged, to);
+        let from = self.context.fs.open(&staged);
+        let from = from.map_err(AskError::from);
+        let copied = from.and_then(|from| copy_out(from.as_ref(), to, &attributes));
         self.context.fs.remove(&staged)?;
         copied.map(|()| size)
     }
@@ -342,6 +355,11 @@ fn relative(path: &str) -> Result<RelPath, AskError> {
     RelPath::new(names.map_err(|_| missing())?).map_err(|_| missing())
 }
 
+/// Who wrote a version, as the server says.
+pub(super) fn author(version: &Version) -> Option<DeviceId> {
+    DeviceId::from_slice(&version.device).ok()
+}
+
 /// Where a version's link leads.
 fn link_target(version: &OpenVersion) -> Result<&[u8], AskError> {
     let none = || AskError::Engine("the server's history has a link without a target".to_owned());
@@ -356,20 +374,107 @@ fn outside(to: &Path, error: &std::io::Error) -> AskError {
     }
 }
 
-fn copy_out(engine: &Engine, staged: &RelPath, to: &Path) -> Result<(), AskError> {
+/// Copies a staged version into a new file, which is its owner's alone before it is whole. One that
+/// cannot be finished is taken away again.
+fn copy_out(from: &dyn ReadFile, to: &Path, attributes: &Attributes) -> Result<(), AskError> {
     let disk = |error: std::io::Error| outside(to, &error);
-    let from = engine.context.fs.open(staged)?;
     let mut out =
-        std::fs::OpenOptions::new().write(true).create_new(true).open(to).map_err(disk)?;
+        OpenOptions::new().write(true).create_new(true).mode(EXPORT_MODE).open(to).map_err(disk)?;
+    let written = copy_into(from, &mut out, disk).and_then(|()| {
+        dress(&out, attributes).map_err(disk)?;
+        out.sync_all().map_err(disk)
+    });
+    if written.is_err()
+        && let Err(error) = std::fs::remove_file(to)
+    {
+        tracing::warn!(%error, to = %to.display(), "a part of a version is left");
+    }
+    written
+}
+
+fn copy_into(
+    from: &dyn ReadFile,
+    out: &mut File,
+    disk: impl Fn(std::io::Error) -> AskError,
+) -> Result<(), AskError> {
     let mut buffer = vec![0; 1024 * 1024];
     let mut offset = 0;
     loop {
         let read = from.read_at(offset, &mut buffer)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         if bytes.is_empty() {
-            return out.sync_all().map_err(disk);
+            return Ok(());
         }
-        out.write_all(bytes).map_err(disk)?;
+        out.write_all(bytes).map_err(&disk)?;
         offset += read as u64;
+    }
+}
+
+/// Gives a file the mode and mtime of a version. A filesystem that knows no modes keeps its own.
+fn dress(out: &File, attributes: &Attributes) -> std::io::Result<()> {
+    let since = Duration::from_nanos(attributes.mtime_ns.unsigned_abs());
+    let mtime = match attributes.mtime_ns < 0 {
+        true => UNIX_EPOCH.checked_sub(since),
+        false => UNIX_EPOCH.checked_add(since),
+    };
+    let mode = Permissions::from_mode(u32::from(attributes.mode) & 0o777);
+    let is_unknown = |error: &std::io::Error| {
+        matches!(
+            error.kind(),
+            ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::InvalidInput
+        )
+    };
+    for set in [mtime.map_or(Ok(()), |mtime| out.set_modified(mtime)), out.set_permissions(mode)] {
+        set.or_else(|error| if is_unknown(&error) { Ok(()) } else { Err(error) })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Stat;
+    use common::ids::ContentTag;
+
+    /// Gives some bytes, and then fails.
+    struct Failing;
+
+    impl ReadFile for Failing {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FsError> {
+            if offset == 0 { Ok(buffer.len()) } else { Err(failed()) }
+        }
+
+        fn stat(&self) -> Result<Stat, FsError> {
+            Err(failed())
+        }
+
+        fn sync(&self) -> Result<(), FsError> {
+            Err(failed())
+        }
+
+        fn as_any(&self) -> &dyn std::any::Any {
+            self
+        }
+    }
+
+    fn failed() -> FsError {
+        FsError::Io { path: RelPath::root(), source: std::io::Error::other("it failed") }
+    }
+
+    #[test]
+    fn an_export_that_is_cut_leaves_nothing_at_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let to = directory.path().join("to");
+        let tag = ContentTag::from_bytes([0; 32]);
+        let attributes = Attributes { mode: 0o644, mtime_ns: 0, size: 1, target: None, tag };
+        for _ in 0..2 {
+            let copied = copy_out(&Failing, &to, &attributes);
+            assert!(matches!(copied, Err(AskError::Disk(_))), "{copied:?}");
+            assert!(!to.exists());
+        }
+        std::fs::write(&to, "of a user").unwrap();
+        let copied = copy_out(&Failing, &to, &attributes);
+        assert!(matches!(copied, Err(AskError::Exists(_))), "{copied:?}");
+        assert_eq!(std::fs::read(&to).unwrap(), b"of a user");
     }
 }

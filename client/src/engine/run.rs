@@ -40,6 +40,7 @@ struct Counts {
     bytes: u64,
     up: u64,
     down: u64,
+    issues: u64,
 }
 
 /// What ended a wait.
@@ -133,6 +134,7 @@ pub(super) fn first_summary() -> FolderSummary {
         pending_down: 0,
         conflicts: 0,
         issues: Vec::new(),
+        issues_total: 0,
         cursor: None,
         halt: None,
         trouble: None,
@@ -391,6 +393,7 @@ impl Engine {
     fn summary(&self) -> FolderSummary {
         let state = &self.context.state;
         let counts = self.counts;
+        let issues = self.shown_issues();
         FolderSummary {
             status: self.status(),
             entries: counts.entries,
@@ -398,7 +401,12 @@ impl Engine {
             pending_up: counts.up,
             pending_down: counts.down,
             conflicts: state.conflicts().map_or(0, |conflicts| conflicts.len() as u64),
-            issues: self.shown_issues(),
+            // Counted a moment ago: of few, those that are shown are all.
+            issues_total: match issues.len() < ISSUES_SHOWN as usize {
+                true => issues.len() as u64,
+                false => counts.issues.max(u64::from(ISSUES_SHOWN)),
+            },
+            issues,
             cursor: state.cursor().ok().flatten(),
             halt: self.halted.as_ref().map(halt_reason),
             trouble: self.trouble.clone(),
@@ -410,7 +418,13 @@ impl Engine {
         let state = &self.context.state;
         let shown = |result: Result<u64, StateError>| result.unwrap_or(0);
         let (up, down) = self.pending();
-        Counts { entries: shown(state.local_count()), bytes: shown(state.local_bytes()), up, down }
+        Counts {
+            entries: shown(state.local_count()),
+            bytes: shown(state.local_bytes()),
+            up,
+            down,
+            issues: shown(state.issues(u32::MAX).map(|issues| issues.len() as u64)),
+        }
     }
 
     fn shown_issues(&self) -> Vec<PathIssue> {

@@ -93,8 +93,11 @@ pub struct FolderStatusAnswer {
     pub pending_down: u64,
     /// Open conflicts.
     pub conflicts: u64,
-    /// Paths that are not synced.
+    /// Paths that are not synced, the first hundred.
     pub issues: Vec<IssueAnswer>,
+    /// How many there are in all.
+    #[serde(default)]
+    pub issues_total: u64,
     /// Position in the journal.
     pub cursor: Option<CursorAnswer>,
     /// Why it waits for a person.
@@ -196,6 +199,9 @@ pub struct VersionAnswer {
     pub change: String,
     /// The name that it had from then on.
     pub name: String,
+    /// Why it does not open, if it does not: then its size is not known.
+    #[serde(default)]
+    pub unreadable: Option<String>,
 }
 
 /// Open conflicts.
@@ -203,6 +209,18 @@ pub struct VersionAnswer {
 pub struct ConflictsAnswer {
     /// Those open.
     pub conflicts: Vec<ConflictAnswer>,
+    /// Folders of which is not known what is open.
+    #[serde(default)]
+    pub unknown: Vec<UnknownAnswer>,
+}
+
+/// A folder that could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownAnswer {
+    /// The folder's name.
+    pub folder: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// A conflict.
@@ -240,6 +258,9 @@ pub struct SideAnswer {
     pub time: String,
     /// Bytes.
     pub size: u64,
+    /// Why it does not open, if it does not: then its size is not known.
+    #[serde(default)]
+    pub unreadable: Option<String>,
 }
 
 /// The user's devices.
@@ -305,7 +326,7 @@ pub struct ExportedAnswer {
 }
 
 /// Something was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoneAnswer {
     /// Always true.
     pub done: bool,
@@ -314,6 +335,9 @@ pub struct DoneAnswer {
     /// Whether it had been done before, and nothing was left to do.
     #[serde(default, skip_serializing_if = "is_false")]
     pub already: bool,
+    /// To `confirm`: what was agreed to, a line for each folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreed: Vec<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -332,9 +356,14 @@ mod tests {
             Answer::List(ListAnswer { entries: vec![] }),
             Answer::Folders(FoldersAnswer { list: vec![] }),
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
-            Answer::Done(DoneAnswer { done: true, on: vec![], already: false }),
-            Answer::Done(DoneAnswer { done: true, on: vec!["d".into()], already: true }),
-            Answer::Conflicts(ConflictsAnswer { conflicts: vec![] }),
+            Answer::Done(DoneAnswer { done: true, on: vec![], already: false, agreed: vec![] }),
+            Answer::Done(DoneAnswer {
+                done: true,
+                on: vec!["d".into()],
+                already: true,
+                agreed: vec!["a".into()],
+            }),
+            Answer::Conflicts(ConflictsAnswer { conflicts: vec![], unknown: vec![] }),
             Answer::Folder(FolderAnswer { name: "n".into(), id: "i".into(), path: None }),
             Answer::Invite(InviteAnswer {
                 code: "c".into(),

@@ -15,6 +15,9 @@ pub enum AskFailure {
     /// No daemon runs on this home.
     #[error("driftless does not run on this home")]
     NotRunning,
+    /// A path of the request is not UTF-8, as JSON is.
+    #[error("a path is not UTF-8, and driftless does not work with such paths")]
+    NotUtf8,
     /// The connection failed.
     #[error("talking to the running driftless: {0}")]
     Io(#[source] io::Error),
@@ -42,7 +45,7 @@ pub fn ask(
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskFailure::NotRunning,
         _ => AskFailure::Io(error),
     })?;
-    let mut line = serde_json::to_vec(request).map_err(|_| AskFailure::NotUnderstood)?;
+    let mut line = serde_json::to_vec(request).map_err(|_| AskFailure::NotUtf8)?;
     line.push(b'\n');
     stream.write_all(&line).map_err(AskFailure::Io)?;
     let mut reader = BufReader::new(stream);
