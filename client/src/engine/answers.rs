@@ -11,10 +11,11 @@ use crate::remote::RemoteError;
 use crate::scan::Target;
 use crate::state::{RemoteRow, StateError};
 use client_core::tree::Position;
-use common::chunk::{Attributes, seal_attributes};
+use common::chunk::{Attributes, seal_attributes, seal_name};
 use common::ids::EntryId;
+use common::limits::GROUP_CHANGES_MAX;
 use common::name::Name;
-use common::record::{Change, ConflictRecord, Content, Kind, Resolution, Root};
+use common::record::{Change, ConflictRecord, Content, Kind, Place, Resolution, Root};
 
 impl From<StateError> for AskError {
     fn from(error: StateError) -> Self {
@@ -219,7 +220,9 @@ impl Engine {
             Keep::Mine | Keep::Theirs => Resolution::KeepOriginal,
         };
         let changes = match (self.live(&record.entry)?, self.live(&record.copy)?) {
-            (Some(original), Some(copy)) => self.resolution(&record, resolution, &original, &copy),
+            (Some(original), Some(copy)) => {
+                self.resolution(&record, resolution, &original, &copy)?
+            }
             (original, copy) => self.one_sided(&record, resolution, original, copy).await?,
         };
         if self.send_changes(changes, Vec::new()).await? {
@@ -249,16 +252,31 @@ impl Engine {
         Err(AskError::NotMine(path.to_owned()))
     }
 
+    /// What settles a conflict of which both sides are there. Of two files the original gets the
+    /// copy's content, and keeps its history; of what is of two kinds the copy gets the original's
+    /// place.
     fn resolution(
         &self,
         record: &ConflictRecord,
         resolution: Resolution,
         original: &RemoteRow,
         copy: &RemoteRow,
-    ) -> Vec<Change> {
+    ) -> Result<Vec<Change>, AskError> {
         let mut changes = Vec::new();
-        let is_one_kind = original.node.kind == copy.node.kind;
-        if resolution == Resolution::KeepCopy && is_one_kind {
+        let kind = copy.node.kind;
+        let takes_content = original.node.kind == kind && kind != Kind::Directory;
+        if resolution == Resolution::KeepCopy && !takes_content {
+            let (keys, folder) = (&self.context.keys, &self.context.folder);
+            let at = &original.node.position;
+            let place = Place {
+                parent: at.parent,
+                name: seal_name(keys, folder, &record.copy, &at.name),
+                name_tag: keys.name_tag(&at.parent, &at.name),
+            };
+            self.delete_whole(original, &mut changes)?;
+            let base = copy.node.place_revision;
+            changes.push(Change::Move { entry: record.copy, base, place });
+        } else if resolution == Resolution::KeepCopy {
             let attributes = Attributes {
                 mode: copy.node.content.mode,
                 mtime_ns: copy.node.content.mtime_ns,
@@ -267,16 +285,34 @@ impl Engine {
                 tag: copy.node.content.tag,
             };
             changes.push(self.edit(original, copy.root, &attributes));
-        }
-        if resolution != Resolution::KeepBoth && is_one_kind {
-            changes.push(Change::Delete {
-                entry: record.copy,
-                place_base: copy.node.place_revision,
-                content_base: copy.node.content_revision,
-            });
+            self.delete_whole(copy, &mut changes)?;
+        } else if resolution == Resolution::KeepOriginal {
+            self.delete_whole(copy, &mut changes)?;
         }
         changes.push(Change::ResolveConflict { conflict: record.conflict, resolution });
-        changes
+        Ok(changes)
+    }
+
+    /// Deletes a live entry with all that is in it, what is deepest first.
+    fn delete_whole(&self, row: &RemoteRow, changes: &mut Vec<Change>) -> Result<(), AskError> {
+        let entry = row.node.entry;
+        for child in self.context.state.remote_rows_in(&entry)? {
+            self.delete_whole(&child, changes)?;
+        }
+        // One more settles the conflict, and one may move the other side.
+        if changes.len() + 3 > GROUP_CHANGES_MAX {
+            let path = self.shown_path(&entry)?;
+            return Err(AskError::Refused(format!(
+                "{path}: is in a directory that holds too much to be deleted at once; delete that \
+                 directory and resolve again"
+            )));
+        }
+        changes.push(Change::Delete {
+            entry,
+            place_base: row.node.place_revision,
+            content_base: row.node.content_revision,
+        });
+        Ok(())
     }
 
     /// Settles a conflict of which a side was deleted by hand. What is to be kept is what is left,

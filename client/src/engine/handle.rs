@@ -178,15 +178,6 @@ pub enum Keep {
     Both,
 }
 
-/// Where a version is restored to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RestoreTo {
-    /// Its path in the folder, as a new version.
-    InPlace,
-    /// A path outside the folder that must not exist.
-    Outside(PathBuf),
-}
-
 /// A question that the engine could not answer as wished.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {

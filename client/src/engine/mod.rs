@@ -18,7 +18,7 @@ mod run;
 
 pub use handle::{
     Ask, AskError, ConflictInfo, ConflictSide, FolderHandle, FolderStatus, FolderSummary,
-    HaltReason, Keep, ListedEntry, PathIssue, Progress, RestoreTo, VersionInfo,
+    HaltReason, Keep, ListedEntry, PathIssue, Progress, VersionInfo,
 };
 pub use run::{Engine, Wake};
 

@@ -256,7 +256,8 @@ impl Engine {
         if self.busy {
             // Something is left to do, but others get their turn.
             tokio::task::yield_now().await;
-            return Wake::Work;
+            let is_left = self.asks.is_closed() && self.asks.is_empty();
+            return if is_left { Wake::Stop } else { Wake::Work };
         }
         let pause = self.pause_ms();
         let environment = Arc::clone(&self.context.environment);
