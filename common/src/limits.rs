@@ -68,6 +68,13 @@ pub const LOG_RECORD_BYTES_MAX: usize = 256 * 1024;
 pub const DEVICES_MAX: usize = 1024;
 /// Most records of a device log.
 pub const LOG_RECORDS_MAX: usize = 16 * 1024;
+/// The last records of a device log, which are kept for revocations: whatever a stolen device wrote,
+/// every device can still be revoked.
+pub const LOG_RECORDS_FOR_REVOCATIONS: usize = 1024;
+/// Bytes of a device log over which no record but a revocation brings it. There are fewer
+/// revocations than [`DEVICES_MAX`], so they are bounded too.
+pub const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const _: () = assert!(LOG_RECORDS_FOR_REVOCATIONS >= DEVICES_MAX);
 /// Largest sealed keyring, in bytes.
 pub const KEYRING_BYTES_MAX: usize = 512 * 1024;
 /// Largest invitation blob, in bytes.

@@ -202,6 +202,7 @@ impl Refused {
             Self::LogMoved | Self::KeyringMoved { .. } | Self::GenerationBack { .. } => {
                 RefusalCode::Conflict
             }
+            Self::TooMany { .. } | Self::RecordInvalid(TrustError::LogFull) => RefusalCode::Quota,
             Self::RecordInvalid(_)
             | Self::RecordKind
             | Self::DeviceTaken(_)
@@ -209,7 +210,6 @@ impl Refused {
             | Self::DocumentForeign
             | Self::InvitationExpiry
             | Self::LookupTaken => RefusalCode::RecordInvalid,
-            Self::TooMany { .. } => RefusalCode::Quota,
             Self::TooLarge { .. } => RefusalCode::Malformed,
         }
     }
