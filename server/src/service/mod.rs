@@ -253,11 +253,18 @@ impl Service {
         Subscription::start(self, peer, &request).await
     }
 
-    /// Answers a joiner ([`Request::InvitationFetch`], [`Request::InvitationRedeem`]).
+    /// Answers a joiner ([`Request::InvitationFetch`], [`Request::InvitationRedeem`]) with all its
+    /// frames at once. Prefer [`Service::join_replies`] where frames can be sent as they come: a
+    /// device log may be large.
     pub async fn join(&self, peer: DeviceId, request: Request) -> Vec<Reply> {
+        self.join_replies(peer, request).await.collect().await
+    }
+
+    /// Answers a joiner, frame by frame.
+    pub async fn join_replies(&self, peer: DeviceId, request: Request) -> Replies {
         joining::join(self, peer, request)
             .await
-            .unwrap_or_else(|refusal| vec![Reply::Refused(refusal)])
+            .unwrap_or_else(|refusal| Replies::refused(self, refusal))
     }
 
     /// Opens a store stream: checks the capability that it shows.
