@@ -33,7 +33,11 @@ impl MetaError {
     /// Whether the same command may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::DiskFull)
+        match self {
+            Self::DiskFull => true,
+            Self::Read(error) => error.is_retryable(),
+            Self::Refused(_) | Self::Stopped => false,
+        }
     }
 }
 

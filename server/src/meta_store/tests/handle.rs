@@ -7,7 +7,7 @@ use common::record::{Change, Group, Kind, SignedGroup};
 use common::trust::{DeviceLog, FolderGenesis, JoinKind};
 use common::wire::meta::RejectionCode;
 use server_core::metadata::{
-    Action, Answer, Command, Event, GroupOutcome, PreparedCommit, Quota, Refused, query,
+    Action, Answer, Command, Event, GroupOutcome, PreparedCommit, Quota, Refused, StoreError, query,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -336,4 +336,17 @@ fn a_database_of_a_newer_program_is_refused() {
     std::fs::write(&path, b"this is no database, and long enough to be looked at as one").unwrap();
     assert!(MetaDb::open(&path).is_err());
     assert!(MetaDb::open(&directory.path().join("none/meta.sqlite")).is_err());
+}
+
+#[test]
+fn a_reader_that_cannot_be_opened_is_no_failed_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, away) = (directory.path().join("meta.sqlite"), directory.path().join("away"));
+    let handle = MetaHandle::inline(MetaDb::open(&path).unwrap());
+    std::fs::rename(&path, &away).unwrap();
+    let error = handle.read(|reads| reads.generation()).unwrap_err();
+    assert!(matches!(error, MetaError::Read(StoreError::Unopened(_))), "{error}");
+    assert!(error.is_retryable() && !handle.is_stopped());
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(handle.read(|reads| reads.generation()).unwrap(), 0);
 }
