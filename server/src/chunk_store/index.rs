@@ -87,6 +87,13 @@ impl From<rusqlite::Error> for IndexError {
     fn from(source: rusqlite::Error) -> Self {
         match (&source, source.sqlite_error_code()) {
             (_, Some(ErrorCode::DiskFull)) => Self::NoRoom,
+            // Shared memory is a file too. A commit that lacked room there may come back after a
+            // crash; its marks then do not fit the segments, which are scanned again.
+            (rusqlite::Error::SqliteFailure(cause, _), _)
+                if cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
+            {
+                Self::NoRoom
+            }
             (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
             | (
                 rusqlite::Error::FromSqlConversionFailure(..)
@@ -164,12 +171,6 @@ impl Index {
                 tracing::warn!(%error, path = %path.display(), "the index will be rebuilt");
                 remove(path).map_err(|source| IndexError::Remove { source })?;
                 Self::open_as_it_is(path, generation)
-            }
-            // Nothing was written yet: its shared memory, a file too, could not be made.
-            Err(IndexError::Failed { source: rusqlite::Error::SqliteFailure(cause, _) })
-                if cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
-            {
-                Err(IndexError::NoRoom)
             }
             result => result,
         }
@@ -388,4 +389,19 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 fn pragma(connection: &Connection, name: &str) -> Result<i64, IndexError> {
     Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_room_for_shared_memory_is_want_of_room() {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
+        let error = IndexError::from(rusqlite::Error::SqliteFailure(code, None));
+        assert!(matches!(error, IndexError::NoRoom), "{error}");
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        let error = IndexError::from(rusqlite::Error::SqliteFailure(code, None));
+        assert!(matches!(error, IndexError::Failed { .. }), "{error}");
+    }
 }
