@@ -237,6 +237,14 @@ impl MetaDb {
         }
     }
 
+    /// What the writer's connection says of a setting.
+    #[cfg(test)]
+    pub(super) fn pragma(&self, name: &str) -> Stored<rusqlite::types::Value> {
+        let writing = self.writing()?;
+        let connection = writing.store.connection();
+        connection.pragma_query_value(None, name, |row| row.get(0)).map_err(failed)
+    }
+
     /// A panic inside a transaction leaves no one to say what state it is in.
     fn writing(&self) -> Stored<MutexGuard<'_, Writing>> {
         self.inner

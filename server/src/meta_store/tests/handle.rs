@@ -328,6 +328,20 @@ async fn the_log_is_written_back_as_it_grows() {
 }
 
 #[test]
+fn m8_a_commit_is_synced_and_the_log_written_back_by_us_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("meta.sqlite");
+    // Made, and opened again.
+    for _ in 0..2 {
+        let db = MetaDb::open(&path).unwrap();
+        assert_eq!(db.pragma("journal_mode").unwrap(), "wal".to_owned().into());
+        // FULL: each commit syncs the log.
+        assert_eq!(db.pragma("synchronous").unwrap(), 2.into());
+        assert_eq!(db.pragma("wal_autocheckpoint").unwrap(), 0.into());
+    }
+}
+
+#[test]
 fn a_database_of_a_newer_program_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("meta.sqlite");
