@@ -308,12 +308,15 @@ impl Service {
     /// # Errors
     /// The refusal, with the reason for a person.
     pub async fn record_presence(&self) -> Result<(), Refusal> {
-        let devices = self.inner.presence.take_unrecorded();
-        if devices.is_empty() {
+        let seen = self.inner.presence.take_unrecorded();
+        if seen.is_empty() {
             return Ok(());
         }
-        self.inner.meta.apply(Action::SeeDevices { devices }).await?;
-        Ok(())
+        let done = self.inner.meta.apply(Action::SeeDevices { seen: seen.clone() }).await;
+        if done.is_err() {
+            self.inner.presence.put_back_unrecorded(&seen);
+        }
+        done.map(|_| ())
     }
 }
 

@@ -222,7 +222,7 @@ fn a_revoked_device_is_nobody_and_open_invitations_are_void() {
         std::collections::BTreeMap::new(),
     );
     assert_eq!(world.refused(Action::Commit(commit)), Refused::NotEnrolled(revoked));
-    world.done(Action::SeeDevices { devices: vec![revoked, device] });
+    world.done(Action::SeeDevices { seen: vec![(revoked, BEGAN_MS), (device, BEGAN_MS)] });
     assert_eq!(world.store.device(&revoked).unwrap().unwrap().seen_ms, None);
     assert_eq!(world.store.device(&device).unwrap().unwrap().seen_ms, Some(BEGAN_MS));
 }

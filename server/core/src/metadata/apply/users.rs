@@ -158,14 +158,10 @@ pub(super) fn set_quota(
     Ok(())
 }
 
-pub(super) fn see_devices(
-    store: &mut dyn MetaStore,
-    time_ms: u64,
-    devices: &[DeviceId],
-) -> Result<(), Stop> {
-    for device in devices {
+pub(super) fn see_devices(store: &mut dyn MetaStore, seen: &[(DeviceId, u64)]) -> Result<(), Stop> {
+    for (device, at_ms) in seen {
         if let Some(state) = enrolled(store, device)? {
-            let seen_ms = Some(state.seen_ms.unwrap_or(0).max(time_ms));
+            let seen_ms = Some(state.seen_ms.unwrap_or(0).max(*at_ms));
             store.put_device(device, &DeviceState { seen_ms, ..state })?;
         }
     }
