@@ -44,6 +44,13 @@ pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub const COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most changes in one group.
 pub const GROUP_CHANGES_MAX: usize = 512;
+/// Most contents that one group sets on one entry: a device merges two. The versions of one revision
+/// are told in one frame.
+pub const GROUP_CONTENTS_MAX: usize = 16;
+const _: () = {
+    let version_bytes = ATTRIBUTES_BYTES_MAX + SEALED_NAME_BYTES_MAX + 1024;
+    assert!(REPLY_BYTES_SOFT + GROUP_CONTENTS_MAX * version_bytes < FRAME_BYTES_MAX);
+};
 /// Largest signed group body, in bytes.
 pub const GROUP_BYTES_MAX: usize = 768 * 1024;
 /// Most groups in one commit.

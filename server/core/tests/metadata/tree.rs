@@ -4,7 +4,7 @@ use crate::world::{
     World, content, create, delete, directory, edit, entry, file, move_to, place, revive,
 };
 use common::ids::{ChunkId, EntryId};
-use common::limits::DEPTH_MAX;
+use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX};
 use common::record::{Change, Kind, Root};
 use common::wire::meta::RejectionCode as Code;
 use server_core::metadata::memory::MemoryStore;
@@ -215,4 +215,16 @@ fn a_failed_write_in_the_middle_of_a_group_leaves_no_trace() {
     assert!(writes > 8, "the group has written more than {writes} rows");
     world.store.fail_after(None);
     assert_eq!(world.send_one(0, &group).revision(), Some(base + 1));
+}
+
+#[test]
+fn a_group_sets_few_contents_of_one_entry() {
+    let mut world = world();
+    let base = world.accept(0, vec![file(1, "f"), file(2, "g")]);
+    let edits = |count: usize| (0..count).map(|to| edit(1, base, to as u8)).collect::<Vec<_>>();
+    let mut many = edits(GROUP_CONTENTS_MAX + 1);
+    world.reject(0, many.clone(), Code::Malformed, GROUP_CONTENTS_MAX as u32, Some(entry(1)));
+    // Each entry is counted for itself.
+    many[0] = edit(2, base, 1);
+    world.accept(0, many);
 }
