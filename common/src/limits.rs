@@ -55,6 +55,9 @@ const _: () = {
 pub const GROUP_BYTES_MAX: usize = 768 * 1024;
 /// Most groups in one commit.
 pub const COMMIT_GROUPS_MAX: usize = 256;
+/// Most objects that are looked at to prove what the groups of one commit name: twice what its pages
+/// can list. Only groups that are refused have the same ones looked at again.
+pub const COMMIT_OBJECTS_MAX: u64 = 4 * 1024 * 1024;
 /// Most items of one receipt batch.
 pub const RECEIPT_ITEMS_MAX: usize = 1024;
 /// Most chunk ids in one HAVE request.
