@@ -69,8 +69,6 @@ pub const REPLY_BYTES_SOFT: usize = 256 * 1024;
 
 /// Outcomes that the metadata service keeps for each device and incarnation.
 pub const OUTCOMES_KEPT: u64 = 1024;
-/// Requests that a device may have in flight in one folder.
-pub const REQUESTS_IN_FLIGHT_MAX: u64 = 64;
 
 /// Largest record of a device log, in bytes.
 pub const LOG_RECORD_BYTES_MAX: usize = 256 * 1024;

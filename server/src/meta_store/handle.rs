@@ -137,12 +137,6 @@ impl MetaHandle {
         self.core.news.folder(folder)
     }
 
-    /// Changes whenever any user's device log grows: devices may have come or gone.
-    #[must_use]
-    pub fn watch_devices(&self) -> watch::Receiver<u64> {
-        self.core.news.devices()
-    }
-
     /// Has every event told to `listener`, on the thread that carried the command out: after the
     /// command is durable and before it is answered. The listener may read, and must not wait for a
     /// command. There is one; says whether this is it.

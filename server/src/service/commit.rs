@@ -10,7 +10,7 @@ use common::limits::{COMMIT_BYTES_MAX, COMMIT_GROUPS_MAX, GROUP_BYTES_MAX, SEALE
 use common::record::SignedGroup;
 use common::trust::ReceiptBatch;
 use common::wire::meta::{self, CommitPart, GroupMessage, Refusal, Reply};
-use server_core::metadata::{Action, Answer, PreparedCommit, Receipt};
+use server_core::metadata::{Action, PreparedCommit, Receipt};
 use std::collections::BTreeMap;
 
 /// Judges the groups of a commit, in order; durable when this returns.
@@ -25,13 +25,9 @@ pub(super) async fn commit(
     service.inner.meta.read_now(|reads| access::folder(reads, &peer, &folder))?;
     let node = service.inner.node;
     let prepared = service.inner.meta.work(move || prepare(peer, folder, node, parts)).await??;
-    match service.inner.meta.apply(Action::Commit(prepared)).await? {
-        Answer::Groups(outcomes) => Ok(Reply::Outcomes(meta::Outcomes {
-            outcomes: outcomes.iter().map(meta::Outcome::from).collect(),
-        })),
-        // No group, nothing done: there was nothing to do.
-        Answer::Done => Ok(Reply::Outcomes(meta::Outcomes::default())),
-    }
+    let outcomes = service.inner.meta.apply(Action::Commit(prepared)).await?.into_groups();
+    let outcomes = outcomes.iter().map(meta::Outcome::from).collect();
+    Ok(Reply::Outcomes(meta::Outcomes { outcomes }))
 }
 
 /// Checks bounds, receipts and signatures. Costs processor time and needs no state.

@@ -25,6 +25,17 @@ pub enum Answer {
     Groups(Vec<GroupOutcome>),
 }
 
+impl Answer {
+    /// What became of a commit's groups; nothing for another command.
+    #[must_use]
+    pub fn into_groups(self) -> Vec<GroupOutcome> {
+        match self {
+            Self::Done => Vec::new(),
+            Self::Groups(outcomes) => outcomes,
+        }
+    }
+}
+
 /// A change that others wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {

@@ -163,8 +163,15 @@ async fn news_come_after_the_commit_and_say_where_the_journal_ends() {
     let rejected = site.handle.apply(site.commit(2, vec![file(1, "g")])).await.unwrap();
     assert!(matches!(rejected, Answer::Groups(outcomes) if outcomes[0].rejection().is_some()));
     assert!(!folder.has_changed().unwrap());
-    let devices = site.handle.watch_devices();
-    assert_eq!(*devices.borrow(), 1);
+    // Nor is another user's first device for this folder, but for the listener.
+    let lookup = code(JoinKind::Bootstrap, 2).lookup();
+    done(&site.handle, Action::OpenBootstrap { lookup, expires_ms: NOW_MS + 1_000 }).await;
+    let (device, quota) = (member(2).keys.device(), Quota::UNLIMITED);
+    let redeem = Action::RedeemBootstrap { device, lookup, genesis: genesis(2), quota };
+    done(&site.handle, redeem).await;
+    let user = DeviceLog::genesis(&genesis(2)).unwrap().user();
+    assert_eq!(*told.lock().unwrap(), vec![event, Event::Devices { user }]);
+    assert!(!folder.has_changed().unwrap());
     drop(folder);
     drop(other.borrow_and_update());
 }
