@@ -7,7 +7,9 @@
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest path of an entry relative to its folder, in bytes.
 pub const PATH_BYTES_MAX: usize = 4096;
-/// Deepest entry below a folder's root.
+/// Deepest place that a group may give an entry, below a folder's root. What lies in a directory
+/// that is moved comes along uncounted, as counting would visit all of it; so entries can come to
+/// lie deeper. Nothing is placed among them there, and a device makes no path of more names.
 pub const DEPTH_MAX: usize = 512;
 /// Longest symlink target, in bytes.
 pub const SYMLINK_BYTES_MAX: usize = 4095;

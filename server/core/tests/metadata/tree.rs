@@ -186,6 +186,20 @@ fn a_tree_is_bounded_in_depth() {
     world.accept(0, all);
     let deeper = nested(DEPTH_MAX + 1);
     world.reject(0, vec![deeper], Code::Malformed, 0, Some(numbered(DEPTH_MAX + 1)));
+    // What lies in a moved directory comes along uncounted, but nothing is placed among it.
+    let beside = |number: usize, parent: EntryId| Change::Create {
+        entry: numbered(number),
+        kind: Kind::Directory,
+        place: place(parent, "e"),
+        content: content(1),
+    };
+    let (other, deep) = (DEPTH_MAX + 2, DEPTH_MAX + 3);
+    world.accept(0, vec![beside(other, EntryId::ROOT)]);
+    let moved = |base, parent| Change::Move { entry: numbered(1), base, place: place(parent, "m") };
+    let base = world.accept(0, vec![moved(1, numbered(other))]);
+    let among = beside(deep, numbered(DEPTH_MAX));
+    world.reject(0, vec![among], Code::Malformed, 0, Some(numbered(deep)));
+    world.accept(0, vec![moved(base, EntryId::ROOT)]);
 }
 
 #[test]
