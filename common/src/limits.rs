@@ -1,7 +1,8 @@
 //! Every bound of the formats and protocols, in one place.
 //!
-//! Owns numbers only. A bound here is checked where bytes from outside are read; nothing else in
-//! the project invents one of its own. Units come last in a name.
+//! Owns numbers only. A bound here is checked where bytes from outside are read. What one program
+//! grants by itself (connections of a peer, lengths of its queues) is bounded in the room that
+//! grants it. Units come last in a name.
 
 /// Longest name of an entry, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 255;

@@ -168,7 +168,7 @@ pub struct Capability {
     pub bytes_max: u64,
     /// From when on it is void, in milliseconds since 1970.
     pub expires_ms: u64,
-    /// Which of the cluster's capability keys signed; a restore voids all earlier ones.
+    /// Which of the cluster's capability keys signed; one that follows voids all earlier ones.
     pub key_id: u64,
 }
 

@@ -66,9 +66,10 @@ fn pid_text(pid: &Option<u32>) -> String {
 /// The keys of a server of one node: of the cluster and of the node.
 #[derive(Clone, Debug)]
 pub struct ServerKeys {
-    /// Signs capabilities and node records; its public key is the cluster's id.
+    /// Signs capabilities; its public key is the cluster's id, and the TLS identity that join codes
+    /// name.
     pub cluster: SigningKey,
-    /// Signs receipts; its public key is the TLS identity.
+    /// Signs receipts; its public key is the node's id.
     pub node: SigningKey,
 }
 

@@ -48,8 +48,8 @@ use std::sync::Arc;
 
 /// Version of the cluster's layout: one node holds everything.
 const LAYOUT: u64 = 1;
-/// Which capability key signs. A restore from a backup takes the next one, which voids all
-/// capabilities that were signed before.
+/// Which capability key signs. There is one; the next would void all capabilities that were signed
+/// before, as a restore from a backup has to, and nothing takes it yet.
 const CAPABILITY_KEY: u64 = 1;
 
 /// What a service is made of.
