@@ -1,13 +1,16 @@
 //! Every bound of the formats and protocols, in one place.
 //!
-//! Owns numbers only. A bound here is checked where bytes from outside are read; nothing else in
-//! the project invents one of its own. Units come last in a name.
+//! Owns numbers only. A bound here is checked where bytes from outside are read. What one program
+//! grants by itself (connections of a peer, lengths of its queues) is bounded in the room that
+//! grants it. Units come last in a name.
 
 /// Longest name of an entry, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest path of an entry relative to its folder, in bytes.
 pub const PATH_BYTES_MAX: usize = 4096;
-/// Deepest entry below a folder's root.
+/// Deepest place that a group may give an entry, below a folder's root. What lies in a directory
+/// that is moved comes along uncounted, as counting would visit all of it; so entries can come to
+/// lie deeper. Nothing is placed among them there, and a device makes no path of more names.
 pub const DEPTH_MAX: usize = 512;
 /// Longest symlink target, in bytes.
 pub const SYMLINK_BYTES_MAX: usize = 4095;
@@ -44,10 +47,20 @@ pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub const COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most changes in one group.
 pub const GROUP_CHANGES_MAX: usize = 512;
+/// Most contents that one group sets on one entry: a device merges two. The versions of one revision
+/// are told in one frame.
+pub const GROUP_CONTENTS_MAX: usize = 16;
+const _: () = {
+    let version_bytes = ATTRIBUTES_BYTES_MAX + SEALED_NAME_BYTES_MAX + 1024;
+    assert!(REPLY_BYTES_SOFT + GROUP_CONTENTS_MAX * version_bytes < FRAME_BYTES_MAX);
+};
 /// Largest signed group body, in bytes.
 pub const GROUP_BYTES_MAX: usize = 768 * 1024;
 /// Most groups in one commit.
 pub const COMMIT_GROUPS_MAX: usize = 256;
+/// Most objects that are looked at to prove what the groups of one commit name: twice what its pages
+/// can list. Only groups that are refused have the same ones looked at again.
+pub const COMMIT_OBJECTS_MAX: u64 = 4 * 1024 * 1024;
 /// Most items of one receipt batch.
 pub const RECEIPT_ITEMS_MAX: usize = 1024;
 /// Most chunk ids in one HAVE request.
@@ -59,8 +72,6 @@ pub const REPLY_BYTES_SOFT: usize = 256 * 1024;
 
 /// Outcomes that the metadata service keeps for each device and incarnation.
 pub const OUTCOMES_KEPT: u64 = 1024;
-/// Requests that a device may have in flight in one folder.
-pub const REQUESTS_IN_FLIGHT_MAX: u64 = 64;
 
 /// Largest record of a device log, in bytes.
 pub const LOG_RECORD_BYTES_MAX: usize = 256 * 1024;
@@ -68,6 +79,13 @@ pub const LOG_RECORD_BYTES_MAX: usize = 256 * 1024;
 pub const DEVICES_MAX: usize = 1024;
 /// Most records of a device log.
 pub const LOG_RECORDS_MAX: usize = 16 * 1024;
+/// The last records of a device log, which are kept for revocations: whatever a stolen device wrote,
+/// every device can still be revoked.
+pub const LOG_RECORDS_FOR_REVOCATIONS: usize = 1024;
+/// Bytes of a device log over which no record but a revocation brings it. There are fewer
+/// revocations than [`DEVICES_MAX`], so they are bounded too.
+pub const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const _: () = assert!(LOG_RECORDS_FOR_REVOCATIONS >= DEVICES_MAX);
 /// Largest sealed keyring, in bytes.
 pub const KEYRING_BYTES_MAX: usize = 512 * 1024;
 /// Largest invitation blob, in bytes.

@@ -172,8 +172,10 @@ struct GroupMessage {
     seen_head: Vec<u8>,
     #[prost(bytes = "vec", tag = "10")]
     device_log_head: Vec<u8>,
-    #[prost(message, repeated, tag = "11")]
-    changes: Vec<ChangeMessage>,
+    /// Each a [`ChangeMessage`]: decoded once they are counted, as one of two bytes takes hundreds
+    /// in memory.
+    #[prost(bytes = "vec", repeated, tag = "11")]
+    changes: Vec<Vec<u8>>,
 }
 
 fn content_message(content: &Content) -> ContentMessage {
@@ -442,7 +444,7 @@ pub(super) fn encode_group(group: &Group) -> Vec<u8> {
         seen_revision: group.seen_revision,
         seen_head: group.seen_head.to_vec(),
         device_log_head: group.device_log_head.to_vec(),
-        changes: group.changes.iter().map(change_message).collect(),
+        changes: group.changes.iter().map(|c| change_message(c).encode_to_vec()).collect(),
     }
     .encode_to_vec()
 }
@@ -468,6 +470,61 @@ pub(super) fn decode_group(bytes: &[u8]) -> Result<Group, RecordError> {
         seen_revision: message.seen_revision,
         seen_head: crate::ids::Head::from_slice(&message.seen_head)?,
         device_log_head: crate::ids::Head::from_slice(&message.device_log_head)?,
-        changes: message.changes.into_iter().map(change).collect::<Result<_, _>>()?,
+        changes: message
+            .changes
+            .iter()
+            .map(|bytes| change(ChangeMessage::decode(bytes.as_slice())?))
+            .collect::<Result<_, _>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{DeviceId, FolderId, Head, UserId};
+
+    /// The changes of a group as the messages that they are.
+    #[derive(Clone, PartialEq, Message)]
+    struct TypedChanges {
+        #[prost(message, repeated, tag = "11")]
+        changes: Vec<ChangeMessage>,
+    }
+
+    fn group() -> Group {
+        let entry = EntryId::from_bytes([1; 16]);
+        Group {
+            folder: FolderId::from_bytes([2; 32]),
+            epoch: 1,
+            user: UserId::from_bytes([3; 32]),
+            device: DeviceId::from_bytes([4; 32]),
+            request: RequestId { incarnation: 5, counter: 6 },
+            seen_revision: 7,
+            seen_head: Head::from_bytes([8; 32]),
+            device_log_head: Head::from_bytes([9; 32]),
+            changes: vec![
+                Change::Delete { entry, place_base: 1, content_base: 2 },
+                Change::Delete { entry, place_base: 3, content_base: 0 },
+            ],
+        }
+    }
+
+    #[test]
+    fn changes_are_messages_on_the_wire() {
+        let bytes = encode_group(&group());
+        let changes = group().changes.iter().map(change_message).collect();
+        let typed = TypedChanges { changes }.encode_to_vec();
+        assert!(bytes.ends_with(&typed));
+        assert_eq!(decode_group(&bytes), Ok(group()));
+    }
+
+    #[test]
+    fn changes_are_counted_before_they_are_decoded() {
+        let mut message = GroupMessage::decode(encode_group(&group()).as_slice()).unwrap();
+        // No message begins so.
+        message.changes = vec![vec![0xff]];
+        let refused = |message: &GroupMessage| decode_group(&message.encode_to_vec()).unwrap_err();
+        assert!(matches!(refused(&message), RecordError::Malformed(_)));
+        message.changes = vec![vec![0xff]; limits::GROUP_CHANGES_MAX + 1];
+        assert!(matches!(refused(&message), RecordError::TooLarge { field: "changes", .. }));
+    }
 }

@@ -71,6 +71,9 @@ pub enum TrustError {
         /// What it says.
         actual: u64,
     },
+    /// So many records, or bytes of them, that what is left is kept for revocations.
+    #[error("the device log is full: it takes nothing more but revocations")]
+    LogFull,
     /// The signer is not listed at this point of the log, or was revoked before.
     #[error("device {0} is not enrolled at this point of the device log")]
     NotEnrolled(DeviceId),

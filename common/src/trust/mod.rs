@@ -25,6 +25,6 @@ pub use error::TrustError;
 pub use folder::{Checkpoint, FolderGenesis};
 pub use invitation::{InvitationBlob, InvitedFolder};
 pub use join_code::{JoinCode, JoinCodeError, JoinKind};
-pub use storage::{Capability, ReceiptBatch, ReceiptItem};
+pub use storage::{Capability, ClaimedReceipts, ReceiptBatch, ReceiptItem};
 
 pub(crate) use signed::{Label, Unverified, sign};

@@ -92,6 +92,14 @@ impl ReceiptBatch {
     /// # Errors
     /// [`TrustError`] when it does not decode, breaks a limit, or is not signed by that node.
     pub fn open(bytes: &[u8]) -> Result<Self, TrustError> {
+        Self::read(bytes)?.verify()
+    }
+
+    /// Reads a batch without checking its signature, which costs far more.
+    ///
+    /// # Errors
+    /// [`TrustError`] when it does not decode or breaks a limit.
+    pub fn read(bytes: &[u8]) -> Result<ClaimedReceipts<'_>, TrustError> {
         let document = Unverified::parse(Label::Receipts, bytes, FRAME_BYTES_MAX)?;
         let message = ReceiptMessage::decode(document.body)?;
         version(message.version, VERSION)?;
@@ -99,15 +107,38 @@ impl ReceiptBatch {
         if message.items.is_empty() {
             return Err(TrustError::Missing("receipt items"));
         }
-        let batch = Self {
+        let claims = Self {
             folder: FolderId::from_slice(&message.folder)?,
             node: NodeId::from_slice(&message.node)?,
             layout: message.layout,
             generation: message.generation,
             items: message.items.iter().map(receipt_item).collect::<Result<_, _>>()?,
         };
-        document.verify(&[batch.node.as_bytes()])?;
-        Ok(batch)
+        Ok(ClaimedReceipts { document, claims })
+    }
+}
+
+/// A batch of receipts whose signature has not been checked: whoever sent it claims this.
+#[derive(Debug)]
+pub struct ClaimedReceipts<'a> {
+    document: Unverified<'a>,
+    claims: ReceiptBatch,
+}
+
+impl ClaimedReceipts<'_> {
+    /// What it says. It proves nothing; it may tell that the batch is of no use.
+    #[must_use]
+    pub const fn claims(&self) -> &ReceiptBatch {
+        &self.claims
+    }
+
+    /// Checks the signature against the node that the batch names.
+    ///
+    /// # Errors
+    /// [`TrustError::Signature`].
+    pub fn verify(self) -> Result<ReceiptBatch, TrustError> {
+        self.document.verify(&[self.claims.node.as_bytes()])?;
+        Ok(self.claims)
     }
 }
 
@@ -137,7 +168,7 @@ pub struct Capability {
     pub bytes_max: u64,
     /// From when on it is void, in milliseconds since 1970.
     pub expires_ms: u64,
-    /// Which of the cluster's capability keys signed; a restore voids all earlier ones.
+    /// Which of the cluster's capability keys signed; one that follows voids all earlier ones.
     pub key_id: u64,
 }
 

@@ -66,9 +66,10 @@ fn pid_text(pid: &Option<u32>) -> String {
 /// The keys of a server of one node: of the cluster and of the node.
 #[derive(Clone, Debug)]
 pub struct ServerKeys {
-    /// Signs capabilities and node records; its public key is the cluster's id.
+    /// Signs capabilities; its public key is the cluster's id, and the TLS identity that join codes
+    /// name.
     pub cluster: SigningKey,
-    /// Signs receipts; its public key is the TLS identity.
+    /// Signs receipts; its public key is the node's id.
     pub node: SigningKey,
 }
 
@@ -103,11 +104,7 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let io_error =
             |doing, path: &Path, source| DataDirError::Io { doing, path: path.to_owned(), source };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|error| io_error("creating", path, error))?;
+        make(path).map_err(|error| io_error("creating", path, error))?;
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -196,6 +193,27 @@ impl DataDir {
     }
 }
 
+/// Makes the directory and those above it that are not there, durably: the parent of each is synced.
+/// Says which parents, the lowest first.
+fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let missing = path.ancestors().take_while(|above| !is_nameless(above) && !above.exists());
+    let parents: Vec<PathBuf> = missing.map(parent).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for parent in &parents {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(parents)
+}
+
+fn is_nameless(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+fn parent(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !is_nameless(parent));
+    parent.unwrap_or_else(|| Path::new(".")).to_owned()
+}
+
 /// The process that wrote the lock file.
 fn read_pid(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
@@ -252,6 +270,17 @@ mod tests {
         let again = DataDir::open(&path).unwrap().keys().unwrap();
         assert_eq!(again.cluster_id(), keys.cluster_id());
         assert_eq!(again.node_id(), keys.node_id());
+    }
+
+    #[test]
+    fn the_parents_of_new_directories_are_synced() {
+        let home = tempfile::tempdir().unwrap();
+        let (above, path) = (home.path().join("above"), home.path().join("above/data"));
+        assert_eq!(make(&path).unwrap(), [above.clone(), home.path().to_owned()]);
+        assert!(make(&path).unwrap().is_empty());
+        assert_eq!(make(&above.join("other")).unwrap(), [above]);
+        assert_eq!(parent(Path::new("data")), Path::new("."));
+        assert!(make(Path::new(".")).unwrap().is_empty());
     }
 
     #[test]

@@ -21,8 +21,9 @@ const VERSION: i64 = 1;
 /// "DrLi", so that another program's database is not taken for an index.
 const APPLICATION_ID: i64 = 0x4472_4c69;
 const BUSY_MS_MAX: u64 = 10_000;
-/// Pages in the log from which on they are written back: most batches touch the same ones.
-const LOG_PAGES: i64 = 4 * 1024;
+/// Length of the log from which on it is written back, in bytes: 4,096 pages, as most batches touch
+/// the same ones.
+const LOG_BYTES_SOFT: u64 = 4 * 1024 * 4120;
 
 const SCHEMA: &str = "
     CREATE TABLE state (
@@ -87,6 +88,13 @@ impl From<rusqlite::Error> for IndexError {
     fn from(source: rusqlite::Error) -> Self {
         match (&source, source.sqlite_error_code()) {
             (_, Some(ErrorCode::DiskFull)) => Self::NoRoom,
+            // Shared memory is a file too. A commit that lacked room there may come back after a
+            // crash; its marks then do not fit the segments, which are scanned again.
+            (rusqlite::Error::SqliteFailure(cause, _), _)
+                if cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
+            {
+                Self::NoRoom
+            }
             (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
             | (
                 rusqlite::Error::FromSqlConversionFailure(..)
@@ -154,6 +162,12 @@ pub(super) struct IndexBatch {
 pub(super) struct Index {
     connection: Connection,
     stamp_floor: u64,
+    /// The write-ahead log.
+    log: PathBuf,
+    /// Growth of the log after which it is written back.
+    log_bytes_soft: u64,
+    /// Length of the log at which that happens next.
+    log_bytes_next: u64,
 }
 
 impl Index {
@@ -165,12 +179,6 @@ impl Index {
                 remove(path).map_err(|source| IndexError::Remove { source })?;
                 Self::open_as_it_is(path, generation)
             }
-            // Nothing was written yet: its shared memory, a file too, could not be made.
-            Err(IndexError::Failed { source: rusqlite::Error::SqliteFailure(cause, _) })
-                if cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE =>
-            {
-                Err(IndexError::NoRoom)
-            }
             result => result,
         }
     }
@@ -180,7 +188,7 @@ impl Index {
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "cache_size", -16_384)?;
-        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
         // A new index and the mark "open" must outlive a power cut before anything else does.
         connection.pragma_update(None, "synchronous", "full")?;
         let version = pragma(&connection, "user_version")?;
@@ -204,7 +212,9 @@ impl Index {
         connection
             .execute("UPDATE state SET clean = 0, stamp_floor = ?1", params![stamp_floor as i64])?;
         connection.pragma_update(None, "synchronous", "normal")?;
-        Ok(Self { connection, stamp_floor })
+        let log = beside(path, "-wal");
+        let (log_bytes_soft, log_bytes_next) = (LOG_BYTES_SOFT, LOG_BYTES_SOFT);
+        Ok(Self { connection, stamp_floor, log, log_bytes_soft, log_bytes_next })
     }
 
     /// Stamps older than this count as of this generation.
@@ -284,7 +294,31 @@ impl Index {
             )?;
         }
         transaction.commit()?;
+        self.write_back()?;
         Ok(totals)
+    }
+
+    /// Writes the log back once it has grown. SQLite would do so by itself, but would not tell of a
+    /// failed sync, after which nothing may be written (M8). Never fails for want of room.
+    fn write_back(&mut self) -> Result<(), IndexError> {
+        let length = std::fs::metadata(&self.log).map_or(0, |metadata| metadata.len());
+        if length < self.log_bytes_next {
+            return Ok(());
+        }
+        let written =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        let is_left = match written.map_err(IndexError::from) {
+            Ok(busy) => busy,
+            // The log stays as it is, and with it what was committed.
+            Err(IndexError::NoRoom) => {
+                tracing::warn!("no room to write the chunk index's log back");
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        let soft = self.log_bytes_soft;
+        self.log_bytes_next = if is_left { length + soft } else { soft };
+        Ok(())
     }
 
     /// Forgets a segment and all chunks in it.
@@ -297,7 +331,8 @@ impl Index {
                 (SELECT count(*), coalesce(sum(length), 0) FROM chunks)",
             [],
         )?;
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        self.write_back()
     }
 
     /// Marks the index clean, durably, and closes it.
@@ -333,14 +368,19 @@ impl IndexReader {
 /// Removes the files of an index; it is rebuilt when the store is opened next.
 pub(super) fn remove(path: &Path) -> std::io::Result<()> {
     for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(PathBuf::from(name)) {
+        match std::fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// A file of SQLite's beside the database.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 fn create(connection: &mut Connection, generation: u64) -> Result<(), IndexError> {
@@ -388,4 +428,78 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 fn pragma(connection: &Connection, name: &str) -> Result<i64, IndexError> {
     Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::{ChunkId, FolderId};
+
+    #[test]
+    fn want_of_room_for_shared_memory_is_want_of_room() {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
+        let error = IndexError::from(rusqlite::Error::SqliteFailure(code, None));
+        assert!(matches!(error, IndexError::NoRoom), "{error}");
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        let error = IndexError::from(rusqlite::Error::SqliteFailure(code, None));
+        assert!(matches!(error, IndexError::Failed { .. }), "{error}");
+    }
+
+    fn placed(from: u32, count: u32) -> IndexBatch {
+        let chunk = |number: u32| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            let key =
+                ChunkKey { folder: FolderId::from_bytes([1; 32]), id: ChunkId::from_bytes(id) };
+            (key, Location { segment: 1, position: u64::from(number), length: 1 })
+        };
+        IndexBatch { placed: (from..from + count).map(chunk).collect(), ..IndexBatch::default() }
+    }
+
+    #[test]
+    fn the_index_is_synced_when_its_log_is_written_back_and_only_by_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let index = Index::open(&directory.path().join("index.sqlite"), 1).unwrap();
+        let journal: String =
+            index.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(journal, "wal");
+        // NORMAL: a checkpoint syncs the log, and then the database.
+        assert_eq!(pragma(&index.connection, "synchronous").unwrap(), 1);
+        assert_eq!(pragma(&index.connection, "wal_autocheckpoint").unwrap(), 0);
+        assert_eq!(pragma(&index.connection, "page_size").unwrap() + 24, 4120);
+    }
+
+    #[test]
+    fn the_log_is_written_back_as_it_grows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index.sqlite");
+        let mut index = Index::open(&path, 1).unwrap();
+        index.log_bytes_soft = 400_000;
+        index.log_bytes_next = 400_000;
+        let (mut number, mut largest) = (0, 0);
+        loop {
+            index.apply(&placed(number, 100), 1).unwrap();
+            number += 100;
+            let length = std::fs::metadata(beside(&path, "-wal")).unwrap().len();
+            if length < largest {
+                break;
+            }
+            largest = length;
+            assert!(largest < 2_000_000, "the log grows without end");
+        }
+        assert_eq!(index.totals().unwrap().chunks, u64::from(number));
+    }
+
+    #[test]
+    fn m8_a_log_that_cannot_be_written_back_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index.sqlite");
+        let mut index = Index::open(&path, 1).unwrap();
+        index.apply(&placed(0, 10), 1).unwrap();
+        let log = std::fs::OpenOptions::new().write(true).open(beside(&path, "-wal")).unwrap();
+        log.set_len(1_000).unwrap();
+        index.log_bytes_next = 0;
+        let error = index.write_back().unwrap_err();
+        assert!(matches!(error, IndexError::Failed { .. }), "{error}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{CommandFailure, print_json, print_line};
 use crate::assemble::{Server, ServerConfig, ServerError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -25,12 +26,23 @@ pub(super) struct ServeFlags {
 
 pub(super) fn run(flags: ServeFlags, json: bool) -> Result<(), CommandFailure> {
     log();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("driftless-server")
         .build()
         .map_err(|error| CommandFailure::new("system", &format!("no threads: {error}"), ""))?;
     runtime.block_on(serve(flags, json))
+}
+
+/// Readers, segments and connections of the control socket are files, and the usual limit is meant
+/// for programs that use `select`. What the system does not grant is missed when a file is opened,
+/// and told there.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn serve(flags: ServeFlags, json: bool) -> Result<(), CommandFailure> {

@@ -46,7 +46,8 @@ pub(super) async fn serve_joiner(
 ) -> Result<(), StreamError> {
     match read(reader).await? {
         Some(request @ (Request::InvitationFetch(_) | Request::InvitationRedeem(_))) => {
-            for reply in service.join(peer, request).await {
+            let mut replies = service.join_replies(peer, request).await;
+            while let Some(reply) = replies.next().await {
                 send(writer, reply).await?;
             }
         }

@@ -115,10 +115,11 @@ impl MetaDb {
     }
 
     /// Reads one snapshot, on the calling thread: nothing in it changes while `read` runs. Blocks
-    /// while it reads from disk; in memory it also waits for the writer.
+    /// while it reads from disk; in memory it also waits for the writer. Each read at a time has a
+    /// connection and its files: the caller bounds them.
     ///
     /// # Errors
-    /// What `read` says, or the store.
+    /// What `read` says, or the store; [`StoreError::Unopened`] when there is no connection for it.
     pub fn read<T>(&self, read: impl FnOnce(&dyn MetaReads) -> Stored<T>) -> Stored<T> {
         if self.inner.path.is_none() {
             return read(&self.writing()?.store);
@@ -138,7 +139,12 @@ impl MetaDb {
         let idle = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match (idle, &self.inner.path) {
             (Some(reader), _) => Ok(reader),
-            (None, Some(path)) => Ok(SqliteStore::new(open_reader(path).map_err(failed)?)),
+            (None, Some(path)) => {
+                Ok(SqliteStore::new(open_reader(path).map_err(|error| match failed(error) {
+                    StoreError::Failed(source) => StoreError::Unopened(source),
+                    error => error,
+                })?))
+            }
             (None, None) => Err(StoreError::Corrupt { what: "reader of a database in memory" }),
         }
     }
@@ -229,6 +235,14 @@ impl MetaDb {
             Ok(()) | Err(rusqlite::Error::QueryReturnedNoRows) => Ok(()),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// What the writer's connection says of a setting.
+    #[cfg(test)]
+    pub(super) fn pragma(&self, name: &str) -> Stored<rusqlite::types::Value> {
+        let writing = self.writing()?;
+        let connection = writing.store.connection();
+        connection.pragma_query_value(None, name, |row| row.get(0)).map_err(failed)
     }
 
     /// A panic inside a transaction leaves no one to say what state it is in.

@@ -33,7 +33,11 @@ impl MetaError {
     /// Whether the same command may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::DiskFull)
+        match self {
+            Self::DiskFull => true,
+            Self::Read(error) => error.is_retryable(),
+            Self::Refused(_) | Self::Stopped => false,
+        }
     }
 }
 
@@ -131,12 +135,6 @@ impl MetaHandle {
     #[must_use]
     pub fn watch_folder(&self, folder: &FolderId) -> watch::Receiver<Position> {
         self.core.news.folder(folder)
-    }
-
-    /// Changes whenever any user's device log grows: devices may have come or gone.
-    #[must_use]
-    pub fn watch_devices(&self) -> watch::Receiver<u64> {
-        self.core.news.devices()
     }
 
     /// Has every event told to `listener`, on the thread that carried the command out: after the

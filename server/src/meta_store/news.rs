@@ -1,4 +1,4 @@
-//! Waking those who wait for a folder's journal or a user's devices.
+//! Waking those who wait for a folder's journal, and telling every event to one listener.
 //!
 //! Owns the channels. News are told after the transaction is durable, and are hints: whoever is
 //! woken reads the state. It must not know what changed beyond that.
@@ -24,16 +24,11 @@ type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 pub(super) struct News {
     listener: OnceLock<Listener>,
     folders: Mutex<BTreeMap<FolderId, watch::Sender<Position>>>,
-    devices: watch::Sender<u64>,
 }
 
 impl News {
     pub(super) fn new() -> Self {
-        Self {
-            listener: OnceLock::new(),
-            folders: Mutex::new(BTreeMap::new()),
-            devices: watch::Sender::new(0),
-        }
+        Self { listener: OnceLock::new(), folders: Mutex::new(BTreeMap::new()) }
     }
 
     /// Whether it is the first.
@@ -51,23 +46,16 @@ impl News {
             .subscribe()
     }
 
-    pub(super) fn devices(&self) -> watch::Receiver<u64> {
-        self.devices.subscribe()
-    }
-
     pub(super) fn tell(&self, events: &[Event]) {
         for event in events {
             if let Some(listener) = self.listener.get() {
                 listener(event);
             }
-            match event {
-                Event::Folder { folder, epoch, revision } => {
-                    let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(sender) = folders.get(folder) {
-                        sender.send_replace(Position { epoch: *epoch, revision: *revision });
-                    }
+            if let Event::Folder { folder, epoch, revision } = event {
+                let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(sender) = folders.get(folder) {
+                    sender.send_replace(Position { epoch: *epoch, revision: *revision });
                 }
-                Event::Devices { .. } => self.devices.send_modify(|count| *count += 1),
             }
         }
     }

@@ -20,7 +20,7 @@ pub(super) async fn join(
     service: &Service,
     peer: DeviceId,
     request: Request,
-) -> Result<Vec<Reply>, Refusal> {
+) -> Result<Replies, Refusal> {
     match request {
         Request::InvitationFetch(fetch) => self::fetch(service, fetch).await,
         Request::InvitationRedeem(redeem) => self::redeem(service, peer, redeem).await,
@@ -28,21 +28,21 @@ pub(super) async fn join(
     }
 }
 
-async fn fetch(service: &Service, request: InvitationFetch) -> Result<Vec<Reply>, Refusal> {
+async fn fetch(service: &Service, request: InvitationFetch) -> Result<Replies, Refusal> {
     let admitted = service.inner.admission.join()?;
     let lookup = LookupId::from_slice(&request.lookup).map_err(bad_id)?;
     let invitation = find(service, lookup).await?;
     let rest = invitation.user.map(|user| Rest::DeviceLog { user, from: 0, begun: false });
     let first = Reply::Invitation(InvitationReply { blob: invitation.blob });
-    Ok(Replies::new(service, None, admitted, [first], rest).collect().await)
+    Ok(Replies::new(service, None, admitted, [first], rest))
 }
 
 async fn redeem(
     service: &Service,
     device: DeviceId,
     request: InvitationRedeem,
-) -> Result<Vec<Reply>, Refusal> {
-    let _admitted = service.inner.admission.join()?;
+) -> Result<Replies, Refusal> {
+    let admitted = service.inner.admission.join()?;
     let lookup = LookupId::from_slice(&request.lookup).map_err(bad_id)?;
     let InvitationRedeem { record, .. } = request;
     // By the record and not by what the lookup id finds: after a lost reply the invitation is gone,
@@ -55,7 +55,7 @@ async fn redeem(
     };
     service.inner.meta.apply(action).await?;
     tracing::info!(%device, "a device has joined");
-    Ok(vec![Reply::Done(Empty {})])
+    Ok(Replies::new(service, None, admitted, [Reply::Done(Empty {})], None))
 }
 
 async fn find(service: &Service, lookup: LookupId) -> Result<InvitationState, Refusal> {

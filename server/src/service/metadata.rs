@@ -12,7 +12,7 @@ use common::ids::{DeviceId, FolderId, UserId};
 use common::wire::meta::Refusal;
 use server_core::metadata::{Action, Answer, Command, Event, MetaReads, Stored};
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Where reads and costly checks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,15 @@ pub enum Work {
     Pool,
 }
 
+/// Reads at once; more wait. Each has a connection to the database, and that two or three files.
+const READS_MAX: usize = 32;
+
 /// The metadata.
 pub(super) struct Metadata {
     handle: MetaHandle,
     clock: Arc<dyn Clock>,
     work: Work,
+    reads: Arc<Semaphore>,
 }
 
 impl Metadata {
@@ -47,7 +51,7 @@ impl Metadata {
             }
         });
         assert!(first, "a metadata handle serves one service");
-        Self { handle, clock, work }
+        Self { handle, clock, work, reads: Arc::new(Semaphore::new(READS_MAX)) }
     }
 
     /// Carries out a command; durable when this returns. Cancelling does not take it back.
@@ -56,16 +60,26 @@ impl Metadata {
         self.handle.apply(command).await.map_err(|error| of_metadata(&error))
     }
 
-    /// Reads one state of the metadata, where [`Work`] says.
+    /// Reads one state of the metadata, where [`Work`] says, in its turn.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn MetaReads) -> Result<T, Denied> + Send + 'static,
     ) -> Result<T, Refusal> {
+        if self.work == Work::Inline {
+            return read_on(&self.handle, read);
+        }
         let handle = self.handle.clone();
-        self.work(move || read_on(&handle, read)).await?
+        let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| stopped())?;
+        let read = move || {
+            // Held by the work and not by who waits for it, and given up as soon as it is done.
+            let _turn = turn;
+            read_on(&handle, read)
+        };
+        self.work(read).await?
     }
 
-    /// Reads at once, on the calling thread: for a row or two.
+    /// Reads at once, on the calling thread: for a row or two. There are as many at a time as the
+    /// runtime has threads.
     pub(super) fn read_now<T>(
         &self,
         read: impl FnOnce(&dyn MetaReads) -> Result<T, Denied>,
@@ -132,7 +146,7 @@ fn tell_revoked(presence: &PresenceRegistry, db: &MetaDb, user: &UserId) {
     });
     match revoked {
         Ok(revoked) => revoked.iter().for_each(|device| presence.revoke(device)),
-        // The store is failing. Every request checks again, so nothing is served meanwhile.
+        // The store is failing, or busy. Every request checks again, so nothing is served meanwhile.
         Err(error) => tracing::error!(%error, %user, "cannot tell which devices are revoked"),
     }
 }
@@ -157,5 +171,37 @@ impl Wakeups {
             _ = self.stopped.wait_for(|stopped| *stopped) => false,
             changed = self.position.changed() => changed.is_ok(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::SystemClock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn reads_take_turns_at_the_connections() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = MetaDb::open(&directory.path().join("meta.sqlite")).unwrap();
+        let handle = MetaHandle::inline(db);
+        let presence = Arc::new(PresenceRegistry::new(Arc::new(SystemClock)));
+        let metadata = Metadata::new(handle, Arc::new(SystemClock), presence, Work::Pool);
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let reads = (0..4 * READS_MAX).map(|_| {
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            metadata.read(move |reads| {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // ok: makes the reads overlap; nothing is asserted about time
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                let generation = reads.generation()?;
+                now.fetch_sub(1, Ordering::SeqCst);
+                Ok(generation)
+            })
+        });
+        for read in futures_util::future::join_all(reads).await {
+            assert_eq!(read.unwrap(), 0);
+        }
+        assert!(most.load(Ordering::SeqCst) <= READS_MAX, "{most:?} at once");
     }
 }

@@ -48,8 +48,8 @@ use std::sync::Arc;
 
 /// Version of the cluster's layout: one node holds everything.
 const LAYOUT: u64 = 1;
-/// Which capability key signs. A restore from a backup takes the next one, which voids all
-/// capabilities that were signed before.
+/// Which capability key signs. There is one; the next would void all capabilities that were signed
+/// before, as a restore from a backup has to, and nothing takes it yet.
 const CAPABILITY_KEY: u64 = 1;
 
 /// What a service is made of.
@@ -253,11 +253,18 @@ impl Service {
         Subscription::start(self, peer, &request).await
     }
 
-    /// Answers a joiner ([`Request::InvitationFetch`], [`Request::InvitationRedeem`]).
+    /// Answers a joiner ([`Request::InvitationFetch`], [`Request::InvitationRedeem`]) with all its
+    /// frames at once. Prefer [`Service::join_replies`] where frames can be sent as they come: a
+    /// device log may be large.
     pub async fn join(&self, peer: DeviceId, request: Request) -> Vec<Reply> {
+        self.join_replies(peer, request).await.collect().await
+    }
+
+    /// Answers a joiner, frame by frame.
+    pub async fn join_replies(&self, peer: DeviceId, request: Request) -> Replies {
         joining::join(self, peer, request)
             .await
-            .unwrap_or_else(|refusal| vec![Reply::Refused(refusal)])
+            .unwrap_or_else(|refusal| Replies::refused(self, refusal))
     }
 
     /// Opens a store stream: checks the capability that it shows.
@@ -301,12 +308,15 @@ impl Service {
     /// # Errors
     /// The refusal, with the reason for a person.
     pub async fn record_presence(&self) -> Result<(), Refusal> {
-        let devices = self.inner.presence.take_unrecorded();
-        if devices.is_empty() {
+        let seen = self.inner.presence.take_unrecorded();
+        if seen.is_empty() {
             return Ok(());
         }
-        self.inner.meta.apply(Action::SeeDevices { devices }).await?;
-        Ok(())
+        let done = self.inner.meta.apply(Action::SeeDevices { seen: seen.clone() }).await;
+        if done.is_err() {
+            self.inner.presence.put_back_unrecorded(&seen);
+        }
+        done.map(|_| ())
     }
 }
 

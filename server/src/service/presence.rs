@@ -89,17 +89,32 @@ impl PresenceRegistry {
         })
     }
 
-    /// Enrolled devices that are connected, or were since the last call.
-    pub(super) fn take_unrecorded(&self) -> Vec<DeviceId> {
+    /// Enrolled devices that are connected, or were since the last call, and when they last were.
+    pub(super) fn take_unrecorded(&self) -> Vec<(DeviceId, u64)> {
+        let now_ms = self.clock.now_ms();
         let mut devices = self.lock();
         let mut seen = Vec::new();
         for (device, state) in devices.iter_mut() {
             let unrecorded = std::mem::take(&mut state.unrecorded);
-            if unrecorded || (state.connections > 0 && state.last_seen_ms.is_some()) {
-                seen.push(*device);
+            let Some(last_seen_ms) = state.last_seen_ms else { continue };
+            if state.connections > 0 {
+                seen.push((*device, now_ms));
+            } else if unrecorded {
+                seen.push((*device, last_seen_ms));
             }
         }
         seen
+    }
+
+    /// Takes back that these were recorded: the next [`PresenceRegistry::take_unrecorded`] names
+    /// them again.
+    pub(super) fn put_back_unrecorded(&self, seen: &[(DeviceId, u64)]) {
+        let mut devices = self.lock();
+        for (device, _) in seen {
+            if let Some(state) = devices.get_mut(device) {
+                state.unrecorded = true;
+            }
+        }
     }
 
     fn leave(&self, device: &DeviceId, connection: bool) {
@@ -208,8 +223,11 @@ mod tests {
         drop(second);
         clock.0.store(9, Ordering::Relaxed);
         assert_eq!(registry.seen(&DEVICE), Some(Seen { online: false, last_seen_ms: 7 }));
-        assert_eq!(registry.take_unrecorded(), [DEVICE]);
+        let seen = registry.take_unrecorded();
+        assert_eq!(seen, [(DEVICE, 7)]);
         assert!(registry.take_unrecorded().is_empty());
+        registry.put_back_unrecorded(&seen);
+        assert_eq!(registry.take_unrecorded(), seen);
     }
 
     #[test]

@@ -79,8 +79,29 @@ pub(super) fn of_metadata(error: &MetaError) -> Refusal {
             tracing::warn!("the metadata's disk is full");
             return Refusal::new(RefusalCode::DiskFull, "the server's disk is full");
         }
+        MetaError::Read(error @ MetaStoreError::Unopened(_)) => {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, "the metadata cannot be read just now");
+            return busy("the server cannot read its metadata just now");
+        }
         MetaError::Stopped => {}
         MetaError::Read(source) => tracing::error!(error = %source, "the metadata cannot be read"),
     }
     stopped()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_cannot_begin_is_tried_again() {
+        let source = Box::new(std::io::Error::from(rustix::io::Errno::MFILE));
+        let error = MetaError::Read(MetaStoreError::Unopened(source));
+        assert!(error.is_retryable());
+        assert_eq!(of_metadata(&error).code, RefusalCode::Busy as i32);
+        let damaged = MetaError::Read(MetaStoreError::Corrupt { what: "row" });
+        assert!(!damaged.is_retryable());
+        assert_eq!(of_metadata(&damaged).code, RefusalCode::Stopped as i32);
+    }
 }

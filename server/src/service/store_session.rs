@@ -43,7 +43,7 @@ impl StoreSession {
             return Err(refused("the capability is another device's"));
         }
         if capability.key_id != CAPABILITY_KEY {
-            return Err(refused("the capability was signed before the server was restored"));
+            return Err(refused("the capability was signed with a key that is void"));
         }
         let permitted = match StoreVerb::try_from(open.verb) {
             Ok(StoreVerb::Put) => capability.write,

@@ -139,6 +139,8 @@ pub struct DeviceLog {
     user: UserId,
     /// The head after each record.
     heads: Vec<Head>,
+    /// Bytes of all records.
+    bytes: u64,
     devices: BTreeMap<DeviceId, DeviceRecord>,
     invitations: BTreeMap<LookupId, Invitation>,
     recovery: RecoveryPublic,

@@ -7,8 +7,8 @@ use super::record::{Generation, Genesis, ListedDevice, Record, What};
 use super::{DeviceLog, DeviceRecord, Invitation, InvitationState, LogEvent};
 use crate::ids::{DeviceId, Head, LookupId, UserId};
 use crate::limits::{
-    DEVICES_MAX, INVITATION_LIFE_MS_MAX, INVITATIONS_OPEN_MAX, LOG_RECORD_BYTES_MAX,
-    LOG_RECORDS_MAX,
+    DEVICES_MAX, INVITATION_LIFE_MS_MAX, INVITATIONS_OPEN_MAX, LOG_BYTES_MAX, LOG_RECORD_BYTES_MAX,
+    LOG_RECORDS_FOR_REVOCATIONS, LOG_RECORDS_MAX,
 };
 use crate::trust::JoinKind;
 use crate::trust::error::{TrustError, at_most};
@@ -41,6 +41,7 @@ impl DeviceLog {
         Ok(Self {
             user: UserId::from_bytes(blake3::derive_key(USER_CONTEXT, record)),
             heads: vec![head_of(record)],
+            bytes: record.len() as u64,
             devices: BTreeMap::from([(device.id, device)]),
             invitations: BTreeMap::new(),
             recovery: genesis.recovery,
@@ -80,10 +81,25 @@ impl DeviceLog {
         if decoded.index != self.len() {
             return Err(TrustError::WrongIndex { expected: self.len(), actual: decoded.index });
         }
-        at_most("device log records", self.heads.len() + 1, LOG_RECORDS_MAX)?;
+        let bytes = self.bytes.saturating_add(record.len() as u64);
+        self.check_room(&decoded.what, bytes)?;
         let event = self.accept(&document, decoded)?;
         self.heads.push(head_of(record));
+        self.bytes = bytes;
         Ok(event)
+    }
+
+    /// Whether the log has room for one more record, which makes it `bytes` long. Room for as many
+    /// revocations as there can be is left by all else.
+    fn check_room(&self, what: &What, bytes: u64) -> Result<(), TrustError> {
+        let records = self.heads.len() + 1;
+        if matches!(what, What::DeviceRevoked { .. }) {
+            return at_most("device log records", records, LOG_RECORDS_MAX);
+        }
+        if records > LOG_RECORDS_MAX - LOG_RECORDS_FOR_REVOCATIONS || bytes > LOG_BYTES_MAX {
+            return Err(TrustError::LogFull);
+        }
+        Ok(())
     }
 
     /// Checks and applies what a record says. Each branch checks everything before it changes

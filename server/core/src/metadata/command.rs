@@ -102,9 +102,10 @@ pub enum Action {
         /// Its number; only grows.
         generation: u64,
     },
-    /// These devices have a connection now.
+    /// These devices had a connection.
     SeeDevices {
-        /// Which; those that are not known are passed over.
-        devices: Vec<DeviceId>,
+        /// Which, and when last, in milliseconds since 1970; those that are not known are passed
+        /// over.
+        seen: Vec<(DeviceId, u64)>,
     },
 }

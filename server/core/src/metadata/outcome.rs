@@ -25,6 +25,17 @@ pub enum Answer {
     Groups(Vec<GroupOutcome>),
 }
 
+impl Answer {
+    /// What became of a commit's groups; nothing for another command.
+    #[must_use]
+    pub fn into_groups(self) -> Vec<GroupOutcome> {
+        match self {
+            Self::Done => Vec::new(),
+            Self::Groups(outcomes) => outcomes,
+        }
+    }
+}
+
 /// A change that others wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -202,6 +213,7 @@ impl Refused {
             Self::LogMoved | Self::KeyringMoved { .. } | Self::GenerationBack { .. } => {
                 RefusalCode::Conflict
             }
+            Self::TooMany { .. } | Self::RecordInvalid(TrustError::LogFull) => RefusalCode::Quota,
             Self::RecordInvalid(_)
             | Self::RecordKind
             | Self::DeviceTaken(_)
@@ -209,7 +221,6 @@ impl Refused {
             | Self::DocumentForeign
             | Self::InvitationExpiry
             | Self::LookupTaken => RefusalCode::RecordInvalid,
-            Self::TooMany { .. } => RefusalCode::Quota,
             Self::TooLarge { .. } => RefusalCode::Malformed,
         }
     }

@@ -17,7 +17,8 @@ pub struct Quota {
     pub entries_max: u64,
     /// Sealed objects: what keeps a user from storing millions of tiny chunks.
     pub objects_max: u64,
-    /// Versions of places and contents that are kept.
+    /// What the history keeps: versions of places and contents, and changes that open or close a
+    /// conflict or confirm an epoch.
     pub versions_max: u64,
 }
 
@@ -40,7 +41,8 @@ pub struct Usage {
     pub entries: u64,
     /// Sealed objects.
     pub objects: u64,
-    /// Versions of places and contents.
+    /// Versions of places and contents, and changes that open or close a conflict or confirm an
+    /// epoch.
     pub versions: u64,
 }
 

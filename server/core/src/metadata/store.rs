@@ -26,6 +26,10 @@ pub enum StoreError {
     /// A read or write failed. The store must not be written any more (M8).
     #[error("the metadata store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There was no way to begin a read just now: too many files are open, or the like. Nothing is
+    /// known to be wrong with what is stored.
+    #[error("the metadata could not be opened for reading")]
+    Unopened(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A stored row does not read back as what was written.
     #[error("the stored {what} is damaged")]
     Corrupt {
@@ -38,7 +42,7 @@ impl StoreError {
     /// Whether the same command may succeed later without anyone looking after the store.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::DiskFull)
+        matches!(self, Self::DiskFull | Self::Unopened(_))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::world::{
     World, content, create, delete, directory, edit, entry, file, move_to, place, revive,
 };
 use common::ids::{ChunkId, EntryId};
-use common::limits::DEPTH_MAX;
+use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX};
 use common::record::{Change, Kind, Root};
 use common::wire::meta::RejectionCode as Code;
 use server_core::metadata::memory::MemoryStore;
@@ -186,6 +186,20 @@ fn a_tree_is_bounded_in_depth() {
     world.accept(0, all);
     let deeper = nested(DEPTH_MAX + 1);
     world.reject(0, vec![deeper], Code::Malformed, 0, Some(numbered(DEPTH_MAX + 1)));
+    // What lies in a moved directory comes along uncounted, but nothing is placed among it.
+    let beside = |number: usize, parent: EntryId| Change::Create {
+        entry: numbered(number),
+        kind: Kind::Directory,
+        place: place(parent, "e"),
+        content: content(1),
+    };
+    let (other, deep) = (DEPTH_MAX + 2, DEPTH_MAX + 3);
+    world.accept(0, vec![beside(other, EntryId::ROOT)]);
+    let moved = |base, parent| Change::Move { entry: numbered(1), base, place: place(parent, "m") };
+    let base = world.accept(0, vec![moved(1, numbered(other))]);
+    let among = beside(deep, numbered(DEPTH_MAX));
+    world.reject(0, vec![among], Code::Malformed, 0, Some(numbered(deep)));
+    world.accept(0, vec![moved(base, EntryId::ROOT)]);
 }
 
 #[test]
@@ -215,4 +229,16 @@ fn a_failed_write_in_the_middle_of_a_group_leaves_no_trace() {
     assert!(writes > 8, "the group has written more than {writes} rows");
     world.store.fail_after(None);
     assert_eq!(world.send_one(0, &group).revision(), Some(base + 1));
+}
+
+#[test]
+fn a_group_sets_few_contents_of_one_entry() {
+    let mut world = world();
+    let base = world.accept(0, vec![file(1, "f"), file(2, "g")]);
+    let edits = |count: usize| (0..count).map(|to| edit(1, base, to as u8)).collect::<Vec<_>>();
+    let mut many = edits(GROUP_CONTENTS_MAX + 1);
+    world.reject(0, many.clone(), Code::Malformed, GROUP_CONTENTS_MAX as u32, Some(entry(1)));
+    // Each entry is counted for itself.
+    many[0] = edit(2, base, 1);
+    world.accept(0, many);
 }

@@ -5,7 +5,7 @@ use common::ids::{Head, LookupId};
 use common::limits::{
     INVITATION_BYTES_MAX, INVITATION_LIFE_MS_MAX, INVITATIONS_OPEN_MAX, KEYRING_BYTES_MAX,
 };
-use common::trust::{Checkpoint, JoinKind, revoke_record, void_record};
+use common::trust::{Checkpoint, JoinKind, TrustError, revoke_record, void_record};
 use common::wire::meta::RefusalCode;
 use server_core::metadata::memory::MemoryStore;
 use server_core::metadata::{Action, Answer, Event, FolderReads, Quota, Refused, UserReads, query};
@@ -177,6 +177,17 @@ fn a_record_that_does_not_follow_the_head_is_a_conflict() {
 }
 
 #[test]
+fn a_full_log_is_told_as_a_quota_and_a_long_one_is_replayed_whole() {
+    let refused = Refused::RecordInvalid(TrustError::LogFull);
+    assert_eq!(refused.code(), RefusalCode::Quota);
+    let mut world = world();
+    for number in 2..40 {
+        world.join(number);
+    }
+    assert_eq!(world.log().len(), 1 + 2 * 38);
+}
+
+#[test]
 fn a_revoked_device_is_nobody_and_open_invitations_are_void() {
     let mut world = world();
     world.join(2);
@@ -211,7 +222,7 @@ fn a_revoked_device_is_nobody_and_open_invitations_are_void() {
         std::collections::BTreeMap::new(),
     );
     assert_eq!(world.refused(Action::Commit(commit)), Refused::NotEnrolled(revoked));
-    world.done(Action::SeeDevices { devices: vec![revoked, device] });
+    world.done(Action::SeeDevices { seen: vec![(revoked, BEGAN_MS), (device, BEGAN_MS)] });
     assert_eq!(world.store.device(&revoked).unwrap().unwrap().seen_ms, None);
     assert_eq!(world.store.device(&device).unwrap().unwrap().seen_ms, Some(BEGAN_MS));
 }

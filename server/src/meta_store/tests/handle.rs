@@ -7,7 +7,7 @@ use common::record::{Change, Group, Kind, SignedGroup};
 use common::trust::{DeviceLog, FolderGenesis, JoinKind};
 use common::wire::meta::RejectionCode;
 use server_core::metadata::{
-    Action, Answer, Command, Event, GroupOutcome, PreparedCommit, Quota, Refused, query,
+    Action, Answer, Command, Event, GroupOutcome, PreparedCommit, Quota, Refused, StoreError, query,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -163,8 +163,15 @@ async fn news_come_after_the_commit_and_say_where_the_journal_ends() {
     let rejected = site.handle.apply(site.commit(2, vec![file(1, "g")])).await.unwrap();
     assert!(matches!(rejected, Answer::Groups(outcomes) if outcomes[0].rejection().is_some()));
     assert!(!folder.has_changed().unwrap());
-    let devices = site.handle.watch_devices();
-    assert_eq!(*devices.borrow(), 1);
+    // Nor is another user's first device for this folder, but for the listener.
+    let lookup = code(JoinKind::Bootstrap, 2).lookup();
+    done(&site.handle, Action::OpenBootstrap { lookup, expires_ms: NOW_MS + 1_000 }).await;
+    let (device, quota) = (member(2).keys.device(), Quota::UNLIMITED);
+    let redeem = Action::RedeemBootstrap { device, lookup, genesis: genesis(2), quota };
+    done(&site.handle, redeem).await;
+    let user = DeviceLog::genesis(&genesis(2)).unwrap().user();
+    assert_eq!(*told.lock().unwrap(), vec![event, Event::Devices { user }]);
+    assert!(!folder.has_changed().unwrap());
     drop(folder);
     drop(other.borrow_and_update());
 }
@@ -328,6 +335,20 @@ async fn the_log_is_written_back_as_it_grows() {
 }
 
 #[test]
+fn m8_a_commit_is_synced_and_the_log_written_back_by_us_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("meta.sqlite");
+    // Made, and opened again.
+    for _ in 0..2 {
+        let db = MetaDb::open(&path).unwrap();
+        assert_eq!(db.pragma("journal_mode").unwrap(), "wal".to_owned().into());
+        // FULL: each commit syncs the log.
+        assert_eq!(db.pragma("synchronous").unwrap(), 2.into());
+        assert_eq!(db.pragma("wal_autocheckpoint").unwrap(), 0.into());
+    }
+}
+
+#[test]
 fn a_database_of_a_newer_program_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("meta.sqlite");
@@ -336,4 +357,17 @@ fn a_database_of_a_newer_program_is_refused() {
     std::fs::write(&path, b"this is no database, and long enough to be looked at as one").unwrap();
     assert!(MetaDb::open(&path).is_err());
     assert!(MetaDb::open(&directory.path().join("none/meta.sqlite")).is_err());
+}
+
+#[test]
+fn a_reader_that_cannot_be_opened_is_no_failed_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, away) = (directory.path().join("meta.sqlite"), directory.path().join("away"));
+    let handle = MetaHandle::inline(MetaDb::open(&path).unwrap());
+    std::fs::rename(&path, &away).unwrap();
+    let error = handle.read(|reads| reads.generation()).unwrap_err();
+    assert!(matches!(error, MetaError::Read(StoreError::Unopened(_))), "{error}");
+    assert!(error.is_retryable() && !handle.is_stopped());
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(handle.read(|reads| reads.generation()).unwrap(), 0);
 }

@@ -149,7 +149,7 @@ fn script<S: MetaStore>(store: S) -> (World<S>, Vec<GroupOutcome>) {
     let checkpoint = Checkpoint { folder: world.folder, cursor, digest, device: one };
     let checkpoint = checkpoint.sign(&world.members[0].keys.signing);
     world.done(Action::PutCheckpoint { device: one, checkpoint });
-    world.done(Action::SeeDevices { devices: vec![one] });
+    world.done(Action::SeeDevices { seen: vec![(one, world.now_ms)] });
     world.done(Action::BeginGeneration { generation: 3 });
     let signer = &world.members[0].keys.signing;
     let record = revoke_record(&world.log(), signer, &world.device(1), None, 1).unwrap();

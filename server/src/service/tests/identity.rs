@@ -113,10 +113,10 @@ fn no_kind_of_invitation_redeems_as_another() {
 fn a_join_connection_serves_joining_only() {
     let world = World::new();
     let device = world.bootstrap(1);
-    let reply = one(now(world.service.join(device.id(), Request::FolderList(Empty {}))));
+    let reply = one(world.ask_to_join(device.id(), Request::FolderList(Empty {})));
     assert_eq!(code_of(reply), RefusalCode::Malformed);
     let fetch = meta::InvitationFetch { lookup: vec![1; 15] };
-    let reply = one(now(world.service.join(device.id(), Request::InvitationFetch(fetch))));
+    let reply = one(world.ask_to_join(device.id(), Request::InvitationFetch(fetch)));
     assert_eq!(code_of(reply), RefusalCode::Malformed);
 }
 

@@ -95,12 +95,16 @@ impl World {
     pub(super) fn redeem(&self, peer: DeviceId, code: &JoinCode, record: Vec<u8>) -> Reply {
         let lookup = code.lookup().to_vec();
         let redeem = meta::InvitationRedeem { lookup, record };
-        one(now(self.service.join(peer, Request::InvitationRedeem(redeem))))
+        one(self.ask_to_join(peer, Request::InvitationRedeem(redeem)))
     }
 
     pub(super) fn fetch(&self, peer: DeviceId, code: &JoinCode) -> Vec<Reply> {
         let fetch = meta::InvitationFetch { lookup: code.lookup().to_vec() };
-        now(self.service.join(peer, Request::InvitationFetch(fetch)))
+        self.ask_to_join(peer, Request::InvitationFetch(fetch))
+    }
+
+    pub(super) fn ask_to_join(&self, peer: DeviceId, request: Request) -> Vec<Reply> {
+        now(self.service.join(peer, request))
     }
 
     /// Another device of the same user.

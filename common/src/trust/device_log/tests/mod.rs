@@ -9,7 +9,8 @@ use super::*;
 use crate::ids::{ClusterId, Signature};
 use crate::keys::{DeviceKeys, RecoveryKey, SigningKey};
 use crate::limits::{
-    DEVICES_MAX, INVITATION_LIFE_MS_MAX, INVITATIONS_OPEN_MAX, LOG_RECORD_BYTES_MAX,
+    DEVICES_MAX, INVITATION_LIFE_MS_MAX, INVITATIONS_OPEN_MAX, LOG_BYTES_MAX, LOG_RECORD_BYTES_MAX,
+    LOG_RECORDS_FOR_REVOCATIONS, LOG_RECORDS_MAX,
 };
 use crate::trust::signed::{Label, sign};
 use crate::trust::{InvitationBlob, JoinCode};
@@ -293,13 +294,59 @@ fn devices_are_bounded_revoked_ones_included() {
 #[test]
 fn records_are_bounded_in_number_and_size() {
     let mut user = User::new();
-    user.log.heads = vec![user.log.head(); crate::limits::LOG_RECORDS_MAX];
-    let made = invitation_record(&user.log, &keys(1).signing, &code(9), BEGAN_MS + 1, BEGAN_MS);
-    let error = made.unwrap_err();
+    user.add(2);
+    user.log.heads = vec![user.log.head(); LOG_RECORDS_MAX];
+    let (one, two) = (keys(1).signing, keys(2).device());
+    let error = revoke_record(&user.log, &one, &two, None, 5).unwrap_err();
     assert!(matches!(error, TrustError::TooLarge { field: "device log records", .. }), "{error}");
     let vast = vec![1; LOG_RECORD_BYTES_MAX + 1];
     let error = DeviceLog::genesis(&vast).unwrap_err();
     assert!(matches!(error, TrustError::TooLarge { field: "document bytes", .. }), "{error}");
+}
+
+#[test]
+fn the_last_records_of_a_log_are_kept_for_revocations() {
+    let mut user = User::new();
+    for device in 2..5 {
+        user.add(device);
+    }
+    let invite = |log: &DeviceLog| {
+        invitation_record(log, &keys(1).signing, &code(9), BEGAN_MS + 1, BEGAN_MS)
+    };
+    let open_to_all = LOG_RECORDS_MAX - LOG_RECORDS_FOR_REVOCATIONS;
+    user.log.heads = vec![user.log.head(); open_to_all - 1];
+    let last = invite(&user.log).unwrap();
+    user.accept(last);
+    assert_eq!(user.log.len(), open_to_all as u64);
+    assert_eq!(invite(&user.log), Err(TrustError::LogFull));
+    let void = void_record(&user.log, &keys(2).signing, &code(9).lookup(), 3);
+    assert_eq!(void, Err(TrustError::LogFull));
+    let renew = generation_record(&user.log, &keys(1).signing, &user.rotation(101), 5);
+    assert_eq!(renew, Err(TrustError::LogFull));
+    user.revoke(1, 2);
+    // The last number of all is a revocation's too.
+    user.log.heads = vec![user.log.head(); LOG_RECORDS_MAX - 1];
+    user.revoke(1, 3);
+    assert!(!user.log.is_enrolled(&keys(3).device()));
+}
+
+#[test]
+fn a_log_of_many_bytes_takes_only_revocations() {
+    let mut user = User::new();
+    user.add(2);
+    let invite = |log: &DeviceLog| {
+        invitation_record(log, &keys(1).signing, &code(9), BEGAN_MS + 1, BEGAN_MS)
+    };
+    let bytes: usize = user.records.iter().map(Vec::len).sum();
+    assert_eq!(user.log.bytes, bytes as u64);
+    let record = invite(&user.log).unwrap();
+    user.log.bytes = LOG_BYTES_MAX - record.len() as u64;
+    assert_eq!(invite(&user.log), Ok(record));
+    user.log.bytes += 1;
+    assert_eq!(invite(&user.log), Err(TrustError::LogFull));
+    user.log.bytes = LOG_BYTES_MAX;
+    user.revoke(1, 2);
+    assert!(user.log.bytes > LOG_BYTES_MAX);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::super::query::head_at;
 use super::super::state::{EntryState, FolderState};
 use super::super::store::{MetaReads, StoreError, Stored};
 use common::ids::{ConflictId, EntryId, FolderId, NameTag};
-use common::limits::DEPTH_MAX;
+use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX};
 use common::record::{Change, Content, Group, Kind, Place};
 use common::revision::{Cursor, Revision};
 use common::wire::meta::RejectionCode as Code;
@@ -59,6 +59,8 @@ pub(super) struct Draft<'a> {
     folder: &'a FolderState,
     before: BTreeMap<EntryId, Option<EntryState>>,
     places: BTreeMap<EntryId, Placed>,
+    /// How many contents it sets on each entry.
+    contents: BTreeMap<EntryId, usize>,
     opened: BTreeSet<ConflictId>,
     closed: BTreeSet<ConflictId>,
     claims: BTreeMap<(EntryId, NameTag), EntryId>,
@@ -82,6 +84,7 @@ impl<'a> Draft<'a> {
             folder,
             before: BTreeMap::new(),
             places: BTreeMap::new(),
+            contents: BTreeMap::new(),
             opened: BTreeSet::new(),
             closed: BTreeSet::new(),
             claims: BTreeMap::new(),
@@ -124,11 +127,13 @@ impl<'a> Draft<'a> {
                     return fault(Code::IdTaken, *entry, "the entry id is in use");
                 }
                 check_shape(*entry, *kind, content)?;
+                self.count_content(entry)?;
                 self.set_place(entry, *kind, place.parent, false)
             }
             Change::Edit { entry, base, content } => {
                 let state = self.existing(entry)?;
                 check_shape(*entry, state.kind, content)?;
+                self.count_content(entry)?;
                 fresh_content(entry, &state, *base)
             }
             Change::Move { entry, base, place } => {
@@ -174,6 +179,15 @@ impl<'a> Draft<'a> {
         let placed = Placed { kind, parent, deleted };
         if self.places.insert(*entry, placed).is_some() {
             return malformed(Some(*entry), "a group sets the place of an entry once");
+        }
+        Ok(())
+    }
+
+    fn count_content(&mut self, entry: &EntryId) -> Result<(), Stopped> {
+        let count = self.contents.entry(*entry).or_default();
+        *count += 1;
+        if *count > GROUP_CONTENTS_MAX {
+            return malformed(Some(*entry), "a group sets too many contents of an entry");
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::proof::Proof;
 use super::requests::{Known, keep, look_up};
 use super::write::write;
 use common::ids::{ChunkId, EntryId};
-use common::limits::COMMIT_GROUPS_MAX;
+use common::limits::{COMMIT_GROUPS_MAX, COMMIT_OBJECTS_MAX};
 use common::record::{Change, Content, Group, GroupError};
 use common::wire::meta::RejectionCode as Code;
 use std::collections::BTreeMap;
@@ -33,9 +33,11 @@ pub(super) fn commit(
         return Err(Refused::TooMany { what: "groups in a commit", limit }.into());
     }
     let mut folder = before.clone();
+    let mut visits_left = COMMIT_OBJECTS_MAX;
     let mut outcomes = Vec::with_capacity(commit.groups.len());
     for group in &commit.groups {
-        outcomes.push(judge_and_write(store, time_ms, commit, group, &mut folder)?);
+        let visits = &mut visits_left;
+        outcomes.push(judge_and_write(store, time_ms, commit, group, &mut folder, visits)?);
     }
     if folder.revision != before.revision {
         events.push(Event::Folder {
@@ -53,6 +55,7 @@ fn judge_and_write(
     commit: &PreparedCommit,
     prepared: &PreparedGroup,
     folder: &mut FolderState,
+    visits_left: &mut u64,
 ) -> Stored<GroupOutcome> {
     // Nothing is kept of what its author has not signed: it proves nobody's request id.
     let group = match authentic(commit, prepared, folder) {
@@ -67,7 +70,7 @@ fn judge_and_write(
             return Ok(rejected(folder, 0, plain_fault(Code::RequestId, message)));
         }
     }
-    let judged = match judge(store, commit, group, folder) {
+    let judged = match judge(store, commit, group, folder, visits_left) {
         Ok(judged) => Ok(judged),
         Err((change, Stopped::Fault(fault))) => Err(rejected(folder, change, fault)),
         Err((_, Stopped::Store(error))) => return Err(error),
@@ -155,12 +158,13 @@ fn judge(
     commit: &PreparedCommit,
     group: &Group,
     folder: &FolderState,
+    visits_left: &mut u64,
 ) -> Result<Judged, (u32, Stopped)> {
     let reads: &dyn MetaReads = store;
     check_author_view(reads, group, folder).map_err(|stopped| (0, stopped))?;
     let draft = Draft::judge(reads, &group.folder, folder, group)?;
     let generation = reads.generation().map_err(|error| (0, error.into()))?;
-    let mut proof = Proof::new(reads, group.folder, commit, generation);
+    let mut proof = Proof::new(reads, group.folder, commit, generation, visits_left);
     for (number, change) in (0..).zip(&group.changes) {
         if let Some(root) = content_of(change).and_then(|content| content.root.as_ref()) {
             proof.cover(root).map_err(|stopped| (number, stopped))?;

@@ -73,7 +73,7 @@ fn carry_out(
         Action::SetQuota { user, quota } => users::set_quota(store, user, quota)?,
         Action::BeginEpoch => folders::begin_epoch(store, now, events)?,
         Action::BeginGeneration { generation } => folders::begin_generation(store, *generation)?,
-        Action::SeeDevices { devices } => users::see_devices(store, now, devices)?,
+        Action::SeeDevices { seen } => users::see_devices(store, seen)?,
     }
     Ok(Answer::Done)
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns the walk from a content's root over the pages that the commit carries. An object that an
 //! accepted version reaches is known, with all beneath it; every other one needs a receipt, and a
-//! page also its bytes. The walk visits each new object once, so receipts bound its work. It must
+//! page also its bytes. The walk visits each new object once, so receipts bound its work; what all
+//! groups of a commit visit has a bound of its own, as nothing is kept of a walk that fails. It must
 //! not know what a page's sealed part says.
 
 use super::super::commit::PreparedCommit;
@@ -20,6 +21,8 @@ pub(super) struct Proof<'a> {
     folder: FolderId,
     commit: &'a PreparedCommit,
     generation: u64,
+    /// Objects that the groups of the commit may still visit.
+    visits_left: &'a mut u64,
     new: BTreeMap<ChunkId, ObjectState>,
     bytes: u64,
     objects: u64,
@@ -31,15 +34,20 @@ impl<'a> Proof<'a> {
         folder: FolderId,
         commit: &'a PreparedCommit,
         generation: u64,
+        visits_left: &'a mut u64,
     ) -> Self {
         let new = BTreeMap::new();
-        Self { reads, folder, commit, generation, new, bytes: 0, objects: 0 }
+        Self { reads, folder, commit, generation, visits_left, new, bytes: 0, objects: 0 }
     }
 
     /// Walks one root.
     pub(super) fn cover(&mut self, root: &Root) -> Result<(), Stopped> {
         let mut open = vec![(root.id, root.level)];
         while let Some((id, level)) = open.pop() {
+            *self.visits_left = self.visits_left.checked_sub(1).ok_or_else(|| {
+                // As if unproven: a device proves anew, and sends its groups one by one.
+                fault(RejectionCode::MissingChunk, "the commit names more than one can prove")
+            })?;
             if self.is_known(&id, level)? {
                 continue;
             }
@@ -106,4 +114,49 @@ impl<'a> Proof<'a> {
 
 fn fault(code: RejectionCode, message: impl Into<String>) -> Stopped {
     Stopped::Fault(Fault { code, entry: None, message: message.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::memory::MemoryStore;
+    use crate::metadata::{PreparedPage, Receipt};
+    use common::chunk::ClearPage;
+    use common::ids::DeviceId;
+
+    fn id(number: u8) -> ChunkId {
+        ChunkId::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn what_the_groups_of_a_commit_visit_is_bounded_over_all_of_them() {
+        let (store, folder) = (MemoryStore::new(), FolderId::from_bytes([1; 32]));
+        let clear = Ok(ClearPage { level: 1, ids: vec![id(1), id(2), id(3)] });
+        let receipt = Receipt { length: 1, generation: 1 };
+        // The last chunk to be visited has no receipt, so each walk fails and nothing is kept.
+        let proven = [id(9), id(2), id(3)].map(|id| (id, receipt));
+        let commit = PreparedCommit {
+            device: DeviceId::from_bytes([2; 32]),
+            folder,
+            groups: Vec::new(),
+            pages: BTreeMap::from([(id(9), PreparedPage { clear, length: 1 })]),
+            receipts: BTreeMap::from(proven),
+        };
+        let mut visits_left = 10;
+        let mut walk = || {
+            let mut proof = Proof::new(&store, folder, &commit, 1, &mut visits_left);
+            let Err(Stopped::Fault(fault)) = proof.cover(&Root { id: id(9), level: 1 }) else {
+                panic!("a chunk without a receipt is proven");
+            };
+            assert_eq!(fault.code, RejectionCode::MissingChunk);
+            let objects = proof.finish().2;
+            (fault.message, objects)
+        };
+        let unproven = format!("no receipt proves that {} is stored", id(1));
+        assert_eq!(walk(), (unproven.clone(), 3));
+        assert_eq!(walk(), (unproven, 3));
+        let (message, objects) = walk();
+        assert_eq!((message.as_str(), objects), ("the commit names more than one can prove", 2));
+        assert_eq!(visits_left, 0);
+    }
 }

@@ -10,14 +10,27 @@ use super::super::state::{DeviceState, Quota};
 use super::super::store::{MetaReads, MetaStore, StoreError};
 use super::{Stop, user_of};
 use common::ids::{DeviceId, LookupId, UserId};
-use common::limits::{KEYRING_BYTES_MAX, LOG_RECORDS_MAX};
+use common::limits::KEYRING_BYTES_MAX;
 use common::trust::{DeviceLog, LogEvent, TrustError};
+
+/// Records of a device log that are in memory at once while it is replayed.
+const RECORDS_PAGE: usize = 32;
 
 /// Replays the device log of a user. Costs a few signatures a record; only appending needs it.
 fn replay(store: &(impl MetaReads + ?Sized), user: &UserId) -> Result<DeviceLog, Stop> {
-    let records = store.log_records(user, 0, LOG_RECORDS_MAX)?;
-    DeviceLog::replay(records.iter().map(Vec::as_slice))
-        .map_err(|_| StoreError::Corrupt { what: "device log" }.into())
+    let corrupt = |_: TrustError| StoreError::Corrupt { what: "device log" };
+    let first = store.log_records(user, 0, 1)?;
+    let first = first.first().ok_or(StoreError::Corrupt { what: "device log" })?;
+    let mut log = DeviceLog::genesis(first).map_err(corrupt)?;
+    loop {
+        let records = store.log_records(user, log.len(), RECORDS_PAGE)?;
+        for record in &records {
+            log.append(record).map_err(corrupt)?;
+        }
+        if records.len() < RECORDS_PAGE {
+            return Ok(log);
+        }
+    }
 }
 
 /// Checks a record against the log of a user, appends it, and notes what follows for devices and
@@ -32,9 +45,6 @@ pub(super) fn append(
 ) -> Result<(), Stop> {
     let mut log = replay(store, user)?;
     let position = log.len();
-    if position >= LOG_RECORDS_MAX as u64 {
-        return Err(Refused::TooMany { what: "device-log records", limit: LOG_RECORDS_MAX }.into());
-    }
     let event = log.append(record).map_err(|error| {
         if error.is_retryable() { Refused::LogMoved } else { Refused::RecordInvalid(error) }
     })?;
@@ -148,14 +158,10 @@ pub(super) fn set_quota(
     Ok(())
 }
 
-pub(super) fn see_devices(
-    store: &mut dyn MetaStore,
-    time_ms: u64,
-    devices: &[DeviceId],
-) -> Result<(), Stop> {
-    for device in devices {
+pub(super) fn see_devices(store: &mut dyn MetaStore, seen: &[(DeviceId, u64)]) -> Result<(), Stop> {
+    for (device, at_ms) in seen {
         if let Some(state) = enrolled(store, device)? {
-            let seen_ms = Some(state.seen_ms.unwrap_or(0).max(time_ms));
+            let seen_ms = Some(state.seen_ms.unwrap_or(0).max(*at_ms));
             store.put_device(device, &DeviceState { seen_ms, ..state })?;
         }
     }
