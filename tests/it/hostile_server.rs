@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
 use bytes::Bytes;
-use client::engine::{FolderStatus, FolderSummary};
+use client::engine::{Ask, FolderStatus, FolderSummary};
 use common::ids::ChunkId;
+use common::revision::Revision;
 use common::wire::meta::JournalBatch;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -156,4 +157,32 @@ fn an_older_group_under_a_new_number_is_not_taken() {
     };
     let seen = lied_to(Groups(renumber), two_groups);
     assert_eq!(seen.paths, ["before"], "{:?}", seen.summary);
+}
+
+struct Promises;
+
+impl Hostile for Promises {
+    fn accepted(&self, revision: Revision) -> Revision {
+        revision + 1_000_000
+    }
+}
+
+#[test]
+fn a_revision_that_never_comes_keeps_no_device_from_its_disk_and_its_questions() {
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 7, devices: 1, grain_ns: 1, ..Make::default() }).await;
+        let device = Rc::clone(&world.devices[0]);
+        world.end_faults().await;
+        device.link.set_hostile(Some(Arc::new(Promises)));
+        device.writer.write("one", b"one");
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        device.writer.write("two", b"two");
+        let listing = device.handle().unwrap();
+        let listed = listing.ask(|answer| Ask::List(String::new(), answer));
+        let listed = tokio::time::timeout(2 * PATIENCE, listed).await; // ok: virtual time
+        assert_eq!(listed.expect("no answer").unwrap().len(), 1);
+        device.link.set_hostile(None);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(device.fs.user().tree().len(), 2);
+    });
 }

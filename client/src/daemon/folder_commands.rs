@@ -11,7 +11,9 @@ use super::roots;
 use super::shared::{Shared, blocking};
 use crate::home::{Config, FolderConfig};
 use common::ids::FolderId;
+use common::keys::check_label;
 use common::limits::FOLDERS_PER_DEVICE_MAX;
+use common::trust::TrustError;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +26,9 @@ impl Shared {
     ) -> Result<Answer, Failure> {
         let _turn = self.changing.lock().await;
         room_for_one_more(&self.config())?;
+        if let Some(name) = &name {
+            check_label(name).map_err(TrustError::from).map_err(account::AccountError::from)?;
+        }
         let path = self.free_directory(directory).await?;
         let name = name.unwrap_or_else(|| folder_name(&path));
         let made = {

@@ -126,7 +126,18 @@ pub fn make_free(
     if real != meant {
         check_free(&real, home, config, own)?;
     }
+    check_writable(&real).map_err(failed)?;
     Ok(real)
+}
+
+/// Whether a marker can be made here, before anything is made at the server.
+fn check_writable(directory: &Path) -> io::Result<()> {
+    let private = directory.join(PRIVATE_DIRECTORY);
+    match fs::create_dir(&private) {
+        Ok(()) => fs::remove_dir(&private),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The path without symlinks of what may not be there yet.

@@ -213,6 +213,16 @@ async fn folders_are_added_linked_and_removed() {
     ] {
         assert_eq!(one.kind(add(at.clone())).await, kind, "{}", at.display());
     }
+    // What cannot be a folder here is not made at the server either.
+    assert!(one.ask(Request::FolderAdd { directory: "/proc".into(), name: None }).await.is_err());
+    for name in ["", "a\nb", &"x".repeat(300)] {
+        let directory = world.base.join("never");
+        let add = Request::FolderAdd { directory: directory.clone(), name: Some(name.into()) };
+        assert_eq!(one.kind(add).await, "bad_name", "{name:?}");
+        assert!(!directory.exists());
+    }
+    let Answer::Folders(there) = one.ask(Request::FolderList).await.unwrap() else { panic!() };
+    assert_eq!(there.list.len(), 2, "{there:?}");
     fs::write(directory.join("f"), "x").unwrap();
     one.sync().await;
     let linked = world.base.join("linked");

@@ -18,6 +18,8 @@ use std::pin::Pin;
 
 /// Batches of the journal that one round takes, at most.
 const BATCHES_TOGETHER: usize = 64;
+/// How long the next batch may take of a journal that has more to tell, in milliseconds.
+const BATCH_PATIENCE_MS: u64 = 60_000;
 
 type Next = Pin<
     Box<
@@ -161,7 +163,7 @@ impl Engine {
         let stream = self.context.remote.subscribe(request).await?;
         let mut journal = Journal::new(stream);
         // The first batch comes at once: it says whether this journal is the one that was left.
-        let first = journal.take().await?;
+        let first = self.expected(&mut journal).await?;
         self.journal = Some(journal);
         match first {
             Some(batch) => self.take_batch(&batch).await,
@@ -191,24 +193,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until the journal has brought a revision.
+    /// Waits until the journal has brought a revision. A server that names one and does not bring it
+    /// must not keep this device from its disk and its questions.
     pub(super) async fn pull_up_to(&mut self, revision: Revision) -> Result<(), RoundError> {
         loop {
             let at = self.context.state.cursor()?.map_or(0, |cursor| cursor.revision);
             if at >= revision {
                 return Ok(());
             }
-            let Some(journal) = self.journal.as_mut() else {
+            let Some(mut journal) = self.journal.take() else {
                 return Err(RemoteError::Closed("the subscription ended".into()).into());
             };
-            match journal.take().await {
-                Ok(Some(batch)) => self.take_batch(&batch).await?,
-                Ok(None) => self.journal = None,
-                Err(error) => {
-                    self.journal = None;
-                    return Err(error.into());
-                }
+            if let Some(batch) = self.expected(&mut journal).await? {
+                self.journal = Some(journal);
+                self.take_batch(&batch).await?;
             }
+        }
+    }
+
+    /// A batch that is on its way.
+    async fn expected(&self, journal: &mut Journal) -> Result<Option<JournalBatch>, RemoteError> {
+        let patience = self.context.environment.sleep(BATCH_PATIENCE_MS);
+        tokio::select! {
+            biased;
+            taken = journal.take() => taken,
+            () = patience => Err(RemoteError::Closed("the journal does not go on".into())),
         }
     }
 

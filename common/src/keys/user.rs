@@ -59,11 +59,12 @@ pub enum LabelError {
     Sealed(#[from] SealedError),
 }
 
-/// Checks text that a person gave to a device or a folder.
+/// Checks text that a person gave to a device or a folder: 1 to [`LABEL_BYTES_MAX`] bytes, and no
+/// control character.
 ///
 /// # Errors
 /// [`LabelError`].
-pub(crate) fn check_label(label: &str) -> Result<(), LabelError> {
+pub fn check_label(label: &str) -> Result<(), LabelError> {
     if label.is_empty() {
         return Err(LabelError::Empty);
     }

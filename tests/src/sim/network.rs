@@ -40,6 +40,11 @@ pub trait Hostile: Send + Sync {
         None
     }
 
+    /// Instead of the revision that a group was accepted at.
+    fn accepted(&self, revision: Revision) -> Revision {
+        revision
+    }
+
     /// Instead of a stored chunk.
     fn chunk(&self, _id: &ChunkId, bytes: Bytes) -> Bytes {
         bytes
@@ -234,7 +239,7 @@ impl SimRemote {
         }
         let stopped = self.server.meta().is_stopped();
         match service.commit(self.device, folder, parts).await {
-            Reply::Outcomes(outcomes) => {
+            Reply::Outcomes(mut outcomes) => {
                 for (group, outcome) in groups.iter().zip(&outcomes.outcomes) {
                     if let Some(OutcomeKind::Accepted(_)) = outcome.kind {
                         m8_a_stopped_server_acknowledges_nothing(&self.ledger, stopped, "commit");
@@ -242,6 +247,13 @@ impl SimRemote {
                         let again = self.commits.again(&self.server, folder, group, &proofs);
                         if let Some(again) = again {
                             drop(service.commit(self.device, folder, vec![again]).await);
+                        }
+                    }
+                }
+                if let Some(hostile) = self.link.hostile() {
+                    for outcome in &mut outcomes.outcomes {
+                        if let Some(OutcomeKind::Accepted(accepted)) = &mut outcome.kind {
+                            accepted.revision = hostile.accepted(accepted.revision);
                         }
                     }
                 }
