@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::engine::{Ask, PathIssue};
 use common::ids::EntryId;
 use common::record::Change;
 use std::collections::BTreeSet;
@@ -128,5 +129,32 @@ fn rules_that_are_being_written_are_waited_for() {
         one.writer.write(".driftlessignore", b"*.key\n*.o\n");
         settle(&world).await;
         assert_eq!(live(&world), 1);
+    });
+}
+
+/// What is ignored still has its name at the server.
+#[test]
+fn a_file_in_the_place_of_an_ignored_directory_is_listed_and_the_rest_goes_on() {
+    in_virtual_time(async {
+        let world = world(1).await;
+        let one = Rc::clone(&world.devices[0]);
+        one.writer.make_directory("build");
+        one.writer.write("build/a.o", b"ignored later");
+        settle(&world).await;
+        one.writer.write(".driftlessignore", b"build/\n");
+        settle(&world).await;
+        one.writer.delete("build");
+        one.writer.write("build", b"a file, which no rule names");
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+        one.writer.write("other", b"goes on");
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+        let issues = one.handle().unwrap().summary().issues;
+        let is_told = |issue: &PathIssue| issue.path == "build" && issue.reason.contains("refuses");
+        assert!(issues.iter().any(is_told), "{issues:?}");
+        assert_eq!(one.handle().unwrap().ask(Ask::Sync).await, Ok(false));
+        assert_eq!(live(&world), 4);
+        one.writer.rename("build", "a file");
+        settle(&world).await;
+        assert_eq!(live(&world), 5);
     });
 }

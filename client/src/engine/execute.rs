@@ -7,7 +7,7 @@ use super::online::RoundError;
 use super::run::{Engine, begin_incarnation};
 use crate::apply::{ApplyError, Applying};
 use crate::fs::RelPath;
-use crate::push::{self, Prepared};
+use crate::push::{self, Prepared, Rejection};
 use crate::scan::{Target, make_durable};
 use crate::state::{Effect, IssueSource, StateError};
 use client_core::planner::{Plan, PushGroup, Step};
@@ -191,12 +191,9 @@ impl Engine {
         let prepared = push::prepare(&self.context, &self.proofs, &groups)?;
         self.look_at(prepared.stale)?;
         for entry in prepared.blocked {
-            let names = self.context.state.remote_path(&entry)?.unwrap_or_default();
-            let path = RelPath::new(names).unwrap_or_else(|_| RelPath::root()).to_string();
             let reason = "is not deleted at the server: it holds something there that this device \
                           cannot read";
-            self.context.state.put_issue(&path, IssueSource::Apply, reason)?;
-            self.failed.insert(entry);
+            self.list_failed(entry, reason)?;
         }
         if !prepared.ready.is_empty() {
             self.send(prepared.ready).await?;
@@ -237,20 +234,29 @@ impl Engine {
         // One retry at once, each group alone; after that something has to change first.
         self.busy |= !alone && !sent.rejected.is_empty();
         self.alone = !sent.rejected.is_empty();
-        for (code, message) in &sent.rejected {
-            self.rejected(*code, message)?;
+        let mut for_good = Vec::new();
+        for rejection in sent.rejected.iter() {
+            if self.rejected(rejection)? {
+                for_good.extend(rejection.entry.map(|entry| (entry, &rejection.message)));
+            }
         }
         self.look_at(sent.stale.iter().copied())?;
         for entry in sent.too_large {
-            let names = self.context.state.local_path(&entry)?.unwrap_or_default();
-            let path = RelPath::new(names).unwrap_or_else(|_| RelPath::root()).to_string();
-            let reason = "is too large: what proves that it is stored does not fit a commit";
-            self.context.state.put_issue(&path, IssueSource::Apply, reason)?;
-            self.failed.insert(entry);
+            self.list_failed(
+                entry,
+                "is too large: what proves that it is stored does not fit a commit",
+            )?;
         }
         let before = self.context.state.cursor()?;
         self.pull_up_to(sent.up_to).await?;
-        self.busy |= sent.accepted > 0 || before != self.context.state.cursor()?;
+        let has_news = sent.accepted > 0 || before != self.context.state.cursor()?;
+        self.busy |= has_news;
+        if alone && !has_news {
+            // Nobody was faster: it would be refused again and again.
+            for (entry, message) in for_good {
+                self.list_failed(entry, &format!("the server refuses it: {message}"))?;
+            }
+        }
         Ok(sent.rejected.is_empty() && !sent.left)
     }
 
@@ -264,7 +270,22 @@ impl Engine {
         self.send(vec![prepared]).await
     }
 
-    fn rejected(&mut self, code: RejectionCode, message: &str) -> Result<(), RoundError> {
+    /// Lists why an entry is not in sync; it is tried again with the next housekeeping.
+    fn list_failed(&mut self, entry: EntryId, reason: &str) -> Result<(), StateError> {
+        let state = &self.context.state;
+        let names = match state.local_path(&entry)? {
+            Some(names) => names,
+            None => state.remote_path(&entry)?.unwrap_or_default(),
+        };
+        let path = RelPath::new(names).unwrap_or_else(|_| RelPath::root()).to_string();
+        state.put_issue(&path, IssueSource::Apply, reason)?;
+        self.failed.insert(entry);
+        Ok(())
+    }
+
+    /// Does what a refusal asks for; returns whether nothing can be done but plan anew.
+    fn rejected(&mut self, rejection: &Rejection) -> Result<bool, RoundError> {
+        let Rejection { code, message, .. } = rejection;
         tracing::debug!(?code, message, "a group was refused");
         match code {
             RejectionCode::MissingChunk | RejectionCode::StaleReceipt | RejectionCode::BadPage => {
@@ -274,7 +295,7 @@ impl Engine {
             RejectionCode::RequestId => begin_incarnation(&self.context)?,
             RejectionCode::Quota => {
                 self.context.state.put_issue("", IssueSource::Apply, message)?;
-                self.trouble = Some(message.to_owned());
+                self.trouble = Some(message.clone());
                 self.back_off();
             }
             RejectionCode::WrongEpoch => self.journal = None,
@@ -283,8 +304,8 @@ impl Engine {
                 self.back_off();
             }
             // Somebody was faster: what they did comes with the journal, and a new plan with it.
-            _ => {}
+            _ => return Ok(true),
         }
-        Ok(())
+        Ok(false)
     }
 }

@@ -8,4 +8,4 @@ mod prepare;
 mod send;
 
 pub use prepare::{Preparation, Prepared, prepare};
-pub use send::{PushError, Sent, resolve_outbox, send};
+pub use send::{PushError, Rejection, Sent, resolve_outbox, send};

@@ -4,7 +4,7 @@ use super::prepare::Prepared;
 use crate::context::FolderContext;
 use crate::remote::RemoteError;
 use crate::scan::{DurableError, make_durable};
-use crate::state::{OutboxRow, StateError};
+use crate::state::{Effect, OutboxRow, StateError};
 use crate::transfer::Proofs;
 use common::ids::EntryId;
 use common::limits::{COMMIT_BYTES_MAX, COMMIT_GROUPS_MAX, FRAME_BYTES_MAX, GROUP_BYTES_MAX};
@@ -51,14 +51,25 @@ pub struct Sent {
     /// The last revision among them, or the journal's when one was refused: what they did, or what
     /// was in their way, comes with the journal.
     pub up_to: Revision,
-    /// Groups that were refused, with the code of the first.
-    pub rejected: Vec<(RejectionCode, String)>,
+    /// Groups that were refused.
+    pub rejected: Vec<Rejection>,
     /// Groups left for a later call.
     pub left: bool,
     /// Files that changed or moved since they were hashed; their groups were not sent.
     pub stale: BTreeSet<EntryId>,
     /// Files whose proofs no commit has room for: of about 45 GiB and more.
     pub too_large: BTreeSet<EntryId>,
+}
+
+/// A group that was refused.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Why, for programs.
+    pub code: RejectionCode,
+    /// Why, for people.
+    pub message: String,
+    /// The first entry that it was about; none when it changed none.
+    pub entry: Option<EntryId>,
 }
 
 /// Sends prepared groups, as many as one commit takes. With `alone` each is signed by itself, so
@@ -238,8 +249,11 @@ fn take(
                     state.remove_outbox(row.counter)?;
                     // What was in the way is in the journal up to there.
                     sent.up_to = sent.up_to.max(rejected.revision);
-                    let text = rejected.message.clone();
-                    sent.rejected.push((rejected.code(), text));
+                    sent.rejected.push(Rejection {
+                        code: rejected.code(),
+                        message: rejected.message.clone(),
+                        entry: row.effects.first().map(Effect::entry),
+                    });
                 }
                 None => state.remove_outbox(row.counter)?,
             }

@@ -68,6 +68,21 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The entry as it is known here until then.
+    #[must_use]
+    pub fn entry(&self) -> EntryId {
+        match self {
+            Self::Placed { entry, .. }
+            | Self::Edited { entry, .. }
+            | Self::Moved { entry, .. }
+            | Self::Revived { entry, .. }
+            | Self::Deleted { entry }
+            | Self::Copied { local: entry, .. } => *entry,
+        }
+    }
+}
+
 /// A stored group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
