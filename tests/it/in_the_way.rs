@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::engine::Ask;
 use client::fs::memory::{Fault, OperationKind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -225,5 +226,30 @@ fn a_file_that_changed_while_it_was_read_waits_for_room_at_the_server_without_en
         one.link.set_full(false);
         tokio::time::sleep(A_WHILE).await; // ok: virtual time
         assert_eq!(two.fs.user().read("file").unwrap(), b"written while it was read");
+    });
+}
+
+/// A long download is no reason to hang.
+#[test]
+fn a_question_is_answered_between_two_groups_of_files() {
+    run(async {
+        let world = World::new(Make { seed: 6, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [writer, reader] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        reader.link.set_up(false);
+        for number in 1..=5 {
+            // Two of them make a group.
+            writer.writer.write(&format!("{number}"), &vec![number; 33 * 1024 * 1024]);
+        }
+        tokio::time::sleep(Duration::from_secs(20)).await; // ok: virtual time
+        reader.link.set_up(true);
+        while reader.fs.user().paths().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await; // ok: virtual time
+        }
+        let handle = reader.handle().unwrap();
+        handle.ask(|answer| Ask::List(String::new(), answer)).await.unwrap();
+        assert_eq!(reader.fs.user().paths().len(), 4, "of five");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(reader.fs.user().paths().len(), 5);
     });
 }

@@ -51,8 +51,10 @@ pub struct Applied {
     pub again: BTreeSet<Target>,
     /// Entries that cannot be applied for now; they are listed as issues.
     pub failed: BTreeSet<EntryId>,
-    /// Why it ended before all was tried, if it did.
+    /// Why it ended before all was tried, if something was in the way.
     pub cut: Option<FetchError>,
+    /// Whether it ended before all was tried because it was asked to.
+    pub yielded: bool,
 }
 
 /// What a finished step means for the trees; recorded once it is durable.
@@ -87,7 +89,8 @@ impl<'a> Applying<'a> {
         Self { context, ignore, fetch, applied: Applied::default(), records, touched }
     }
 
-    /// Applies the steps of one batch that concern the disk; others are passed over.
+    /// Applies the steps of one batch that concern the disk; others are passed over. Between two
+    /// groups of files it ends if `must_yield` says so.
     ///
     /// # Errors
     /// [`ApplyError`] when going on makes no sense. What was recorded until then is true; what was
@@ -96,6 +99,7 @@ impl<'a> Applying<'a> {
         mut self,
         steps: &[Step],
         mut progress: impl FnMut(u64),
+        must_yield: impl Fn() -> bool,
     ) -> Result<Applied, ApplyError> {
         let steps = self.unbarred(steps)?;
         for step in &steps {
@@ -124,7 +128,8 @@ impl<'a> Applying<'a> {
             if wants.len() >= FILES_TOGETHER || bytes >= BYTES_TOGETHER {
                 self.files(std::mem::take(&mut wants), &mut progress).await?;
                 bytes = 0;
-                if self.applied.cut.is_some() {
+                self.applied.yielded = must_yield();
+                if self.applied.cut.is_some() || self.applied.yielded {
                     return Ok(self.applied);
                 }
             }

@@ -144,7 +144,7 @@ fn trust_failure(error: &TrustError) -> Failure {
             message,
             "give a name of 1 to 128 bytes without control characters",
         ),
-        TrustError::TooLarge { .. } => Failure::new("too_many", message, ""),
+        TrustError::TooLarge { .. } | TrustError::LogFull => Failure::new("too_many", message, ""),
         TrustError::LastDevice => Failure::new("last_device", message, ""),
         _ => {
             Failure::new("untrusted", message, "do not go on with this server before you know why")

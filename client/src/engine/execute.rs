@@ -45,9 +45,10 @@ impl Engine {
         let agreed = self.make_agreed_durable(&batch).await?;
         self.busy |= self.keep_books(&batch, &agreed)?;
         let applying = Applying::new(&self.context, &self.ignore);
-        let progress = &mut self.progress;
-        let applied = applying.run(&batch, |bytes| progress.bytes_down += bytes).await?;
-        self.busy |= applied.done > 0;
+        let (progress, asks) = (&mut self.progress, &self.asks);
+        let count = |bytes| progress.bytes_down += bytes;
+        let applied = applying.run(&batch, count, || !asks.is_empty()).await?;
+        self.busy |= applied.done > 0 || applied.yielded;
         self.targets.extend(applied.again);
         self.failed.extend(applied.failed);
         if let Some(error) = applied.cut {

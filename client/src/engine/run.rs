@@ -80,7 +80,7 @@ pub struct Engine {
     pub(super) pins: Arc<dyn Pins>,
     pub(super) log: Arc<dyn LogSource>,
     pub(super) invited: Option<Cursor>,
-    asks: mpsc::Receiver<Ask>,
+    pub(super) asks: mpsc::Receiver<Ask>,
     summaries: watch::Sender<FolderSummary>,
     pub(super) paused: bool,
     pub(super) halted: Option<Halted>,
