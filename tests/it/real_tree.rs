@@ -13,10 +13,10 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tests::harness::{Device, Node, NodeKind, Programs, Server, Tree, size};
 
-/// Files in CI; `DRIFTLESS_TREE_FILES=20000` for the full size.
-const FILES: usize = 2_000;
-/// MiB of the large file in CI; `DRIFTLESS_TREE_LARGE_MIB=1024` for the full size.
-const LARGE_MIB: usize = 32;
+/// Files; `DRIFTLESS_TREE_FILES=2000` for a quick run.
+const FILES: usize = 20_000;
+/// MiB of the large file; `DRIFTLESS_TREE_LARGE_MIB=32` for a quick run.
+const LARGE_MIB: usize = 1024;
 /// Larger files are not copied: the large one stands for them.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Time for one sync, in seconds.

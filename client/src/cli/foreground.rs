@@ -153,11 +153,6 @@ fn print_ready(output: Output, ready: &Ready) -> Result<bool, Failure> {
     if output.is_json() {
         return output.object(ready);
     }
-    // The first line is read by whoever reads any.
-    let is_written = match &ready.recovery_key {
-        Some(key) => output.line(&format!("recovery key: {key}"))?,
-        None => true,
-    };
     let folder = ready.folder.as_ref().map(|folder| format!(": {folder}")).unwrap_or_default();
     output.line(&format!("ready{folder}"))?;
     if let Some(code) = &ready.join_code {
@@ -171,7 +166,10 @@ fn print_ready(output: Output, ready: &Ready) -> Result<bool, Failure> {
         output.remark(&format!("It works once, until {until}. On the other device:"));
         output.remark("  driftless join CODE DIR");
     }
-    Ok(is_written)
+    match &ready.recovery_key {
+        Some(key) => output.line(&format!("recovery key: {key}")),
+        None => Ok(true),
+    }
 }
 
 /// The two signals that ask a program to stop.
