@@ -74,7 +74,8 @@ pub struct RemoteNode {
     pub place_revision: Revision,
     /// Revision that set its content.
     pub content_revision: Revision,
-    /// Whether it is deleted. Tombstones are kept while the synced tree has the entry.
+    /// Whether it is deleted. A device keeps tombstones: a deleted path's history is found by
+    /// them.
     pub deleted: bool,
 }
 

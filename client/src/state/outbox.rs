@@ -1,7 +1,7 @@
 //! The outbox: groups that were or may have been sent, and what their acceptance means here.
 //!
-//! A row is durable before its group is sent (rule 7). While there is one, nothing is planned for
-//! the entries that it names.
+//! A row is durable before its group is sent (rule 7), and stays until its outcome is known: before
+//! that nothing more is planned.
 
 use super::{FolderState, StateError, row};
 use client_core::tree::{ContentState, Position};

@@ -65,7 +65,7 @@ pub enum Step {
         /// Which entry.
         entry: EntryId,
     },
-    /// Gone on both sides: the synced node and the tombstone go.
+    /// Gone on both sides: the synced node goes.
     Forget {
         /// Which entry.
         entry: EntryId,
@@ -79,7 +79,7 @@ pub enum Step {
     },
     /// The local node is the remote entry of another id (two devices made the same thing): the
     /// local node takes the remote id. Children keep their ids and get the new parent, in the local
-    /// and in the synced tree; the synced node and the tombstone of the old id go, if any.
+    /// and in the synced tree; the synced node of the old id goes, if any.
     Adopt {
         /// The local node's id until now.
         local: EntryId,
