@@ -451,10 +451,6 @@ mod tests {
         fn sync(&self) -> Result<(), FsError> {
             Err(failed())
         }
-
-        fn as_any(&self) -> &dyn std::any::Any {
-            self
-        }
     }
 
     fn failed() -> FsError {

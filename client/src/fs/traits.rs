@@ -8,7 +8,6 @@ use super::error::FsError;
 use super::path::RelPath;
 use super::stat::{FreeSpace, Listing, RootIdentity, Stat};
 use common::name::Name;
-use std::any::Any;
 
 /// Everything that the sync engine needs of a root.
 pub trait Fs: Look + Swap + Root {}
@@ -198,9 +197,6 @@ pub trait ReadFile: Send + Sync {
     /// # Errors
     /// After an error nothing may be taken as durable.
     fn sync(&self) -> Result<(), FsError>;
-
-    /// For an implementation to recognise its own files in [`StagedFile::copy_range`].
-    fn as_any(&self) -> &dyn Any;
 }
 
 /// A file in `.driftless/staging` that is open for writing. Dropping it leaves the file there.
@@ -214,20 +210,6 @@ pub trait StagedFile: Send + Sync {
     /// # Errors
     /// [`FsError::NoSpace`] and those of the system; part of the bytes may be written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FsError>;
-
-    /// Copies bytes from an open file, sharing them where the filesystem can. Returns how many
-    /// there were: fewer than asked for means that the source ended. Whether the source stood
-    /// still meanwhile is for the caller to check by its `stat`.
-    ///
-    /// # Errors
-    /// Those of reading and writing.
-    fn copy_range(
-        &self,
-        source: &dyn ReadFile,
-        source_offset: u64,
-        offset: u64,
-        length: u64,
-    ) -> Result<u64, FsError>;
 
     /// Reserves room for a size in bytes; the file's size does not change. Does nothing where the
     /// filesystem has no such thing.

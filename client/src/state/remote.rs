@@ -4,7 +4,6 @@ use super::{FolderState, StateError, row};
 use client_core::tree::{ContentState, Position, RemoteNode};
 use common::ids::{EntryId, Head};
 use common::record::{Kind, RegisterDigest, Root};
-use common::revision::Revision;
 use rusqlite::{Row, params};
 
 /// A row of the remote tree.
@@ -269,27 +268,6 @@ impl FolderState {
         }
         names.reverse();
         Ok(Some(names))
-    }
-
-    /// How many live remote rows there are, and how many bytes their files hold.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn remote_totals(&self) -> Result<(u64, u64), StateError> {
-        Ok((
-            self.count("SELECT count(*) FROM remote WHERE deleted = 0")?,
-            self.count("SELECT coalesce(sum(size), 0) FROM remote WHERE deleted = 0 AND kind = 2")?,
-        ))
-    }
-
-    /// The newest revision that any register of the entry was set at.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn remote_revision(&self, entry: &EntryId) -> Result<Option<Revision>, StateError> {
-        Ok(self
-            .remote_row(entry)?
-            .map(|row| row.node.place_revision.max(row.node.content_revision)))
     }
 }
 

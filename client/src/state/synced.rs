@@ -3,7 +3,6 @@
 use super::{FolderState, StateError, row};
 use client_core::tree::{ContentState, Position, SyncedNode};
 use common::ids::EntryId;
-use common::revision::Revision;
 use rusqlite::{Row, params};
 
 const COLUMNS: &str =
@@ -87,18 +86,6 @@ impl FolderState {
         self.synced.forget(entry);
         self.execute("DELETE FROM synced WHERE entry = ?1", [row::blob(entry)])?;
         self.mark_dirty(entry)
-    }
-
-    /// The synced nodes that name a register revision after `revision`.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn synced_after(&self, revision: Revision) -> Result<Vec<SyncedNode>, StateError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM synced WHERE place_revision > ?1 OR content_revision > ?1
-             ORDER BY entry"
-        );
-        self.all(&sql, [row::signed(revision)], read)
     }
 
     /// Entries of all synced nodes, in ascending order.

@@ -62,7 +62,6 @@ contract! {
         long_paths_work;
     swapping:
         stages_and_moves_in,
-        copies_from_open_files,
         a_staged_file_is_gone_on_with,
         only_a_staged_file_of_ours_is_gone_on_with,
         staging_needs_the_private_directory,

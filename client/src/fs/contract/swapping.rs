@@ -29,19 +29,6 @@ pub(super) fn stages_and_moves_in(subject: &dyn Subject) {
     assert!(after.ctime_ns >= before.ctime_ns);
 }
 
-pub(super) fn copies_from_open_files(subject: &dyn Subject) {
-    let content: Vec<u8> = (0..600_000_u32).map(|n| (n % 251) as u8).collect();
-    subject.write("source", &content);
-    let source = subject.fs().open(&path("source")).unwrap();
-    let staged = subject.fs().stage(&name("s")).unwrap();
-    assert_eq!(staged.copy_range(source.as_ref(), 100_000, 7, 400_000).unwrap(), 400_000);
-    let mut copied = vec![0; 500_000];
-    assert_eq!(staged.read_at(7, &mut copied).unwrap(), 400_000);
-    assert_eq!(copied[..400_000], content[100_000..500_000]);
-    assert_eq!(staged.copy_range(source.as_ref(), 599_990, 0, 100).unwrap(), 10);
-    assert_eq!(staged.copy_range(source.as_ref(), 700_000, 0, 100).unwrap(), 0);
-}
-
 pub(super) fn a_staged_file_is_gone_on_with(subject: &dyn Subject) {
     let fs = subject.fs();
     let staged = fs.stage(&name("s")).unwrap();

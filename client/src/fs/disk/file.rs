@@ -11,13 +11,7 @@ use crate::fs::traits::{ReadFile, StagedFile};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, FallocateFlags, Mode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
-use std::any::Any;
 use std::num::NonZeroU64;
-
-/// Bytes moved at a time where the kernel cannot copy between files itself.
-const COPY_BYTES: usize = 256 * 1024;
-/// Bytes asked of the kernel in one copy, so that a copy can be interrupted.
-const COPY_RUN_BYTES: u64 = 1 << 30;
 
 /// A run of so many bytes goes on its way to the disk once it is written: the sync at the end of a
 /// large file has little left to wait for.
@@ -52,10 +46,6 @@ impl ReadFile for DiskFile {
     fn sync(&self) -> Result<(), FsError> {
         rustix::fs::fsync(&self.handle).at(&self.path)
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// A file in `.driftless/staging` open for reading and writing.
@@ -69,38 +59,6 @@ impl DiskStaged {
     /// `path` is where the file was created.
     pub(super) fn new(handle: OwnedFd, path: RelPath) -> Self {
         Self { handle, path }
-    }
-
-    /// Copies inside the kernel as far as that goes; returns the bytes copied.
-    fn copy_in_kernel(
-        &self,
-        source: BorrowedFd<'_>,
-        source_offset: u64,
-        offset: u64,
-        length: u64,
-    ) -> Result<u64, FsError> {
-        let mut copied = 0;
-        while copied < length {
-            let (mut from, mut to) = (source_offset + copied, offset + copied);
-            let run = usize::try_from((length - copied).min(COPY_RUN_BYTES)).unwrap_or(usize::MAX);
-            let (one, two) = (Some(&mut from), Some(&mut to));
-            match rustix::fs::copy_file_range(source, one, &self.handle, two, run) {
-                Ok(0) => break,
-                Ok(bytes) => copied += bytes as u64,
-                Err(Errno::INTR) => {}
-                // Not in this kernel, not for this filesystem, not for this pair of files.
-                Err(
-                    Errno::XDEV
-                    | Errno::INVAL
-                    | Errno::NOSYS
-                    | Errno::OPNOTSUPP
-                    | Errno::PERM
-                    | Errno::TXTBSY,
-                ) => break,
-                Err(errno) => return Err(FsError::new(&self.path, errno)),
-            }
-        }
-        Ok(copied)
     }
 }
 
@@ -131,33 +89,6 @@ impl StagedFile for DiskStaged {
             }
         }
         Ok(())
-    }
-
-    fn copy_range(
-        &self,
-        source: &dyn ReadFile,
-        source_offset: u64,
-        offset: u64,
-        length: u64,
-    ) -> Result<u64, FsError> {
-        let mut copied = match source.as_any().downcast_ref::<DiskFile>() {
-            Some(file) => {
-                self.copy_in_kernel(file.handle.as_fd(), source_offset, offset, length)?
-            }
-            None => 0,
-        };
-        let mut buffer = Vec::new();
-        while copied < length {
-            let run = usize::try_from(length - copied).unwrap_or(COPY_BYTES).min(COPY_BYTES);
-            buffer.resize(run, 0);
-            let count = source.read_at(source_offset + copied, &mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            self.write_at(offset + copied, &buffer[..count])?;
-            copied += count as u64;
-        }
-        Ok(copied)
     }
 
     fn preallocate(&self, size: u64) -> Result<(), FsError> {

@@ -10,7 +10,6 @@ use crate::fs::path::RelPath;
 use crate::fs::stat::Stat;
 use crate::fs::traits::{ReadFile, StagedFile};
 use rustix::io::Errno;
-use std::any::Any;
 
 /// Bytes that are read in one step; between two of them others may write.
 const READ_PIECE_BYTES: usize = 1024;
@@ -104,10 +103,6 @@ impl ReadFile for MemoryFile {
     fn sync(&self) -> Result<(), FsError> {
         sync_handle(&self.handle, &self.path)
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// A file that we are writing.
@@ -133,21 +128,6 @@ impl StagedFile for MemoryStaged {
         let mut state = fs.begin(OperationKind::Write, &self.path)?;
         let id = self.handle.id(&state).at(&self.path)?;
         state.write(id, offset, bytes, fs.now()).at(&self.path)
-    }
-
-    fn copy_range(
-        &self,
-        source: &dyn ReadFile,
-        source_offset: u64,
-        offset: u64,
-        length: u64,
-    ) -> Result<u64, FsError> {
-        let left = source.stat()?.size.saturating_sub(source_offset).min(length);
-        let length = usize::try_from(left).map_err(|_| FsError::new(&self.path, Errno::FBIG))?;
-        let mut buffer = vec![0; length];
-        let count = source.read_at(source_offset, &mut buffer)?;
-        self.write_at(offset, &buffer[..count])?;
-        Ok(count as u64)
     }
 
     fn preallocate(&self, size: u64) -> Result<(), FsError> {

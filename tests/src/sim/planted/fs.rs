@@ -9,7 +9,6 @@ use client::fs::{
 };
 use client::scan::stat_spelled;
 use common::name::Name;
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -332,10 +331,6 @@ impl ReadFile for SteadyFile {
     fn sync(&self) -> Result<(), FsError> {
         self.inner.sync()
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self.inner.as_any()
-    }
 }
 
 /// Syncs nothing.
@@ -358,10 +353,6 @@ impl ReadFile for UnsyncedFile {
         lock(&self.unsynced).insert(self.path.clone());
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self.inner.as_any()
-    }
 }
 
 /// Loses the end of what is written, or syncs nothing.
@@ -380,16 +371,6 @@ impl StagedFile for PlantedStaged {
         let kept = if short { &bytes[..SHORT_WRITE_BYTES] } else { bytes };
         self.inner.write_at(offset, kept)?;
         if short { self.inner.truncate(offset + bytes.len() as u64) } else { Ok(()) }
-    }
-
-    fn copy_range(
-        &self,
-        source: &dyn ReadFile,
-        source_offset: u64,
-        offset: u64,
-        length: u64,
-    ) -> Result<u64, FsError> {
-        self.inner.copy_range(source, source_offset, offset, length)
     }
 
     fn preallocate(&self, size: u64) -> Result<(), FsError> {
