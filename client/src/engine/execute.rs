@@ -253,7 +253,7 @@ impl Engine {
         let has_news = sent.accepted > 0 || before != self.context.state.cursor()?;
         self.busy |= has_news;
         if alone && !has_news {
-            // Nobody was faster: it would be refused again and again.
+            // Nobody was faster: who has the name is not shown here.
             for (entry, message) in for_good {
                 self.list_failed(entry, &format!("the server refuses it: {message}"))?;
             }
@@ -284,7 +284,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Does what a refusal asks for; returns whether nothing can be done but plan anew.
+    /// Does what a refusal asks for; returns whether only what comes with the journal can end it.
     fn rejected(&mut self, rejection: &Rejection) -> Result<bool, RoundError> {
         let Rejection { code, message, .. } = rejection;
         tracing::debug!(?code, message, "a group was refused");
@@ -304,8 +304,9 @@ impl Engine {
                 self.trouble = Some(format!("the server does not accept this device: {message}"));
                 self.back_off();
             }
+            RejectionCode::NameTaken => return Ok(true),
             // Somebody was faster: what they did comes with the journal, and a new plan with it.
-            _ => return Ok(true),
+            _ => {}
         }
         Ok(false)
     }

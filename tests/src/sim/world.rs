@@ -52,6 +52,15 @@ pub struct World {
     pub confirmations: Cell<u64>,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // What watches a disk holds the disk.
+        for device in &self.devices {
+            device.fs.set_hook(None);
+        }
+    }
+}
+
 /// How a world is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Make {
