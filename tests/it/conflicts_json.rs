@@ -93,6 +93,7 @@ fn is_as_logged(
             "revision": newest["revision"],
             "time": newest["time"],
             "size": text.len(),
+            "unreadable": null,
         }));
     }
     // As one value, so that a field more or less is seen too.
