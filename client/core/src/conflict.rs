@@ -1,5 +1,5 @@
 //! Names of conflict copies, `name (conflict DATE DEVICE).ext`, and of what was kept from being
-//! replaced or deleted, `name (kept).ext`.
+//! replaced or deleted, `name (kept N).ext`.
 //!
 //! Owns how such a name is made from another. It must not know when one is needed, nor which
 //! names are taken: the caller says.

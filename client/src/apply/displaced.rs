@@ -201,7 +201,10 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
         // not removing it although nobody holds it.
         if changed && context.fs.writer_absent(&aside).unwrap_or(false) {
             let beside = home_of(context, &entry)?;
-            keep_beside(context, &aside, &beside)?;
+            if let Err(error) = keep_beside(context, &aside, &beside) {
+                tracing::warn!(%error, "a displaced file cannot come back for now");
+                left += 1;
+            }
         } else {
             left += 1;
         }

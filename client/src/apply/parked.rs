@@ -46,7 +46,10 @@ pub fn review_parked(context: &FolderContext) -> Result<(), ApplyError> {
         let parked = RelPath::inside(Area::Parked, name);
         let home = home_of(context, &entry)?;
         tracing::warn!(%home, "what was moved aside before a crash goes back");
-        put_back(context, &parked, &home)?;
+        // What cannot go back now must not keep the rest of the folder: it is tried again.
+        if let Err(error) = put_back(context, &parked, &home) {
+            tracing::warn!(%error, "it stays aside for now");
+        }
     }
     Ok(())
 }
