@@ -8,7 +8,9 @@ use super::control::{
     HaltAnswer, IssueAnswer, SideAnswer, State, VersionAnswer,
 };
 use super::times;
-use crate::engine::{ConflictInfo, FolderStatus, FolderSummary, ListedEntry, VersionInfo};
+use crate::engine::{
+    ConflictInfo, FolderStatus, FolderSummary, HaltReason, ListedEntry, VersionInfo, first_summary,
+};
 use crate::home::FolderConfig;
 use crate::watch::WatchState;
 use common::record::Kind;
@@ -58,30 +60,15 @@ pub(super) fn folder(
 
 /// A folder of the configuration that has no engine: the reason, if it did not start.
 pub(super) fn unstarted(config: &FolderConfig, reason: Option<String>) -> FolderStatusAnswer {
-    let state = if reason.is_some() { State::Halted } else { State::Scanning };
-    let halt = reason.map(|reason| HaltAnswer {
+    let status = if reason.is_some() { FolderStatus::Halted } else { FolderStatus::Scanning };
+    let halt = reason.map(|reason| HaltReason {
         message: format!("the folder does not start: {reason}"),
         hint:
             "it is tried again by itself; `driftless doctor` looks for what is wrong with the home"
                 .to_owned(),
         can_confirm: false,
     });
-    FolderStatusAnswer {
-        name: config.name.clone(),
-        path: config.path.clone(),
-        state,
-        entries: 0,
-        bytes: 0,
-        pending_up: 0,
-        pending_down: 0,
-        conflicts: 0,
-        issues: Vec::new(),
-        issues_total: 0,
-        cursor: None,
-        halt,
-        trouble: None,
-        watch: "starting".to_owned(),
-    }
+    folder(config, FolderSummary { status, halt, ..first_summary() }, WatchState::Starting)
 }
 
 fn watch_text(watch: WatchState) -> String {

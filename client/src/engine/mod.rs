@@ -22,6 +22,8 @@ pub use handle::{
 };
 pub use run::{Engine, Wake};
 
+pub(crate) use run::first_summary;
+
 use crate::context::FolderContext;
 use crate::watch::Hints;
 use common::ids::{DeviceId, FolderId};
@@ -78,7 +80,7 @@ const ASKS_MAX: usize = 64;
 /// [`crate::state::StateError`] when the state cannot be read.
 pub fn assemble(parts: EngineParts) -> Result<(Engine, FolderHandle), crate::state::StateError> {
     let (asks, inbox) = mpsc::channel(ASKS_MAX);
-    let (summaries, summary) = watch::channel(run::first_summary());
+    let (summaries, summary) = watch::channel(first_summary());
     let engine = Engine::new(parts, inbox, summaries)?;
     Ok((engine, FolderHandle::new(asks, summary)))
 }
@@ -94,7 +96,7 @@ pub fn start<E: Into<HaltReason> + Send + 'static>(
     runtime: tokio::runtime::Handle,
 ) -> io::Result<(FolderHandle, std::thread::JoinHandle<()>)> {
     let (asks, inbox) = mpsc::channel(ASKS_MAX);
-    let (summaries, summary) = watch::channel(run::first_summary());
+    let (summaries, summary) = watch::channel(first_summary());
     let thread = std::thread::Builder::new().name(format!("folder {name}")).spawn(move || {
         let engine = parts().map_err(Into::into).and_then(|parts| {
             Engine::new(parts, inbox, summaries.clone()).map_err(HaltReason::from)

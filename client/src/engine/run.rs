@@ -125,7 +125,7 @@ pub struct Engine {
 }
 
 /// What a handle shows before the engine has taken its first step.
-pub(super) fn first_summary() -> FolderSummary {
+pub(crate) fn first_summary() -> FolderSummary {
     FolderSummary {
         status: FolderStatus::Scanning,
         entries: 0,
