@@ -67,6 +67,8 @@ pub const RECEIPT_ITEMS_MAX: usize = 1024;
 pub const HAVE_IDS_MAX: usize = 4096;
 /// Most journal groups, snapshot entries or versions in one reply frame.
 pub const REPLY_ITEMS_MAX: usize = 1000;
+/// Most entries that are told to have had one name.
+pub const NAMED_MAX: usize = 100;
 /// Bytes of payload at which a reply frame is closed and the next begun.
 pub const REPLY_BYTES_SOFT: usize = 256 * 1024;
 

@@ -74,7 +74,7 @@ impl Refusal {
 #[derive(Clone, PartialEq, Message)]
 pub struct RequestFrame {
     /// What is asked.
-    #[prost(oneof = "Request", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,20,21,22")]
+    #[prost(oneof = "Request", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,20,21,22,23,24,25,29")]
     pub request: Option<Request>,
 }
 
@@ -124,6 +124,9 @@ pub enum Request {
     /// A short-lived capability for storage nodes; [`Reply::Capability`].
     #[prost(message, tag = "14")]
     Capability(CapabilityRequest),
+    /// What a folder was at a revision, where it was another; [`Reply::Past`].
+    #[prost(message, tag = "15")]
+    Past(PastRead),
     /// Which of the user's devices are connected; [`Reply::Presence`].
     #[prost(message, tag = "20")]
     Presence(Empty),
@@ -134,13 +137,25 @@ pub enum Request {
     /// Joining: redeems an invitation, once; [`Reply::Done`].
     #[prost(message, tag = "22")]
     InvitationRedeem(InvitationRedeem),
+    /// Versions of all entries, newest first; [`Reply::Versions`].
+    #[prost(message, tag = "23")]
+    Timeline(TimelineRead),
+    /// Which revision a moment is; [`Reply::Moment`].
+    #[prost(message, tag = "24")]
+    Moment(MomentRead),
+    /// Which entries ever had a name; [`Reply::Named`].
+    #[prost(message, tag = "25")]
+    Named(NamedRead),
+    /// Entries that are deleted; [`Reply::Versions`].
+    #[prost(message, tag = "29")]
+    Deleted(DeletedRead),
 }
 
 /// One reply frame.
 #[derive(Clone, PartialEq, Message)]
 pub struct ReplyFrame {
     /// What is answered.
-    #[prost(oneof = "Reply", tags = "1,2,3,4,5,6,7,8,9,10,11,12")]
+    #[prost(oneof = "Reply", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15")]
     pub reply: Option<Reply>,
 }
 
@@ -183,6 +198,15 @@ pub enum Reply {
     /// What was left for a joiner.
     #[prost(message, tag = "12")]
     Invitation(InvitationReply),
+    /// What a folder was.
+    #[prost(message, tag = "13")]
+    Past(PastPart),
+    /// Which revision a moment is.
+    #[prost(message, tag = "14")]
+    Moment(MomentReply),
+    /// Which entries had a name.
+    #[prost(message, tag = "15")]
+    Named(NamedReply),
 }
 
 /// Nothing to say.
@@ -569,15 +593,21 @@ pub struct VersionsRead {
     pub limit: u32,
 }
 
-/// Versions of an entry, newest first.
+/// Versions, newest first; of deleted entries, in ascending order of entry.
 #[derive(Clone, PartialEq, Message)]
 pub struct VersionsPart {
-    /// Each a revision at which a register of the entry was set.
+    /// Each a revision at which a register of an entry was set.
     #[prost(message, repeated, tag = "1")]
     pub versions: Vec<Version>,
-    /// Whether older ones exist.
+    /// Whether there are more.
     #[prost(bool, tag = "2")]
     pub more: bool,
+    /// Of a timeline that has more: at which revision it goes on.
+    #[prost(uint64, tag = "3")]
+    pub next_revision: u64,
+    /// Of a timeline or of deleted entries, when there are more: after which entry they go on.
+    #[prost(bytes = "vec", tag = "4")]
+    pub next_entry: Vec<u8>,
 }
 
 /// A revision at which an entry changed.
@@ -604,6 +634,172 @@ pub struct Version {
     /// Both registers as of this revision.
     #[prost(message, optional, tag = "7")]
     pub registers: Option<RegistersMessage>,
+    /// Where the entry was before, if this revision set its place and it was somewhere.
+    #[prost(message, optional, tag = "8")]
+    pub before: Option<PlaceBefore>,
+    /// Whether a conflict of the entry was settled at this revision.
+    #[prost(bool, tag = "9")]
+    pub settled: bool,
+}
+
+/// A place that an entry had.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct PlaceBefore {
+    /// The directory that held it.
+    #[prost(bytes = "vec", tag = "1")]
+    pub parent: Vec<u8>,
+    /// Its sealed name there.
+    #[prost(bytes = "vec", tag = "2")]
+    pub name: Vec<u8>,
+    /// Whether it was deleted then.
+    #[prost(bool, tag = "3")]
+    pub deleted: bool,
+}
+
+/// Asks what a folder was at a revision. Only entries that changed after it are told, so the
+/// asker, who knows a later state, can lay them over that.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct PastRead {
+    /// Which folder.
+    #[prost(bytes = "vec", tag = "1")]
+    pub folder: Vec<u8>,
+    /// As of which revision.
+    #[prost(uint64, tag = "2")]
+    pub at: u64,
+    /// The revision that the asker knows; what changed later may be told too.
+    #[prost(uint64, tag = "3")]
+    pub known: u64,
+    /// Only entries after this one; all when empty.
+    #[prost(bytes = "vec", tag = "4")]
+    pub after: Vec<u8>,
+}
+
+/// Part of what a folder was, in ascending order of entry.
+#[derive(Clone, PartialEq, Message)]
+pub struct PastPart {
+    /// Entries that changed since.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: Vec<PastEntry>,
+    /// After which entry it goes on; empty at the end.
+    #[prost(bytes = "vec", tag = "2")]
+    pub next: Vec<u8>,
+}
+
+/// What an entry was.
+#[derive(Clone, PartialEq, Message)]
+pub struct PastEntry {
+    /// Which entry.
+    #[prost(bytes = "vec", tag = "1")]
+    pub entry: Vec<u8>,
+    /// Its registers then; none when it was not there.
+    #[prost(message, optional, tag = "2")]
+    pub registers: Option<RegistersMessage>,
+}
+
+/// Asks for versions of all entries.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct TimelineRead {
+    /// Which folder.
+    #[prost(bytes = "vec", tag = "1")]
+    pub folder: Vec<u8>,
+    /// Only versions at or before this revision; 0 for all.
+    #[prost(uint64, tag = "2")]
+    pub at_or_before: u64,
+    /// At most so many, and at most [`crate::limits::REPLY_ITEMS_MAX`].
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+    /// Only entries that were in this directory then, at any depth, or are it; all when empty. A
+    /// part may then be empty and go on.
+    #[prost(bytes = "vec", tag = "4")]
+    pub below: Vec<u8>,
+    /// Of the revision `at_or_before` only what comes after this entry; all when empty.
+    #[prost(bytes = "vec", tag = "5")]
+    pub after: Vec<u8>,
+}
+
+/// Asks which revision a moment is.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct MomentRead {
+    /// Which folder.
+    #[prost(bytes = "vec", tag = "1")]
+    pub folder: Vec<u8>,
+    /// A revision; 0 for the last one at or before `time_ms`.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// Milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub time_ms: u64,
+}
+
+/// A moment of a folder's life.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct MomentReply {
+    /// Its revision; 0 when it is before the first.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// When that was accepted, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub time_ms: u64,
+    /// When the first revision was accepted; 0 when there is none.
+    #[prost(uint64, tag = "3")]
+    pub first_ms: u64,
+    /// The folder's last revision.
+    #[prost(uint64, tag = "4")]
+    pub last_revision: u64,
+}
+
+/// Asks which entries ever had a name in a directory.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct NamedRead {
+    /// Which folder.
+    #[prost(bytes = "vec", tag = "1")]
+    pub folder: Vec<u8>,
+    /// Which directory.
+    #[prost(bytes = "vec", tag = "2")]
+    pub parent: Vec<u8>,
+    /// Tag of the name there.
+    #[prost(bytes = "vec", tag = "3")]
+    pub name_tag: Vec<u8>,
+}
+
+/// Entries that had a name: live ones first, then those whose place was set last, at most
+/// [`crate::limits::NAMED_MAX`].
+#[derive(Clone, PartialEq, Message)]
+pub struct NamedReply {
+    /// Entries.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: Vec<NamedEntry>,
+}
+
+/// An entry that had a name.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct NamedEntry {
+    /// Which entry.
+    #[prost(bytes = "vec", tag = "1")]
+    pub entry: Vec<u8>,
+    /// What it is: [`crate::record::Kind::code`].
+    #[prost(uint32, tag = "2")]
+    pub kind: u32,
+    /// Whether it still has that name, or had it when it was deleted.
+    #[prost(bool, tag = "3")]
+    pub last: bool,
+    /// Whether it is deleted.
+    #[prost(bool, tag = "4")]
+    pub deleted: bool,
+    /// The revision that set its place last.
+    #[prost(uint64, tag = "5")]
+    pub place_revision: u64,
+}
+
+/// Asks for entries that are deleted.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct DeletedRead {
+    /// Which folder.
+    #[prost(bytes = "vec", tag = "1")]
+    pub folder: Vec<u8>,
+    /// Only entries after this one; all when empty.
+    #[prost(bytes = "vec", tag = "2")]
+    pub after: Vec<u8>,
 }
 
 /// Asks for a capability for one folder.

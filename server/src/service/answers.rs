@@ -1,22 +1,19 @@
-//! Requests answered by one frame from what is stored: keyring, outcomes, versions, capability,
-//! presence.
+//! Requests answered by one frame from what is stored: keyring, outcomes, capability, presence.
 //!
 //! Owns their bounds and wire shapes. It must not change anything.
 
-use super::access::{self, Denied};
+use super::access;
 use super::presence::Seen;
 use super::refusal::{bad_id, malformed};
 use super::{CAPABILITY_KEY, Service};
-use common::ids::{DeviceId, EntryId, FolderId, RequestId};
-use common::limits::{CAPABILITY_LIFE_MS, REPLY_BYTES_SOFT, REPLY_ITEMS_MAX};
-use common::record::RegistersMessage;
+use common::ids::{DeviceId, FolderId, RequestId};
+use common::limits::{CAPABILITY_LIFE_MS, REPLY_ITEMS_MAX};
 use common::trust::Capability;
 use common::wire::meta::{
     CapabilityReply, CapabilityRequest, DevicePresence, Keyring, Outcome, Outcomes, OutcomesRead,
-    PresenceReply, Refusal, RefusalCode, Reply, Version, VersionsPart, VersionsRead,
+    PresenceReply, Refusal, Reply,
 };
-use prost::Message;
-use server_core::metadata::{DeviceState, MetaReads, VersionRow, query};
+use server_core::metadata::{DeviceState, MetaReads};
 
 /// Bytes that a capability permits at most, whatever the quota leaves: more than a device can send
 /// while it lives.
@@ -54,63 +51,6 @@ pub(super) async fn outcomes(
     };
     let outcomes = service.inner.meta.read(read).await?;
     Ok(Reply::Outcomes(Outcomes { outcomes }))
-}
-
-pub(super) async fn versions(
-    service: &Service,
-    peer: DeviceId,
-    request: VersionsRead,
-) -> Result<Reply, Refusal> {
-    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
-    let entry = EntryId::from_slice(&request.entry).map_err(bad_id)?;
-    let limit = match request.limit as usize {
-        0 => REPLY_ITEMS_MAX,
-        limit => limit.min(REPLY_ITEMS_MAX),
-    };
-    // SQLite counts in i64.
-    let at = match request.at_or_before {
-        0 => i64::MAX as u64,
-        at => at.min(i64::MAX as u64),
-    };
-    let read = move |reads: &dyn MetaReads| {
-        access::folder(reads, &peer, &folder)?;
-        if reads.entry(&folder, &entry)?.is_none() {
-            let refusal = Refusal::new(RefusalCode::NotFound, "the folder has no such entry");
-            return Err(Denied::Refused(refusal));
-        }
-        Ok(query::versions(reads, &folder, &entry, at, limit)?)
-    };
-    let (rows, more) = service.inner.meta.read(read).await?;
-    Ok(Reply::Versions(versions_part(rows, more)))
-}
-
-/// As many versions as fit a frame, whole revisions only: a reader goes on below the last one.
-fn versions_part(rows: Vec<VersionRow>, more: bool) -> VersionsPart {
-    let mut part = VersionsPart { versions: Vec::with_capacity(rows.len()), more };
-    let mut bytes = 0;
-    for row in rows {
-        let version = version(&row);
-        bytes += version.encoded_len();
-        let newer = part.versions.last().is_some_and(|last| last.revision != version.revision);
-        if bytes > REPLY_BYTES_SOFT && newer {
-            part.more = true;
-            break;
-        }
-        part.versions.push(version);
-    }
-    part
-}
-
-fn version(row: &VersionRow) -> Version {
-    Version {
-        revision: row.revision,
-        time_ms: row.time_ms,
-        device: row.device.to_vec(),
-        place_changed: row.place_changed,
-        content_changed: row.content_changed,
-        deleted: row.deleted,
-        registers: Some(RegistersMessage::from(&row.registers)),
-    }
 }
 
 pub(super) async fn capability(

@@ -10,6 +10,7 @@ mod answers;
 mod budget;
 mod clock;
 mod commit;
+mod history;
 mod joining;
 mod metadata;
 mod presence;
@@ -190,7 +191,12 @@ impl Service {
         let action = match request {
             Request::KeyringGet(Empty {}) => return answers::keyring(self, peer).await,
             Request::Outcomes(request) => return answers::outcomes(self, peer, request).await,
-            Request::Versions(request) => return answers::versions(self, peer, request).await,
+            Request::Versions(request) => return history::versions(self, peer, request).await,
+            Request::Timeline(request) => return history::timeline(self, peer, request).await,
+            Request::Past(request) => return history::past(self, peer, request).await,
+            Request::Deleted(request) => return history::deleted(self, peer, request).await,
+            Request::Moment(request) => return history::moment(self, peer, request).await,
+            Request::Named(request) => return history::named(self, peer, request).await,
             Request::Capability(request) => return answers::capability(self, peer, request).await,
             Request::Presence(Empty {}) => return answers::presence(self, peer).await,
             Request::DeviceLogAppend(meta::DeviceLogAppend { record }) => {

@@ -1,6 +1,7 @@
 //! Questions over the metadata that take more than one row.
 //!
-//! Owns snapshots as of a revision, version lists, lineages and the register digest. Every
+//! Owns snapshots as of a revision, what a folder was, version lists, timelines, lineages and the
+//! register digest. Every
 //! function reads a store that does not change meanwhile; pages of one snapshot may come from
 //! different states of the store, for what was at a revision stays so. It must not write.
 
@@ -9,8 +10,8 @@ use super::store::{
     FolderReads, JournalReads, MetaReads, RegisterReads, StoreError, Stored, UserReads,
 };
 use common::ids::{ConflictId, DeviceId, EntryId, FolderId, Head};
-use common::limits::REPLY_ITEMS_MAX;
-use common::record::{RegisterDigest, Registers};
+use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
+use common::record::{Kind, RegisterDigest, Registers};
 use common::revision::{Epoch, Revision};
 
 /// The device's state if it is enrolled now.
@@ -72,22 +73,7 @@ pub fn snapshot_page(
     let next = if entries.len() < limit { None } else { entries.last().map(|(entry, _)| *entry) };
     let mut page = Vec::with_capacity(entries.len());
     for (entry, kind) in entries {
-        let Some(place) = reads.places(folder, &entry, at, 1)?.pop() else { continue };
-        if place.deleted {
-            continue;
-        }
-        let content = reads
-            .contents(folder, &entry, at, 1)?
-            .pop()
-            .ok_or(StoreError::Corrupt { what: "content of a live entry" })?;
-        page.push(Registers {
-            entry,
-            kind,
-            place_revision: place.revision,
-            place: place.place,
-            content_revision: content.revision,
-            content: content.content,
-        });
+        page.extend(registers_at(reads, folder, &entry, kind, at)?);
     }
     Ok((page, next))
 }
@@ -159,7 +145,10 @@ pub fn versions(
         let mark = reads
             .mark(folder, revision)?
             .ok_or(StoreError::Corrupt { what: "journal mark of a version" })?;
+        let before = places.get(place + 1).filter(|_| place_changed).cloned();
         rows.push(VersionRow {
+            before,
+            settled: reads.settled(folder, entry, revision)?,
             time_ms: mark.time_ms,
             device: mark.device,
             revision,
@@ -183,6 +172,167 @@ pub fn versions(
     let more = rows.len() > limit;
     rows.truncate(limit);
     Ok((rows, more))
+}
+
+/// The last revision at or before a time, 0 before the first. Times of revisions never go back.
+///
+/// # Errors
+/// What the store says.
+pub fn revision_at(
+    reads: &(impl FolderReads + JournalReads + ?Sized),
+    folder: &FolderId,
+    time_ms: u64,
+) -> Stored<Revision> {
+    let last = reads.folder(folder)?.map_or(0, |state| state.revision);
+    let (mut low, mut high) = (0, last);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        let mark = reads.mark(folder, middle)?.ok_or(StoreError::Corrupt { what: "journal mark" })?;
+        if mark.time_ms <= time_ms { low = middle } else { high = middle - 1 }
+    }
+    Ok(low)
+}
+
+/// What the entries that changed after `at` were then, `None` for one that was not there: in
+/// ascending order, after one, at most `limit`, and where to go on, `None` at the end. The asker
+/// knows the folder as of `known`.
+///
+/// # Errors
+/// What the store says.
+pub fn past_page(
+    reads: &(impl RegisterReads + ?Sized),
+    folder: &FolderId,
+    (at, known): (Revision, Revision),
+    after: Option<&EntryId>,
+    limit: usize,
+) -> Stored<(Vec<(EntryId, Option<Registers>)>, Option<EntryId>)> {
+    let entries = reads.changed(folder, at, known, after, limit)?;
+    let next = if entries.len() < limit { None } else { entries.last().map(|(entry, _)| *entry) };
+    let mut page = Vec::with_capacity(entries.len());
+    for (entry, kind) in entries {
+        page.push((entry, registers_at(reads, folder, &entry, kind, at)?));
+    }
+    Ok((page, next))
+}
+
+/// Both registers of an entry as of a revision; `None` when it was not there.
+fn registers_at(
+    reads: &(impl RegisterReads + ?Sized),
+    folder: &FolderId,
+    entry: &EntryId,
+    kind: Kind,
+    at: Revision,
+) -> Stored<Option<Registers>> {
+    let Some(place) = reads.places(folder, entry, at, 1)?.pop() else { return Ok(None) };
+    if place.deleted {
+        return Ok(None);
+    }
+    let content = reads
+        .contents(folder, entry, at, 1)?
+        .pop()
+        .ok_or(StoreError::Corrupt { what: "content of a live entry" })?;
+    Ok(Some(Registers {
+        entry: *entry,
+        kind,
+        place_revision: place.revision,
+        place: place.place,
+        content_revision: content.revision,
+        content: content.content,
+    }))
+}
+
+/// Where a timeline goes on: at a revision, after an entry of it.
+pub type TimelineNext = (Revision, Option<EntryId>);
+
+/// Versions of all entries from `from` on, newest first, at most `limit`, and where to go on,
+/// `None` at the end. With `below` only those of entries that were in that directory then, at any
+/// depth, or are it; then at most `limit` versions are looked at, and fewer or none may be found.
+///
+/// # Errors
+/// What the store says.
+pub fn timeline_page(
+    reads: &(impl MetaReads + ?Sized),
+    folder: &FolderId,
+    from: TimelineNext,
+    below: Option<&EntryId>,
+    limit: usize,
+) -> Stored<(Vec<VersionRow>, Option<TimelineNext>)> {
+    let changes = reads.timeline(folder, from.0, from.1.as_ref(), limit)?;
+    let last = changes.last().filter(|_| changes.len() == limit);
+    let next = last.map(|(revision, entry)| (*revision, Some(*entry)));
+    let mut rows = Vec::new();
+    for (revision, entry) in changes {
+        if let Some(below) = below
+            && !was_below(reads, folder, &entry, below, revision)?
+        {
+            continue;
+        }
+        let (mut found, _) = versions(reads, folder, &entry, revision, 2)?;
+        found.retain(|row| row.revision == revision);
+        if found.len() > 1 {
+            // A merge sets several contents at one revision.
+            found = versions(reads, folder, &entry, revision, GROUP_CONTENTS_MAX)?.0;
+            found.retain(|row| row.revision == revision);
+        }
+        rows.append(&mut found);
+    }
+    Ok((rows, next))
+}
+
+/// Whether an entry was in a directory as of a revision, or is it. One that was deleted then was
+/// where it was before; one that was moved was also where it had been.
+fn was_below(
+    reads: &(impl RegisterReads + ?Sized),
+    folder: &FolderId,
+    entry: &EntryId,
+    directory: &EntryId,
+    at: Revision,
+) -> Stored<bool> {
+    if entry == directory {
+        return Ok(true);
+    }
+    for place in reads.places(folder, entry, at, 2)? {
+        let is_now = place.revision == at;
+        let mut above = place.place.parent;
+        for _ in 0..DEPTH_LOOKED_AT {
+            if above == *directory {
+                return Ok(true);
+            }
+            if above == EntryId::ROOT {
+                break;
+            }
+            let Some(place) = reads.places(folder, &above, at, 1)?.pop() else { break };
+            above = place.place.parent;
+        }
+        if !is_now {
+            break;
+        }
+    }
+    Ok(false)
+}
+
+/// Directories above an entry that are looked at: more than any device can have made.
+const DEPTH_LOOKED_AT: usize = 4 * DEPTH_MAX;
+
+/// Deleted entries after one, each with the version that ended it, at most `limit`, and where to go
+/// on, `None` at the end.
+///
+/// # Errors
+/// What the store says.
+pub fn deleted_page(
+    reads: &(impl MetaReads + ?Sized),
+    folder: &FolderId,
+    after: Option<&EntryId>,
+    limit: usize,
+) -> Stored<(Vec<VersionRow>, Option<EntryId>)> {
+    let entries = reads.deleted(folder, after, limit)?;
+    let next = if entries.len() < limit { None } else { entries.last().copied() };
+    let mut rows = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let (mut last, _) = versions(reads, folder, &entry, Revision::MAX >> 1, 1)?;
+        rows.append(&mut last);
+    }
+    Ok((rows, next))
 }
 
 /// Whether the next older content was set by the same revision.

@@ -205,6 +205,10 @@ pub struct VersionRow {
     pub deleted: bool,
     /// Both registers as of this revision.
     pub registers: Registers,
+    /// The place before this revision, if it set another.
+    pub before: Option<PlaceVersion>,
+    /// Whether a conflict of the entry was settled at this revision.
+    pub settled: bool,
 }
 
 /// A sealed object that an accepted version reaches.

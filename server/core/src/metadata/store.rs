@@ -252,6 +252,44 @@ pub trait RegisterReads {
         at: Revision,
         limit: usize,
     ) -> Stored<Vec<ContentVersion>>;
+    /// Entries of which a register was set after `since`, in ascending order, after one, at most
+    /// `limit`. Those that were last set after `known` may be among them or not.
+    fn changed(
+        &self,
+        folder: &FolderId,
+        since: Revision,
+        known: Revision,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<(EntryId, Kind)>>;
+    /// Which entries had a register set at or before a revision, and when: newest first, in one
+    /// revision in some fixed order, at most `limit`. Of the revision `at` itself only those that
+    /// come after `after` in that order.
+    fn timeline(
+        &self,
+        folder: &FolderId,
+        at: Revision,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<(Revision, EntryId)>>;
+    /// Entries that ever had a name in a directory: live ones first, then by the revision of their
+    /// last place, newest first, at most `limit`.
+    fn named_ever(
+        &self,
+        folder: &FolderId,
+        parent: &EntryId,
+        name_tag: &NameTag,
+        limit: usize,
+    ) -> Stored<Vec<(EntryId, EntryState)>>;
+    /// Deleted entries after one, in ascending order, at most `limit`.
+    fn deleted(
+        &self,
+        folder: &FolderId,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<EntryId>>;
+    /// Whether a conflict of an entry, on either side, was closed at a revision.
+    fn settled(&self, folder: &FolderId, entry: &EntryId, at: Revision) -> Stored<bool>;
     /// Conflicts that were open as of a revision, after one, at most `limit`.
     fn conflicts_open(
         &self,

@@ -12,6 +12,10 @@ use server_core::metadata::{
     RegisterWrites, Stored, TreeReads,
 };
 
+/// So many revisions are looked through one by one for what changed in them; of more, all entries
+/// are.
+const CHANGES_FEW: u64 = 4096;
+
 const CONFLICT: &str = "SELECT conflict, entry, base, theirs, copy, opened, time_ms, device,
     closed, resolution FROM conflicts";
 
@@ -182,6 +186,94 @@ impl RegisterReads for SqliteStore {
         self.all(sql, params![number, entry.as_bytes(), int(at), size(limit)], content_row)
     }
 
+    fn changed(
+        &self,
+        folder: &FolderId,
+        since: Revision,
+        known: Revision,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<(EntryId, Kind)>> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
+        let after = after.map(|entry| entry.as_bytes().to_vec()).unwrap_or_default();
+        let row = |row: &Row<'_>| Ok((EntryId::from_bytes(row.get(0)?), kind(row, 1)?));
+        if known.saturating_sub(since) < CHANGES_FEW {
+            let sql = "SELECT DISTINCT e.entry, e.kind
+                FROM changes c JOIN entries e ON e.number = c.entry
+                WHERE c.folder = ?1 AND c.revision > ?2 AND c.revision <= ?3 AND e.entry > ?4
+                ORDER BY e.entry LIMIT ?5";
+            return self.all(sql, params![number, int(since), int(known), after, size(limit)], row);
+        }
+        let sql = "SELECT entry, kind FROM entries WHERE folder = ?1 AND entry > ?2
+            AND max(place_revision, content_revision) > ?3 ORDER BY entry LIMIT ?4";
+        self.all(sql, params![number, after, int(since), size(limit)], row)
+    }
+
+    fn timeline(
+        &self,
+        folder: &FolderId,
+        at: Revision,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<(Revision, EntryId)>> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
+        let after = match after {
+            Some(after) => {
+                let sql = "SELECT number FROM entries WHERE folder = ?1 AND entry = ?2";
+                self.one(sql, params![number, after.as_bytes()], |row| row.get(0))?
+            }
+            None => None,
+        };
+        // Numbers begin with 1.
+        let after: i64 = after.unwrap_or(0);
+        let sql = "SELECT c.revision, e.entry FROM changes c JOIN entries e ON e.number = c.entry
+            WHERE c.folder = ?1 AND c.revision <= ?2 AND (c.revision < ?2 OR c.entry > ?3)
+            ORDER BY c.revision DESC, c.entry LIMIT ?4";
+        self.all(sql, params![number, int(at), after, size(limit)], |row| {
+            Ok((uint(row, 0)?, EntryId::from_bytes(row.get(1)?)))
+        })
+    }
+
+    fn named_ever(
+        &self,
+        folder: &FolderId,
+        parent: &EntryId,
+        name_tag: &NameTag,
+        limit: usize,
+    ) -> Stored<Vec<(EntryId, EntryState)>> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
+        // The expression is that of the index.
+        let sql = "SELECT DISTINCT e.kind, e.place_revision, e.parent, e.name_tag, e.deleted,
+            e.content_revision, e.entry FROM places p JOIN entries e ON e.number = p.entry
+            WHERE substr(p.name_tag, 1, 8) = substr(?3, 1, 8) AND p.name_tag = ?3
+            AND p.parent = ?2 AND e.folder = ?1
+            ORDER BY e.deleted, e.place_revision DESC, e.entry LIMIT ?4";
+        let key = params![number, parent.as_bytes(), name_tag.as_bytes(), size(limit)];
+        self.all(sql, key, |row| Ok((EntryId::from_bytes(row.get(6)?), entry_row(row)?)))
+    }
+
+    fn deleted(
+        &self,
+        folder: &FolderId,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<EntryId>> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
+        let after = after.map(|entry| entry.as_bytes().to_vec()).unwrap_or_default();
+        let sql = "SELECT entry FROM entries WHERE folder = ?1 AND entry > ?2 AND deleted = 1
+            ORDER BY entry LIMIT ?3";
+        let key = params![number, after, size(limit)];
+        self.all(sql, key, |row| Ok(EntryId::from_bytes(row.get(0)?)))
+    }
+
+    fn settled(&self, folder: &FolderId, entry: &EntryId, at: Revision) -> Stored<bool> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(false) };
+        let sql = "SELECT 1 FROM conflicts WHERE folder = ?1 AND closed = ?2
+            AND (entry = ?3 OR copy = ?3) LIMIT 1";
+        let key = params![number, int(at), entry.as_bytes()];
+        Ok(self.one(sql, key, |_| Ok(()))?.is_some())
+    }
+
     fn conflicts_open(
         &self,
         folder: &FolderId,
@@ -197,6 +289,15 @@ impl RegisterReads for SqliteStore {
         );
         let key = params![number, after, int(at), size(limit)];
         self.all(&sql, key, |row| Ok(conflict_row(row)?.record))
+    }
+}
+
+impl SqliteStore {
+    /// A register of an entry was set; again, when both were.
+    fn note_change(&self, folder: i64, entry: &EntryId, revision: Revision) -> Stored<()> {
+        let sql = "INSERT OR IGNORE INTO changes (folder, revision, entry)
+            SELECT folder, ?3, number FROM entries WHERE folder = ?1 AND entry = ?2";
+        self.run(sql, params![folder, entry.as_bytes(), int(revision)])
     }
 }
 
@@ -246,7 +347,8 @@ impl RegisterWrites for SqliteStore {
                 version.deleted
             ],
             "entry of a place",
-        )
+        )?;
+        self.note_change(number, entry, version.revision)
     }
 
     fn append_content(
@@ -273,7 +375,8 @@ impl RegisterWrites for SqliteStore {
                 content.attributes
             ],
             "entry of a content",
-        )
+        )?;
+        self.note_change(number, entry, version.revision)
     }
 
     fn put_object(&mut self, folder: &FolderId, id: &ChunkId, object: &ObjectState) -> Stored<()> {

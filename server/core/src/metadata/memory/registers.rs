@@ -8,6 +8,8 @@ use super::{Entry, MemoryStore};
 use common::ids::{ChunkId, ConflictId, EntryId, FolderId, NameTag};
 use common::record::{ConflictRecord, Kind};
 use common::revision::Revision;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::ops::Bound::{Excluded, Unbounded};
 
 impl MemoryStore {
@@ -94,6 +96,88 @@ impl RegisterReads for MemoryStore {
         let row = self.entry_row(folder, entry).map_or(&[][..], |row| &row.contents);
         let asked = row.iter().rev().filter(|version| version.revision <= at);
         Ok(asked.take(limit).cloned().collect())
+    }
+
+    fn changed(
+        &self,
+        folder: &FolderId,
+        since: Revision,
+        _known: Revision,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<(EntryId, Kind)>> {
+        let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
+        let from = after.map_or(Unbounded, Excluded);
+        let all = folder.entries.range((from, Unbounded));
+        let known = all.filter_map(|(entry, row)| row.state.map(|state| (*entry, state)));
+        let changed =
+            known.filter(|(_, at)| at.place_revision.max(at.content_revision) > since);
+        Ok(changed.take(limit).map(|(entry, at)| (entry, at.kind)).collect())
+    }
+
+    fn timeline(
+        &self,
+        folder: &FolderId,
+        at: Revision,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<(Revision, EntryId)>> {
+        let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
+        let mut changes = BTreeSet::new();
+        for (entry, row) in &folder.entries {
+            let places = row.places.iter().map(|version| version.revision);
+            let contents = row.contents.iter().map(|version| version.revision);
+            let asked = |revision: &Revision| {
+                *revision < at || (*revision == at && after.is_none_or(|after| entry > after))
+            };
+            let set = places.chain(contents).filter(asked);
+            changes.extend(set.map(|revision| (Reverse(revision), *entry)));
+        }
+        let found = changes.into_iter().map(|(Reverse(revision), entry)| (revision, entry));
+        Ok(found.take(limit).collect())
+    }
+
+    fn named_ever(
+        &self,
+        folder: &FolderId,
+        parent: &EntryId,
+        name_tag: &NameTag,
+        limit: usize,
+    ) -> Stored<Vec<(EntryId, EntryState)>> {
+        let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
+        let was_there = |row: &Entry| {
+            let mut places = row.places.iter().map(|version| &version.place);
+            places.any(|place| place.parent == *parent && place.name_tag == *name_tag)
+        };
+        let known = folder.entries.iter().filter(|(_, row)| was_there(row));
+        let known = known.filter_map(|(entry, row)| row.state.map(|state| (*entry, state)));
+        let mut found: Vec<(EntryId, EntryState)> = known.collect();
+        found.sort_by_key(|(entry, at)| (at.deleted, Reverse(at.place_revision), *entry));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn deleted(
+        &self,
+        folder: &FolderId,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<EntryId>> {
+        let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
+        let from = after.map_or(Unbounded, Excluded);
+        let all = folder.entries.range((from, Unbounded));
+        let gone = all.filter(|(_, row)| row.state.is_some_and(|state| state.deleted));
+        Ok(gone.take(limit).map(|(entry, _)| *entry).collect())
+    }
+
+    fn settled(&self, folder: &FolderId, entry: &EntryId, at: Revision) -> Stored<bool> {
+        let folder = self.tables.folders.get(folder);
+        let mut conflicts = folder.into_iter().flat_map(|folder| folder.conflicts.values());
+        Ok(conflicts.any(|state| {
+            let record = &state.record;
+            state.closed.is_some_and(|(closed, _)| closed == at)
+                && (record.entry == *entry || record.copy == *entry)
+        }))
     }
 
     fn conflicts_open(

@@ -1,0 +1,226 @@
+//! Requests about what a folder was: versions, timelines, past states, deleted entries, names.
+//!
+//! Owns their bounds and wire shapes. A request is answered by one frame, which says where to go on.
+//! It must not change anything.
+
+use super::Service;
+use super::access::{self, Denied};
+use super::refusal::bad_id;
+use common::ids::{DeviceId, EntryId, FolderId, NameTag};
+use common::limits::{NAMED_MAX, REPLY_BYTES_SOFT, REPLY_ITEMS_MAX};
+use common::record::RegistersMessage;
+use common::revision::Revision;
+use common::wire::meta::{
+    DeletedRead, MomentRead, MomentReply, NamedEntry, NamedRead, NamedReply, PastEntry, PastPart,
+    PastRead, PlaceBefore, Refusal, RefusalCode, Reply, TimelineRead, Version, VersionsPart,
+    VersionsRead,
+};
+use prost::Message;
+use server_core::metadata::{MetaReads, VersionRow, query};
+
+pub(super) async fn versions(
+    service: &Service,
+    peer: DeviceId,
+    request: VersionsRead,
+) -> Result<Reply, Refusal> {
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let entry = EntryId::from_slice(&request.entry).map_err(bad_id)?;
+    let (at, limit) = (at_or_before(request.at_or_before), limit(request.limit));
+    let read = move |reads: &dyn MetaReads| {
+        access::folder(reads, &peer, &folder)?;
+        if reads.entry(&folder, &entry)?.is_none() {
+            let refusal = Refusal::new(RefusalCode::NotFound, "the folder has no such entry");
+            return Err(Denied::Refused(refusal));
+        }
+        Ok(query::versions(reads, &folder, &entry, at, limit)?)
+    };
+    let (rows, more) = service.inner.meta.read(read).await?;
+    let (versions, cut) = fitting(rows, |row, newer| row.revision != newer.revision);
+    Ok(Reply::Versions(VersionsPart {
+        versions,
+        more: more || cut.is_some(),
+        ..VersionsPart::default()
+    }))
+}
+
+pub(super) async fn timeline(
+    service: &Service,
+    peer: DeviceId,
+    request: TimelineRead,
+) -> Result<Reply, Refusal> {
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let below = optional(&request.below)?;
+    let from = (at_or_before(request.at_or_before), optional(&request.after)?);
+    let limit = limit(request.limit);
+    let read = move |reads: &dyn MetaReads| {
+        access::folder(reads, &peer, &folder)?;
+        Ok(query::timeline_page(reads, &folder, from, below.as_ref(), limit)?)
+    };
+    let (rows, mut next) = service.inner.meta.read(read).await?;
+    let is_other = |row: &VersionRow, newer: &VersionRow| {
+        (row.revision, row.registers.entry) != (newer.revision, newer.registers.entry)
+    };
+    let (versions, cut) = fitting(rows, is_other);
+    next = cut.map(|last| (last.revision, Some(last.registers.entry))).or(next);
+    Ok(Reply::Versions(VersionsPart {
+        versions,
+        more: next.is_some(),
+        next_revision: next.map_or(0, |(revision, _)| revision),
+        next_entry: next.and_then(|(_, entry)| entry).map_or_else(Vec::new, |it| it.to_vec()),
+    }))
+}
+
+pub(super) async fn deleted(
+    service: &Service,
+    peer: DeviceId,
+    request: DeletedRead,
+) -> Result<Reply, Refusal> {
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let after = optional(&request.after)?;
+    let read = move |reads: &dyn MetaReads| {
+        access::folder(reads, &peer, &folder)?;
+        Ok(query::deleted_page(reads, &folder, after.as_ref(), REPLY_ITEMS_MAX)?)
+    };
+    let (rows, mut next) = service.inner.meta.read(read).await?;
+    let (versions, cut) = fitting(rows, |_, _| true);
+    next = cut.map(|last| last.registers.entry).or(next);
+    Ok(Reply::Versions(VersionsPart {
+        versions,
+        more: next.is_some(),
+        next_revision: 0,
+        next_entry: next.map_or_else(Vec::new, |entry| entry.to_vec()),
+    }))
+}
+
+pub(super) async fn past(
+    service: &Service,
+    peer: DeviceId,
+    request: PastRead,
+) -> Result<Reply, Refusal> {
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let after = optional(&request.after)?;
+    let (at, known) = (at_or_before(request.at), at_or_before(request.known));
+    let read = move |reads: &dyn MetaReads| {
+        access::folder(reads, &peer, &folder)?;
+        let range = (at, known);
+        Ok(query::past_page(reads, &folder, range, after.as_ref(), REPLY_ITEMS_MAX)?)
+    };
+    let (rows, mut next) = service.inner.meta.read(read).await?;
+    let (mut entries, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+    for (entry, registers) in rows {
+        let registers = registers.as_ref().map(RegistersMessage::from);
+        let message = PastEntry { entry: entry.to_vec(), registers };
+        bytes += message.encoded_len();
+        entries.push(message);
+        if bytes > REPLY_BYTES_SOFT {
+            next = Some(entry);
+            break;
+        }
+    }
+    let next = next.map_or_else(Vec::new, |entry| entry.to_vec());
+    Ok(Reply::Past(PastPart { entries, next }))
+}
+
+pub(super) async fn moment(
+    service: &Service,
+    peer: DeviceId,
+    request: MomentRead,
+) -> Result<Reply, Refusal> {
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let MomentRead { revision, time_ms, .. } = request;
+    let read = move |reads: &dyn MetaReads| {
+        access::folder(reads, &peer, &folder)?;
+        let last = reads.folder(&folder)?.map_or(0, |state| state.revision);
+        let revision = match revision {
+            0 => query::revision_at(reads, &folder, time_ms)?,
+            revision => revision.min(last),
+        };
+        let time = |at: Revision| Ok::<_, Denied>(reads.mark(&folder, at)?.map_or(0, |m| m.time_ms));
+        Ok(MomentReply {
+            revision,
+            time_ms: time(revision)?,
+            first_ms: time(1)?,
+            last_revision: last,
+        })
+    };
+    Ok(Reply::Moment(service.inner.meta.read(read).await?))
+}
+
+pub(super) async fn named(
+    service: &Service,
+    peer: DeviceId,
+    request: NamedRead,
+) -> Result<Reply, Refusal> {
+    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
+    let parent = EntryId::from_slice(&request.parent).map_err(bad_id)?;
+    let name_tag = NameTag::from_slice(&request.name_tag).map_err(bad_id)?;
+    let read = move |reads: &dyn MetaReads| {
+        access::folder(reads, &peer, &folder)?;
+        Ok(reads.named_ever(&folder, &parent, &name_tag, NAMED_MAX)?)
+    };
+    let found = service.inner.meta.read(read).await?.into_iter();
+    let entries = found.map(|(entry, state)| NamedEntry {
+        entry: entry.to_vec(),
+        kind: state.kind.code(),
+        last: state.parent == parent && state.name_tag == name_tag,
+        deleted: state.deleted,
+        place_revision: state.place_revision,
+    });
+    Ok(Reply::Named(NamedReply { entries: entries.collect() }))
+}
+
+/// As many versions as fit a frame, and the last of them if there are more. A frame ends only where
+/// the next row is another than the last (`is_other`), so that a reader can go on there.
+fn fitting(
+    rows: Vec<VersionRow>,
+    is_other: impl Fn(&VersionRow, &VersionRow) -> bool,
+) -> (Vec<Version>, Option<VersionRow>) {
+    let mut versions = Vec::with_capacity(rows.len());
+    let (mut bytes, mut last): (usize, Option<VersionRow>) = (0, None);
+    for row in rows {
+        let version = version(&row);
+        bytes += version.encoded_len();
+        if bytes > REPLY_BYTES_SOFT && last.as_ref().is_some_and(|last| is_other(&row, last)) {
+            return (versions, last);
+        }
+        versions.push(version);
+        last = Some(row);
+    }
+    (versions, None)
+}
+
+fn version(row: &VersionRow) -> Version {
+    let before = row.before.as_ref().map(|before| PlaceBefore {
+        parent: before.place.parent.to_vec(),
+        name: before.place.name.clone(),
+        deleted: before.deleted,
+    });
+    Version {
+        revision: row.revision,
+        time_ms: row.time_ms,
+        device: row.device.to_vec(),
+        place_changed: row.place_changed,
+        content_changed: row.content_changed,
+        deleted: row.deleted,
+        registers: Some(RegistersMessage::from(&row.registers)),
+        before,
+        settled: row.settled,
+    }
+}
+
+/// What a request says of an end, 0 for none. SQLite counts in i64.
+fn at_or_before(revision: Revision) -> Revision {
+    const LAST: Revision = i64::MAX as u64;
+    if revision == 0 { LAST } else { revision.min(LAST) }
+}
+
+fn limit(asked: u32) -> usize {
+    match asked as usize {
+        0 => REPLY_ITEMS_MAX,
+        limit => limit.min(REPLY_ITEMS_MAX),
+    }
+}
+
+fn optional(entry: &[u8]) -> Result<Option<EntryId>, Refusal> {
+    if entry.is_empty() { Ok(None) } else { Ok(Some(EntryId::from_slice(entry).map_err(bad_id)?)) }
+}
