@@ -45,6 +45,16 @@ pub struct ContentState {
     pub mtime_ns: i64,
 }
 
+/// Whether mode and mtime agree, as far as an entry of this kind has them.
+#[must_use]
+pub fn same_attributes(kind: Kind, a: &ContentState, b: &ContentState) -> bool {
+    match kind {
+        Kind::File => a.mode == b.mode && a.mtime_ns == b.mtime_ns,
+        Kind::Directory => a.mode == b.mode,
+        Kind::Symlink => a.mtime_ns == b.mtime_ns,
+    }
+}
+
 /// An entry on disk as last observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalNode {

@@ -135,7 +135,8 @@ pub(super) async fn moment(
             0 => query::revision_at(reads, &folder, time_ms)?,
             revision => revision.min(last),
         };
-        let time = |at: Revision| Ok::<_, Denied>(reads.mark(&folder, at)?.map_or(0, |m| m.time_ms));
+        let time =
+            |at: Revision| Ok::<_, Denied>(reads.mark(&folder, at)?.map_or(0, |m| m.time_ms));
         Ok(MomentReply {
             revision,
             time_ms: time(revision)?,

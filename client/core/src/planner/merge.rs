@@ -6,7 +6,7 @@
 
 use super::Policy;
 use super::trees::Trio;
-use crate::tree::{ContentState, Kind, LocalNode, RemoteNode, SyncedNode};
+use crate::tree::{ContentState, Kind, LocalNode, RemoteNode, SyncedNode, same_attributes};
 use common::ids::EntryId;
 
 /// What should happen to an entry.
@@ -173,14 +173,5 @@ fn merge(
     match base {
         Some(base) if same_attributes(kind, base, remote) => Merge::Push,
         _ => Merge::Attributes,
-    }
-}
-
-/// Whether mode and mtime agree, as far as an entry of this kind has them.
-pub(super) fn same_attributes(kind: Kind, a: &ContentState, b: &ContentState) -> bool {
-    match kind {
-        Kind::File => a.mode == b.mode && a.mtime_ns == b.mtime_ns,
-        Kind::Directory => a.mode == b.mode,
-        Kind::Symlink => a.mtime_ns == b.mtime_ns,
     }
 }

@@ -187,7 +187,8 @@ pub fn revision_at(
     let (mut low, mut high) = (0, last);
     while low < high {
         let middle = low + (high - low).div_ceil(2);
-        let mark = reads.mark(folder, middle)?.ok_or(StoreError::Corrupt { what: "journal mark" })?;
+        let mark =
+            reads.mark(folder, middle)?.ok_or(StoreError::Corrupt { what: "journal mark" })?;
         if mark.time_ms <= time_ms { low = middle } else { high = middle - 1 }
     }
     Ok(low)

@@ -110,8 +110,7 @@ impl RegisterReads for MemoryStore {
         let from = after.map_or(Unbounded, Excluded);
         let all = folder.entries.range((from, Unbounded));
         let known = all.filter_map(|(entry, row)| row.state.map(|state| (*entry, state)));
-        let changed =
-            known.filter(|(_, at)| at.place_revision.max(at.content_revision) > since);
+        let changed = known.filter(|(_, at)| at.place_revision.max(at.content_revision) > since);
         Ok(changed.take(limit).map(|(entry, at)| (entry, at.kind)).collect())
     }
 
