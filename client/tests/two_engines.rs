@@ -7,6 +7,7 @@
 
 use client::context::{FolderContext, Signers};
 use client::daemon::SystemEnvironment;
+use client::engine::handle::Which;
 use client::engine::{
     self, Ask, EngineParts, FolderHandle, FolderStatus, HaltReason, Keep, LogSource, Pins,
 };
@@ -313,16 +314,17 @@ async fn edits_of_one_file_on_two_devices_are_both_kept_and_a_resolution_ends_it
     assert_eq!(tree(&setup.root(0)), tree(&setup.root(1)));
 
     // Every version is in the history.
-    let log = |answer| Ask::Log("thesis.txt".into(), 10, answer);
-    let versions = a.ask(log).await.unwrap();
+    let log = |answer| Ask::Log("thesis.txt".into(), 0, 10, answer);
+    let versions = a.ask(log).await.unwrap().versions;
     assert_eq!(versions.last().unwrap().change, "created");
     assert_eq!(versions.len(), 3, "{versions:?}");
     let out = setup.directory.path().join("old version");
     let first = versions.last().unwrap().revision;
-    let export = |answer| Ask::Export("thesis.txt".into(), first, out.clone(), answer);
+    let export =
+        |answer| Ask::Export("thesis.txt".into(), Which::Revision(first), out.clone(), answer);
     a.ask(export).await.unwrap();
     assert_eq!(fs::read(&out).unwrap(), b"base");
-    let restore = |answer| Ask::Restore("thesis.txt".into(), first, answer);
+    let restore = |answer| Ask::Restore("thesis.txt".into(), Which::Revision(first), false, answer);
     a.ask(restore).await.unwrap();
     sync(&[&a, &b]).await;
     assert_eq!(fs::read(setup.root(1).join("thesis.txt")).unwrap(), b"base");

@@ -187,6 +187,7 @@ fn sealed_attributes() {
         size: 6,
         target: None,
         tag: ContentTag::from_bytes([0x55; 32]),
+        restored: None,
     };
     check(
         &file,
@@ -200,6 +201,7 @@ fn sealed_attributes() {
         size: 0,
         target: Some(b"../golden".to_vec()),
         tag: ContentTag::from_bytes([0x66; 32]),
+        restored: None,
     };
     check(
         &link,

@@ -11,12 +11,13 @@ use common::record::{ConflictRecord, Registers};
 use common::wire::hello::{Hello, HelloReply};
 use common::wire::meta::{
     Accepted, CapabilityReply, CapabilityRequest, CheckpointPut, CommitBegin, CommitPart,
-    DeviceLogAppend, DeviceLogPart, DeviceLogRead, DevicePresence, Empty, EpochStart, FolderCreate,
-    FolderListPart, FolderState, GroupMessage, InvitationFetch, InvitationOpen, InvitationRedeem,
-    InvitationReply, JournalBatch, JournalGroup, Keyring, Outcome, OutcomeKind, Outcomes,
-    OutcomesRead, PresenceReply, Refusal, RefusalCode, Rejected, RejectionCode, Reply, ReplyFrame,
-    Request, RequestFrame, SnapshotPart, SnapshotRead, Subscribe, Version, VersionsPart,
-    VersionsRead,
+    DeletedRead, DeviceLogAppend, DeviceLogPart, DeviceLogRead, DevicePresence, Empty, EpochStart,
+    FolderCreate, FolderListPart, FolderState, GroupMessage, InvitationFetch, InvitationOpen,
+    InvitationRedeem, InvitationReply, JournalBatch, JournalGroup, Keyring, MomentRead,
+    MomentReply, NamedEntry, NamedRead, NamedReply, Outcome, OutcomeKind, Outcomes, OutcomesRead,
+    PastEntry, PastPart, PastRead, PlaceBefore, PresenceReply, Refusal, RefusalCode, Rejected,
+    RejectionCode, Reply, ReplyFrame, Request, RequestFrame, SnapshotPart, SnapshotRead, Subscribe,
+    TimelineRead, Version, VersionsPart, VersionsRead,
 };
 use common::wire::store::{
     GetHeader, GetRequest, HaveReply, HaveRequest, PutHeader, PutReply, StoreOpen, StoreVerb,
@@ -295,11 +296,98 @@ fn replies_about_a_journal_are_pinned() {
         content_changed: true,
         deleted: true,
         registers: Some((&registers()).into()),
+        ..Version::default()
     };
     reply(
         "versions",
-        Reply::Versions(VersionsPart { versions: vec![version], more: true }),
+        Reply::Versions(VersionsPart {
+            versions: vec![version],
+            more: true,
+            ..VersionsPart::default()
+        }),
         "239 1b916e401e9f772c76b583a1b569eab9353827537bef3d195d22d949dfd9c6bd",
+    );
+}
+
+#[test]
+fn questions_about_the_past_are_pinned() {
+    let past = PastRead { folder: opaque(1), at: BIG + 2, known: BIG + 3, after: opaque(4) };
+    request(
+        "past",
+        Request::Past(past),
+        "200000007a1e0a0201011082808080808080808001188380808080808080800122020404",
+    );
+    let timeline = TimelineRead {
+        folder: opaque(1),
+        at_or_before: BIG + 2,
+        limit: 3,
+        below: opaque(4),
+        after: opaque(5),
+    };
+    request(
+        "timeline",
+        Request::Timeline(timeline),
+        "1c000000ba01190a02010110828080808080808080011803220204042a020505",
+    );
+    let moment = MomentRead { folder: opaque(1), revision: BIG + 2, time_ms: BIG + 3 };
+    request(
+        "moment",
+        Request::Moment(moment),
+        "1d000000c2011a0a02010110828080808080808080011883808080808080808001",
+    );
+    let named = NamedRead { folder: opaque(1), parent: opaque(2), name_tag: opaque(3) };
+    request("named", Request::Named(named), "0f000000ca010c0a020101120202021a020303");
+    let deleted = DeletedRead { folder: opaque(1), after: opaque(2) };
+    request("deleted", Request::Deleted(deleted), "0b000000ea01080a02010112020202");
+}
+
+#[test]
+fn answers_about_the_past_are_pinned() {
+    let there = PastEntry { entry: opaque(1), registers: Some((&registers()).into()) };
+    let gone = PastEntry { entry: opaque(2), registers: None };
+    let past = PastPart { entries: vec![there, gone], next: opaque(3) };
+    reply(
+        "past",
+        Reply::Past(past),
+        "219 db4e2d270fb669db1d781d26d40e87e0b78958d6c6d5e4109b4065ebc6ca339e",
+    );
+    let moment = MomentReply {
+        revision: BIG + 1,
+        time_ms: BIG + 2,
+        first_ms: BIG + 3,
+        last_revision: BIG + 4,
+    };
+    reply(
+        "moment",
+        Reply::Moment(moment),
+        "2e000000722c0881808080808080808001108280808080808080800118838080808080808080012084808080808080808001",
+    );
+    let named = NamedEntry {
+        entry: opaque(1),
+        kind: 2,
+        last: true,
+        deleted: false,
+        place_revision: BIG + 5,
+    };
+    let other = NamedEntry { deleted: true, last: false, ..named.clone() };
+    reply(
+        "named",
+        Reply::Named(NamedReply { entries: vec![named, other] }),
+        "2c0000007a2a0a130a0201011002180128858080808080808080010a130a020101100220012885808080808080808001",
+    );
+    let before = PlaceBefore { parent: opaque(1), name: opaque(2), deleted: true };
+    let version =
+        Version { revision: BIG + 1, before: Some(before), settled: true, ..Version::default() };
+    let part = VersionsPart {
+        versions: vec![version],
+        more: true,
+        next_revision: BIG + 2,
+        next_entry: opaque(3),
+    };
+    reply(
+        "versions",
+        Reply::Versions(part),
+        "2e0000004a2c0a190881808080808080808001420a0a02010112020202180148011001188280808080808080800122020303",
     );
 }
 

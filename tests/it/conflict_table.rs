@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::engine::handle::Which;
 use client::engine::{Ask, AskError, Keep};
 use client::fs::memory::user::{MemoryUser, UserEntry};
 use std::rc::Rc;
@@ -131,8 +132,9 @@ fn edit_and_edit_with_the_same_bytes_are_one_version() {
         .await;
         for device in &world.devices {
             let handle = device.handle().unwrap();
-            let log = handle.ask(|answer| Ask::Log("a.txt".to_owned(), 10, answer)).await.unwrap();
-            let changes: Vec<&str> = log.iter().map(|version| version.change).collect();
+            let log =
+                handle.ask(|answer| Ask::Log("a.txt".to_owned(), 0, 10, answer)).await.unwrap();
+            let changes: Vec<&str> = log.versions.iter().map(|version| version.change).collect();
             assert_eq!(changes, ["edited", "created"]);
         }
     });
@@ -571,7 +573,10 @@ fn a_side_that_was_deleted_by_hand_is_never_said_to_be_kept() {
         assert_eq!(path, COPY);
         assert_eq!(one.handle().unwrap().summary().conflicts, 1);
         let handle = one.handle().unwrap();
-        handle.ask(|answer| Ask::Restore(path, revision, answer)).await.unwrap();
+        handle
+            .ask(|answer| Ask::Restore(path, Which::Revision(revision), false, answer))
+            .await
+            .unwrap();
         assert!(world.settle().await, "{:#?}", world.ledger.tail());
         ask_to_keep(one, "a.txt", Keep::Both).await.unwrap();
     };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::engine::handle::Which;
 use client::engine::{Ask, AskError, FolderHandle};
 use client::fs::memory::user::UserEntry;
 use common::ids::{ConflictId, EntryId};
@@ -16,8 +17,8 @@ use tests::sim::scene::{Scene, play};
 use tests::sim::world::{Make, World};
 
 async fn revisions(handle: &FolderHandle, path: &str) -> Vec<Revision> {
-    let versions = handle.ask(|answer| Ask::Log(path.to_owned(), 100, answer)).await.unwrap();
-    versions.into_iter().map(|version| version.revision).collect()
+    let versions = handle.ask(|answer| Ask::Log(path.to_owned(), 0, 100, answer)).await.unwrap();
+    versions.versions.into_iter().map(|version| version.revision).collect()
 }
 
 #[test]
@@ -38,7 +39,10 @@ fn a_deleted_file_that_is_restored_keeps_its_history() {
         assert!(before.len() >= 3, "created, edited, deleted: {before:?}");
 
         let first = *before.last().unwrap();
-        handle.ask(|answer| Ask::Restore("d/file".to_owned(), first, answer)).await.unwrap();
+        handle
+            .ask(|answer| Ask::Restore("d/file".to_owned(), Which::Revision(first), false, answer))
+            .await
+            .unwrap();
         assert!(world.settle().await, "{:#?}", world.ledger.tail());
         for device in [&one, &two] {
             assert_eq!(device.fs.user().read("d/file").unwrap(), b"first");
@@ -69,14 +73,21 @@ fn an_old_version_of_a_symlink_is_restored_as_a_link() {
         let directory = tempfile::tempdir().unwrap();
         let to = directory.path().join("beside");
         let export = async || {
-            handle.ask(|answer| Ask::Export("l".to_owned(), first, to.clone(), answer)).await
+            handle
+                .ask(|answer| {
+                    Ask::Export("l".to_owned(), Which::Revision(first), to.clone(), answer)
+                })
+                .await
         };
         assert_eq!(export().await, Ok(3));
         assert_eq!(std::fs::read_link(&to).unwrap(), std::path::Path::new("one"));
         assert!(matches!(export().await, Err(AskError::Exists(_))));
 
         let restore = async || {
-            handle.ask(|answer| Ask::Restore("l".to_owned(), first, answer)).await.unwrap();
+            handle
+                .ask(|answer| Ask::Restore("l".to_owned(), Which::Revision(first), false, answer))
+                .await
+                .unwrap();
             assert!(world.settle().await, "{:#?}", world.ledger.tail());
             for device in [&one, &two] {
                 let tree = device.fs.user().tree();
@@ -107,7 +118,8 @@ fn a_version_is_exported_with_its_mode_and_mtime() {
         let newest = revisions(&handle, "file").await[0];
         let directory = tempfile::tempdir().unwrap();
         let to = directory.path().join("beside");
-        let ask = |answer| Ask::Export("file".to_owned(), newest, to.clone(), answer);
+        let ask =
+            |answer| Ask::Export("file".to_owned(), Which::Revision(newest), to.clone(), answer);
         assert_eq!(handle.ask(ask).await, Ok(6));
         assert_eq!(std::fs::read(&to).unwrap(), b"secret");
         let found = std::fs::metadata(&to).unwrap();
@@ -136,8 +148,13 @@ fn a_long_list_of_versions_comes_in_pages_and_whole() {
         made.reverse();
         let handle = scene.victim.handle().unwrap();
         let log = async |limit| {
-            let log = handle.ask(|answer| Ask::Log("link".to_owned(), limit, answer));
-            log.await.unwrap().into_iter().map(|it| (it.revision, it.change)).collect::<Vec<_>>()
+            let log = handle.ask(|answer| Ask::Log("link".to_owned(), 0, limit, answer));
+            log.await
+                .unwrap()
+                .versions
+                .into_iter()
+                .map(|it| (it.revision, it.change))
+                .collect::<Vec<_>>()
         };
         let all = log(1_000).await;
         assert_eq!(all.iter().map(|(revision, _)| *revision).collect::<Vec<_>>(), made);
@@ -165,7 +182,11 @@ fn a_version_that_does_not_open_hides_no_other() {
         let third = rogue.commit(edit(second.unwrap(), third)).await;
         scene.wait().await;
         let handle = scene.victim.handle().unwrap();
-        let log = handle.ask(|answer| Ask::Log("link".to_owned(), 100, answer)).await.unwrap();
+        let log = handle
+            .ask(|answer| Ask::Log("link".to_owned(), 0, 100, answer))
+            .await
+            .unwrap()
+            .versions;
         let shown = log.iter().map(|it| (it.revision, it.change, it.unreadable.is_some()));
         let expected = [
             (third.unwrap(), "edited", false),
@@ -174,7 +195,9 @@ fn a_version_that_does_not_open_hides_no_other() {
         ];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
         assert!(log.iter().all(|version| version.name == "link" && version.device.is_some()));
-        let restored = |answer| Ask::Restore("link".to_owned(), second.unwrap(), answer);
+        let restored = |answer| {
+            Ask::Restore("link".to_owned(), Which::Revision(second.unwrap()), false, answer)
+        };
         assert!(matches!(handle.ask(restored).await, Err(AskError::Unreadable(_))));
 
         let copy = rogue.fresh();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
 use bytes::Bytes;
+use client::engine::handle::Listing;
 use client::engine::{Ask, FolderStatus, FolderSummary};
 use common::ids::ChunkId;
 use common::revision::Revision;
@@ -178,9 +179,9 @@ fn a_revision_that_never_comes_keeps_no_device_from_its_disk_and_its_questions()
         tokio::time::sleep(PATIENCE).await; // ok: virtual time
         device.writer.write("two", b"two");
         let listing = device.handle().unwrap();
-        let listed = listing.ask(|answer| Ask::List(String::new(), answer));
+        let listed = listing.ask(|answer| Ask::List(String::new(), Listing::Now, answer));
         let listed = tokio::time::timeout(2 * PATIENCE, listed).await; // ok: virtual time
-        assert_eq!(listed.expect("no answer").unwrap().len(), 1);
+        assert_eq!(listed.expect("no answer").unwrap().entries.len(), 1);
         device.link.set_hostile(None);
         assert!(world.settle().await, "{:#?}", world.ledger.tail());
         assert_eq!(device.fs.user().tree().len(), 2);

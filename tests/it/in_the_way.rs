@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
 use client::engine::Ask;
+use client::engine::handle::Listing;
 use client::fs::memory::{Fault, OperationKind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -247,7 +248,7 @@ fn a_question_is_answered_between_two_groups_of_files() {
             tokio::time::sleep(Duration::from_millis(1)).await; // ok: virtual time
         }
         let handle = reader.handle().unwrap();
-        handle.ask(|answer| Ask::List(String::new(), answer)).await.unwrap();
+        handle.ask(|answer| Ask::List(String::new(), Listing::Now, answer)).await.unwrap();
         assert_eq!(reader.fs.user().paths().len(), 4, "of five");
         assert!(world.settle().await, "{:#?}", world.ledger.tail());
         assert_eq!(reader.fs.user().paths().len(), 5);

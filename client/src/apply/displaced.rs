@@ -35,7 +35,7 @@ pub(super) fn path(context: &FolderContext, row: &LocalRow) -> RelPath {
 /// # Errors
 /// [`FsError`] when nothing was exchanged, or when what was displaced could not be dealt with: then
 /// it stays in the displaced area.
-pub(crate) fn replace(
+pub(super) fn replace(
     context: &FolderContext,
     staged: &RelPath,
     staged_stat: &Stat,

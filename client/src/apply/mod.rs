@@ -9,7 +9,6 @@ mod parked;
 mod place;
 mod run;
 
-pub(crate) use displaced::replace;
 pub use displaced::{review_displaced, sweep_staging};
 pub use parked::review_parked;
 pub use run::{Applied, ApplyError, Applying};

@@ -1,12 +1,15 @@
-//! `driftless ls`: what a folder, or a directory in it, holds.
+//! `driftless ls`: what a folder, or a directory in it, holds, held, or has lost.
 
 use super::asking::{ask, path_argument, unexpected};
+use super::moment;
 use super::table::titled;
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, EntryAnswer, Failure, Request};
+use crate::daemon::control::{Answer, EntryAnswer, Failure, Listing, Request};
 
 /// What the columns are called.
 const TITLES: [&str; 4] = ["REVISION", "BYTES", "MODIFIED", "PATH"];
+/// Those of what was deleted.
+const DELETED_TITLES: [&str; 4] = ["REVISION", "BYTES", "DELETED", "PATH"];
 
 /// Flags of `ls`.
 #[derive(Debug, clap::Args)]
@@ -14,12 +17,32 @@ pub(super) struct ListFlags {
     /// A path in a synced folder, or FOLDER:PATH [default: the only folder]
     #[arg(value_name = "PATH")]
     path: Option<String>,
+    /// What was deleted, and can be brought back
+    #[arg(long, conflicts_with = "at")]
+    deleted: bool,
+    /// What was there at a time, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, or a revision
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
 }
 
 pub(super) fn run(flags: ListFlags, context: &Context) -> Result<Outcome, Failure> {
     let path = flags.path.map(path_argument).transpose()?;
-    match ask(context, &Request::List { path })? {
+    let what = match (flags.deleted, &flags.at) {
+        (true, _) => Listing::Deleted,
+        (false, Some(at)) => Listing::At(moment::parse(at)?),
+        (false, None) => Listing::Now,
+    };
+    match ask(context, &Request::List { path, what })? {
+        Answer::List(list) if flags.deleted => {
+            let rows = list.entries.iter().map(deleted_row);
+            context.output.answer(&list, || titled(&DELETED_TITLES, rows))
+        }
         Answer::List(list) => {
+            let at = list.at.as_ref();
+            let at = at.map(|at| format!("as of revision {} ({})", at.revision, at.time));
+            if let Some(at) = at {
+                context.output.remark(&at);
+            }
             context.output.answer(&list, || titled(&TITLES, list.entries.iter().map(row)))
         }
         _ => Err(unexpected(&context.home)),
@@ -27,6 +50,14 @@ pub(super) fn run(flags: ListFlags, context: &Context) -> Result<Outcome, Failur
 }
 
 fn row(entry: &EntryAnswer) -> Vec<String> {
+    line(entry, entry.mtime.as_ref())
+}
+
+fn deleted_row(entry: &EntryAnswer) -> Vec<String> {
+    line(entry, entry.deleted_at.as_ref())
+}
+
+fn line(entry: &EntryAnswer, time: Option<&String>) -> Vec<String> {
     let suffix = match entry.kind.as_str() {
         "directory" => "/",
         "symlink" => "@",
@@ -35,7 +66,7 @@ fn row(entry: &EntryAnswer) -> Vec<String> {
     vec![
         entry.revision.to_string(),
         entry.size.to_string(),
-        entry.mtime.clone().unwrap_or_else(|| "-".to_owned()),
+        time.cloned().unwrap_or_else(|| "-".to_owned()),
         format!("{}{suffix}", entry.path),
     ]
 }

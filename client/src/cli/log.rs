@@ -1,4 +1,4 @@
-//! `driftless log`: the versions of a path, newest first.
+//! `driftless log`: the versions of a path, newest first; of a directory or a folder, its timeline.
 
 use super::asking::{ask, path_argument, unexpected};
 use super::table::titled;
@@ -6,18 +6,29 @@ use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, LogAnswer, Request, VersionAnswer};
 
 /// What the columns are called.
-const TITLES: [&str; 6] = ["REVISION", "ACCEPTED", "DEVICE", "CHANGE", "BYTES", "NAME"];
+const TITLES: [&str; 6] = ["REVISION", "ACCEPTED", "DEVICE", "CHANGE", "BYTES", "PATH"];
+
+/// Versions of a page.
+const PAGE: u32 = 1000;
 
 /// Flags of `log`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LogFlags {
-    /// A path in a synced folder, or FOLDER:PATH
+    /// A path in a synced folder, or FOLDER:PATH [default: the only folder]
     #[arg(value_name = "PATH")]
-    path: String,
+    path: Option<String>,
+    /// How many versions a page has, about: it holds whole revisions
+    #[arg(long, value_name = "N", default_value_t = PAGE)]
+    limit: u32,
+    /// Only versions before this revision: the next page
+    #[arg(long, value_name = "REVISION")]
+    before: Option<u64>,
 }
 
 pub(super) fn run(flags: LogFlags, context: &Context) -> Result<Outcome, Failure> {
-    match ask(context, &Request::Log { path: path_argument(flags.path)? })? {
+    let path = flags.path.map(path_argument).transpose()?;
+    let (before, limit) = (flags.before.unwrap_or(0), flags.limit);
+    match ask(context, &Request::Log { path, before, limit })? {
         Answer::Log(log) => context.output.answer(&log, || shown(&log)),
         _ => Err(unexpected(&context.home)),
     }
@@ -25,16 +36,22 @@ pub(super) fn run(flags: LogFlags, context: &Context) -> Result<Outcome, Failure
 
 fn shown(log: &LogAnswer) -> String {
     let mut text = titled(&TITLES, log.versions.iter().map(row));
-    if log.more {
-        text.push_str("older versions are not shown\n");
+    if let Some(last) = log.versions.last().filter(|_| log.more) {
+        text.push_str(&format!("older versions: add --before {}\n", last.revision));
     }
     text
 }
 
 fn row(version: &VersionAnswer) -> Vec<String> {
-    let (size, name) = match &version.unreadable {
-        None => (version.size.to_string(), version.name.clone()),
-        Some(reason) => ("?".to_owned(), format!("{} ({reason})", version.name)),
+    let path = match (&version.from, version.restored) {
+        (Some(from), _) => format!("{} (from {from})", version.path),
+        (None, Some(revision)) => format!("{} (of revision {revision})", version.path),
+        (None, None) => version.path.clone(),
+    };
+    let (size, path) = match &version.unreadable {
+        _ if version.kind == "directory" => ("-".to_owned(), format!("{path}/")),
+        None => (version.size.to_string(), path),
+        Some(reason) => ("?".to_owned(), format!("{path} ({reason})")),
     };
     vec![
         version.revision.to_string(),
@@ -42,7 +59,7 @@ fn row(version: &VersionAnswer) -> Vec<String> {
         version.device.clone(),
         version.change.clone(),
         size,
-        name,
+        path,
     ]
 }
 
@@ -58,12 +75,16 @@ mod tests {
             device: "laptop".to_owned(),
             size: 3,
             change: "edited".to_owned(),
+            kind: "file".to_owned(),
             name: "a.txt".to_owned(),
+            path: "d/a.txt".to_owned(),
+            from: None,
+            restored: Some(3),
             unreadable: None,
         };
         let cut = LogAnswer { path: "a.txt".to_owned(), versions: vec![version], more: true };
         assert_eq!(shown(&cut).lines().count(), 3);
-        assert!(shown(&cut).ends_with("older versions are not shown\n"));
+        assert!(shown(&cut).ends_with("d/a.txt (of revision 3)\nolder versions: add --before 7\n"));
         assert_eq!(shown(&LogAnswer { more: false, ..cut }).lines().count(), 2);
     }
 }

@@ -6,18 +6,22 @@
 
 mod asking;
 mod cat;
+mod changes;
 mod completions;
 mod confirm;
 mod conflicts;
 mod device;
 mod devices;
+mod diff;
 mod doctor;
+mod exported;
 mod folder;
 mod foreground;
 mod invite;
 mod join;
 mod list;
 mod log;
+mod moment;
 mod output;
 mod pause;
 mod progress;
@@ -30,6 +34,7 @@ mod status;
 mod sync;
 mod table;
 mod up;
+mod which;
 
 use crate::daemon::control::Failure;
 use crate::home::Home;
@@ -72,13 +77,15 @@ enum Command {
     Status,
     /// Rescan, push and pull until device and server hold the same
     Sync(sync::SyncFlags),
-    /// List what a folder holds
+    /// List what a folder holds, held, or has lost
     Ls(list::ListFlags),
-    /// List the versions of a path
+    /// List the versions of a path, or of all that was in a directory
     Log(log::LogFlags),
     /// Print a version of a file
     Cat(cat::CatFlags),
-    /// Bring a version of a file back
+    /// Compare two versions of a path
+    Diff(diff::DiffFlags),
+    /// Bring a file, a directory or a folder back as it was
     Restore(restore::RestoreFlags),
     /// List open conflicts
     Conflicts,
@@ -165,6 +172,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
         Command::Ls(flags) => list::run(flags, context),
         Command::Log(flags) => log::run(flags, context),
         Command::Cat(flags) => cat::run(flags, context),
+        Command::Diff(flags) => diff::run(flags, context),
         Command::Restore(flags) => restore::run(flags, context),
         Command::Conflicts => conflicts::run(context),
         Command::Resolve(flags) => resolve::run(flags, context),
@@ -237,9 +245,16 @@ mod tests {
             "driftless sync --timeout 30",
             "driftless ls",
             "driftless ls n:a/b",
-            "driftless log a",
+            "driftless ls --deleted a",
+            "driftless ls --at yesterday",
+            "driftless log",
+            "driftless log a --limit 5 --before 9",
+            "driftless diff a",
+            "driftless diff a --rev 1 --rev 2",
             "driftless cat a --rev 3",
+            "driftless cat a --at 2026-11-20",
             "driftless restore a --rev 3 --to b",
+            "driftless restore . --at yesterday --dry-run",
             "driftless conflicts",
             "driftless resolve a --keep mine",
             "driftless devices",
@@ -258,6 +273,9 @@ mod tests {
             "driftless resolve a",
             "driftless resolve a --keep ours",
             "driftless cat a",
+            "driftless cat a --rev 1 --at now",
+            "driftless restore a",
+            "driftless ls --deleted --at now",
             "driftless sync --timeout soon",
             "driftless fly",
         ] {

@@ -1,9 +1,12 @@
-//! `driftless restore`: a version back in its place as a new version, or beside.
+//! `driftless restore`: a file, a directory or a folder as it was, in its place as new versions or
+//! beside.
 
 use super::asking::{absolute, ask, path_argument, unexpected};
-use super::table::size;
+use super::changes::changes;
+use super::table::{count, size};
+use super::which::WhichFlags;
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, Request};
+use crate::daemon::control::{Answer, Failure, Request, RestoreAnswer};
 use std::path::PathBuf;
 
 /// Flags of `restore`.
@@ -12,29 +15,51 @@ pub(super) struct RestoreFlags {
     /// A path in a synced folder, or FOLDER:PATH
     #[arg(value_name = "PATH")]
     path: String,
-    /// Which revision, from `log`
-    #[arg(long = "rev", value_name = "REVISION")]
-    revision: u64,
-    /// A file that does not exist yet, to restore to instead
-    #[arg(long, value_name = "DEST")]
+    #[command(flatten)]
+    which: WhichFlags,
+    /// A file or directory that does not exist yet, to restore to instead
+    #[arg(long, value_name = "DEST", conflicts_with = "dry_run")]
     to: Option<PathBuf>,
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Failure> {
-    let RestoreFlags { path, revision, to } = flags;
-    let path = path_argument(path)?;
-    let text = path.text.clone();
+    let RestoreFlags { path, which, to, dry_run } = flags;
+    let (path, words) = (path_argument(path)?, which.words());
+    let (text, which) = (path.text.clone(), which.which()?);
     let request = match &to {
-        Some(to) => Request::Export { path, revision, to: absolute(to)? },
-        None => Request::Restore { path, revision },
+        Some(to) => Request::Export { path, which, to: absolute(to)? },
+        None => Request::Restore { path, which, dry_run },
     };
     match (ask(context, &request)?, to) {
-        (Answer::Done(done), None) => {
-            context.output.answer(&done, || format!("{text} is as it was at revision {revision}"))
+        (Answer::Restored(restored), None) => {
+            let outcome = context.output.answer(&restored, || told(&restored, &text, &words))?;
+            // It is in the folder, and something keeps it from this disk.
+            let waits = restored.done && !restored.complete;
+            Ok(if waits { Outcome::NotInSync } else { outcome })
         }
         (Answer::Exported(exported), Some(to)) => context.output.answer(&exported, || {
             format!("{} written to {}", size(exported.exported_bytes), to.display())
         }),
         _ => Err(unexpected(&context.home)),
     }
+}
+
+fn told(restored: &RestoreAnswer, path: &str, words: &str) -> String {
+    let number = count(restored.changes.len() as u64, "change", "changes");
+    let list = changes(&restored.changes);
+    if restored.changes.is_empty() {
+        return format!("{path} is as it was {words} already");
+    }
+    if !restored.done {
+        return format!("{list}{number} would be made; nothing was done");
+    }
+    let rest = if restored.complete {
+        ""
+    } else {
+        "\nnot all of it is on this disk yet: `driftless status` says why"
+    };
+    format!("{list}{path} is as it was {words}: {number}{rest}")
 }

@@ -5,13 +5,13 @@
 
 use super::account::{self, Invite, Revoked};
 use super::control::{
-    Answer, Commands, ConflictsAnswer, DeviceAnswer, DevicesAnswer, DoneAnswer, ExportedAnswer,
-    Failure, InviteAnswer, Keep, ListAnswer, LogAnswer, PathArgument, ProgressSender, Request,
-    ServerAnswer, StatusAnswer, SyncAnswer, UnknownAnswer,
+    Answer, Commands, ConflictsAnswer, DeviceAnswer, DevicesAnswer, DoneAnswer, Failure,
+    InviteAnswer, Keep, PathArgument, ProgressSender, Request, ServerAnswer, StatusAnswer,
+    SyncAnswer, UnknownAnswer,
 };
 use super::paths::{self, InFolder};
 use super::shared::Shared;
-use super::{summaries, times};
+use super::{history_commands, summaries, times};
 use crate::engine::handle::Answer as Reply;
 use crate::engine::{self, Ask, AskError, FolderHandle};
 use crate::home::FolderConfig;
@@ -21,8 +21,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Versions that `log` shows; an answer says when there are more.
-const VERSIONS_MAX: usize = 10_000;
 /// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How long an invitation waits for a folder's checkpoint: the engine answers between two steps.
@@ -42,19 +40,18 @@ impl Commands for Control {
         match request {
             Request::Status => Ok(Answer::Status(shared.status())),
             Request::Sync { timeout_ms } => sync(shared, timeout_ms, progress).await,
-            Request::List { path } => list(shared, path).await,
-            Request::Log { path } => log(shared, &path).await,
-            Request::Export { path, revision, to } => {
-                let (at, handle) = find(shared, &path)?;
-                let exported_bytes =
-                    handle.ask(|answer| Ask::Export(at.path, revision, to, answer)).await?;
-                Ok(Answer::Exported(ExportedAnswer { exported_bytes }))
+            Request::List { path, what } => history_commands::list(shared, path, what).await,
+            Request::Log { path, before, limit } => {
+                history_commands::log(shared, path, before, limit).await
             }
-            Request::Restore { path, revision } => {
-                let (at, handle) = find(shared, &path)?;
-                let on = at.path.clone();
-                handle.ask(|answer| Ask::Restore(at.path, revision, answer)).await?;
-                Ok(done([on]))
+            Request::Export { path, which, to } => {
+                history_commands::export(shared, &path, which, to).await
+            }
+            Request::Restore { path, which, dry_run } => {
+                history_commands::restore(shared, &path, which, dry_run).await
+            }
+            Request::Diff { path, from, to } => {
+                history_commands::diff(shared, &path, from, to).await
             }
             Request::Conflicts => conflicts(shared).await,
             Request::Resolve { path, keep } => {
@@ -131,13 +128,16 @@ impl Shared {
     }
 }
 
-fn find(shared: &Shared, argument: &PathArgument) -> Result<(InFolder, FolderHandle), Failure> {
+pub(super) fn find(
+    shared: &Shared,
+    argument: &PathArgument,
+) -> Result<(InFolder, FolderHandle), Failure> {
     let at = paths::resolve(&shared.config(), argument)?;
     let handle = handle(shared, &at.folder)?;
     Ok((at, handle))
 }
 
-fn handle(shared: &Shared, folder: &FolderConfig) -> Result<FolderHandle, Failure> {
+pub(super) fn handle(shared: &Shared, folder: &FolderConfig) -> Result<FolderHandle, Failure> {
     shared.handle(&folder.id).ok_or_else(|| {
         let reason = shared.unstarted(&folder.id);
         let reason = reason.unwrap_or_else(|| "it has not been started yet".to_owned());
@@ -147,7 +147,7 @@ fn handle(shared: &Shared, folder: &FolderConfig) -> Result<FolderHandle, Failur
 }
 
 /// The folder that is meant when none is named: the only one.
-fn only_folder(shared: &Shared) -> Result<FolderConfig, Failure> {
+pub(super) fn only_folder(shared: &Shared) -> Result<FolderConfig, Failure> {
     let mut folders = shared.config().folders;
     match folders.len() {
         1 => Ok(folders.remove(0)),
@@ -221,33 +221,6 @@ fn removed(asked: &[(FolderConfig, FolderHandle)]) -> Option<Failure> {
     let message = format!("folder {} was removed from this device meanwhile", folder.name);
     let hint = "run `driftless sync` again for the other folders";
     Some(Failure::new("no_such_folder", message, hint))
-}
-
-async fn list(shared: &Shared, path: Option<PathArgument>) -> Result<Answer, Failure> {
-    let (path, handle) = match path {
-        Some(argument) => {
-            let (at, handle) = find(shared, &argument)?;
-            (at.path, handle)
-        }
-        None => {
-            let folder = only_folder(shared)?;
-            (String::new(), handle(shared, &folder)?)
-        }
-    };
-    let listed = handle.ask(|answer| Ask::List(path, answer)).await?;
-    Ok(Answer::List(ListAnswer { entries: listed.into_iter().map(summaries::entry).collect() }))
-}
-
-async fn log(shared: &Shared, argument: &PathArgument) -> Result<Answer, Failure> {
-    let (at, handle) = find(shared, argument)?;
-    let path = at.path.clone();
-    let asked = u32::try_from(VERSIONS_MAX + 1).unwrap_or(u32::MAX);
-    let mut versions = handle.ask(|answer| Ask::Log(path, asked, answer)).await?;
-    let more = versions.len() > VERSIONS_MAX;
-    versions.truncate(VERSIONS_MAX);
-    let account = shared.account.lock().await;
-    let versions = versions.into_iter().map(|version| summaries::version(&account, version));
-    Ok(Answer::Log(LogAnswer { path: at.path, versions: versions.collect(), more }))
 }
 
 async fn conflicts(shared: &Shared) -> Result<Answer, Failure> {

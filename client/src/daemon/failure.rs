@@ -206,6 +206,25 @@ impl From<AskError> for Failure {
             AskError::NoSuchRevision { .. } => {
                 ("no_such_revision", "`driftless log PATH` lists the versions")
             }
+            AskError::InTheWay(_) => ("in_the_way", "move it away, or restore beside it with --to"),
+            AskError::NoMoment { .. } => {
+                ("no_such_moment", "`driftless log` lists the folder's revisions")
+            }
+            AskError::BeforeBeginning { first_ms } => {
+                let begun = match first_ms {
+                    0 => "nothing has been synced to it yet".to_owned(),
+                    first_ms => {
+                        format!("its first revision is of {}", super::times::from_ms(first_ms))
+                    }
+                };
+                return Self::new("no_such_moment", message, begun);
+            }
+            AskError::NotHeardYet { .. } => {
+                ("not_heard", "wait for `driftless sync`, then try again")
+            }
+            AskError::NotThere { .. } => {
+                ("no_such_path", "`driftless ls --at TIME` lists what was there")
+            }
             AskError::Unreadable(_) => {
                 ("unreadable", "`driftless log PATH` lists the versions: choose another one")
             }

@@ -4,15 +4,17 @@
 
 use super::account::Account;
 use super::control::{
-    BaseAnswer, ConflictAnswer, CursorAnswer, EntryAnswer, FolderProgress, FolderStatusAnswer,
-    HaltAnswer, IssueAnswer, SideAnswer, State, VersionAnswer,
+    BaseAnswer, ChangeAnswer, ConflictAnswer, CursorAnswer, EntryAnswer, FolderProgress,
+    FolderStatusAnswer, HaltAnswer, InstantAnswer, IssueAnswer, SideAnswer, State, VersionAnswer,
 };
 use super::times;
+use crate::engine::handle::Instant;
 use crate::engine::{
     ConflictInfo, FolderStatus, FolderSummary, HaltReason, ListedEntry, VersionInfo, first_summary,
 };
 use crate::home::FolderConfig;
 use crate::watch::WatchState;
+use client_core::past::{Change, Difference};
 use common::record::Kind;
 
 pub(super) fn state(status: FolderStatus) -> State {
@@ -107,7 +109,30 @@ pub(super) fn entry(listed: ListedEntry) -> EntryAnswer {
         size: listed.size,
         mtime: (!is_directory).then(|| times::from_ns(listed.mtime_ns)),
         revision: listed.revision,
-        deleted: false,
+        deleted: listed.deleted_ms.is_some(),
+        deleted_at: listed.deleted_ms.map(times::from_ms),
+    }
+}
+
+pub(super) fn instant(instant: Instant) -> InstantAnswer {
+    InstantAnswer { revision: instant.revision, time: times::from_ms(instant.time_ms) }
+}
+
+pub(super) fn change(difference: Difference) -> ChangeAnswer {
+    let change = match difference.change {
+        Change::Added => "added",
+        Change::Deleted => "deleted",
+        Change::Edited => "edited",
+        Change::Moved => "moved",
+        Change::Attributes => "attributes",
+    };
+    ChangeAnswer {
+        path: difference.path,
+        from: difference.from,
+        kind: kind_text(difference.kind).to_owned(),
+        change: change.to_owned(),
+        size_before: difference.bytes_before,
+        size_after: difference.bytes_after,
     }
 }
 
@@ -126,7 +151,11 @@ pub(super) fn version(account: &Account, version: VersionInfo) -> VersionAnswer 
         device: version.device.map_or_else(String::new, |device| account.device_name(&device)),
         size: version.size,
         change: version.change.to_owned(),
+        kind: kind_text(version.kind).to_owned(),
         name: version.name,
+        path: version.path,
+        from: version.from,
+        restored: version.restored,
         unreadable: version.unreadable,
     }
 }

@@ -1,6 +1,6 @@
 //! The daemon from enrolment to commands, with a real server, disk and engine.
 
-use super::control::{Answer, AskFailure, Keep, PathArgument, Request, State, ask};
+use super::control::{Answer, AskFailure, Keep, Listing, PathArgument, Request, State, Which, ask};
 use super::embedded::Embedded;
 use super::enrolment::{Enrolled, Enrolment, enrol};
 use super::*;
@@ -142,7 +142,11 @@ async fn what_happens_in_one_folder_happens_in_the_other() {
     one.sync().await;
     assert_eq!(fs::read_to_string(one.root.join("a.txt")).unwrap(), "two");
 
-    let Answer::Log(log) = one.ask(Request::Log { path: one.path("a.txt") }).await.unwrap() else {
+    let Answer::Log(log) = one
+        .ask(Request::Log { path: Some(one.path("a.txt")), before: 0, limit: 10 })
+        .await
+        .unwrap()
+    else {
         panic!("no log");
     };
     let versions: Vec<_> =
@@ -150,10 +154,20 @@ async fn what_happens_in_one_folder_happens_in_the_other() {
     assert_eq!(versions, [("two", "edited", 3), ("one", "created", 3)]);
     let revision = log.versions[1].revision;
     let to = world.base.join("restored");
-    let export = Request::Export { path: one.path("one:a.txt"), revision, to: to.clone() };
+    let export = Request::Export {
+        path: one.path("one:a.txt"),
+        which: Which::Revision(revision),
+        to: to.clone(),
+    };
     one.ask(export).await.unwrap();
     assert_eq!(fs::read_to_string(to).unwrap(), "one");
-    one.ask(Request::Restore { path: one.path("a.txt"), revision }).await.unwrap();
+    one.ask(Request::Restore {
+        path: one.path("a.txt"),
+        which: Which::Revision(revision),
+        dry_run: false,
+    })
+    .await
+    .unwrap();
     one.sync().await;
     two.sync().await;
     assert_eq!(fs::read_to_string(two.root.join("a.txt")).unwrap(), "one");
@@ -376,7 +390,7 @@ async fn a_folder_that_does_not_start_is_not_in_sync_and_says_why() {
     assert_eq!((keyless.name.as_str(), keyless.state), ("keyless", State::Halted));
     let halt = keyless.halt.as_ref().unwrap();
     assert!(halt.message.contains("not in the keyring"), "{halt:?}");
-    let list = Request::List { path: Some(one.path("keyless:")) };
+    let list = Request::List { path: Some(one.path("keyless:")), what: Listing::Now };
     assert_eq!(one.kind(list).await, "engine");
     one.daemon.stop().await;
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns how a path names an entry, and how asking maps to requests and rounds.
 
-use super::handle::{Ask, AskError, ConflictInfo, ConflictSide, Keep, ListedEntry};
+use super::handle::{Ask, AskError, ConflictInfo, ConflictSide, Keep};
 use super::history::author;
 use super::online::RoundError;
 use super::run::{Engine, Halted, SyncWait};
@@ -66,14 +66,22 @@ impl Engine {
                 drop(answer.send(Ok(())));
             }
             Ask::Confirm(answer) => drop(answer.send(self.confirm().await)),
-            Ask::List(path, answer) => drop(answer.send(self.list(&path))),
-            Ask::Log(path, limit, answer) => drop(answer.send(self.log(&path, limit).await)),
-            Ask::Export(path, revision, to, answer) => {
-                drop(answer.send(self.export(&path, revision, &to).await));
+            Ask::List(path, what, answer) => {
+                drop(answer.send(self.listing(&path, what).await));
             }
-            Ask::Restore(path, revision, answer) => {
-                drop(answer.send(self.restore(&path, revision).await));
+            Ask::Log(path, before, limit, answer) => {
+                drop(answer.send(self.log(&path, before, limit).await));
             }
+            Ask::Export(path, which, to, answer) => {
+                drop(answer.send(self.export(&path, which, &to).await));
+            }
+            Ask::Restore(path, which, dry, answer) => {
+                drop(answer.send(self.restore(&path, which, dry).await));
+            }
+            Ask::Diff(path, from, to, answer) => {
+                drop(answer.send(self.diff(&path, from, to).await));
+            }
+            Ask::Settled(up_to, answer) => self.wait_for(up_to, answer),
             Ask::Conflicts(answer) => drop(answer.send(self.conflicts().await)),
             Ask::Resolve(path, keep, answer) => {
                 drop(answer.send(self.resolve(&path, keep).await));
@@ -137,37 +145,6 @@ impl Engine {
         Ok(Some(entry))
     }
 
-    fn list(&self, path: &str) -> Result<Vec<ListedEntry>, AskError> {
-        let missing = || AskError::NoSuchPath(path.to_owned());
-        let entry = self.entry_at(path)?.ok_or_else(missing)?;
-        let clean: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let mut listed = Vec::new();
-        if entry != EntryId::ROOT {
-            let row = self.context.state.remote_row(&entry)?.ok_or_else(missing)?;
-            if row.node.kind != Kind::Directory {
-                listed.push(listed_entry(clean.join("/"), &row));
-                return Ok(listed);
-            }
-        }
-        let mut queue = vec![(entry, clean.join("/"))];
-        while let Some((directory, prefix)) = queue.pop() {
-            for row in self.context.state.remote_rows_in(&directory)? {
-                if row.broken.is_some() {
-                    continue;
-                }
-                let name = row.node.position.name.as_str();
-                let path =
-                    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-                if row.node.kind == Kind::Directory {
-                    queue.push((row.node.entry, path.clone()));
-                }
-                listed.push(listed_entry(path, &row));
-            }
-        }
-        listed.sort_by(|one, two| one.path.cmp(&two.path));
-        Ok(listed)
-    }
-
     async fn conflicts(&mut self) -> Result<Vec<ConflictInfo>, AskError> {
         let mut infos = Vec::new();
         for record in self.context.state.conflicts()? {
@@ -209,7 +186,7 @@ impl Engine {
         let entry = match self.entry_at(path)? {
             Some(entry) => entry,
             // A side that was deleted by hand still names its conflict.
-            None => self.entry_ever_at(path).map_err(|_| none())?,
+            None => self.entry_ever_at(path).await.map_err(|_| none())?,
         };
         let record =
             self.context.state.conflicts_of(&entry)?.into_iter().next().ok_or_else(none)?;
@@ -283,6 +260,7 @@ impl Engine {
                 size: copy.size,
                 target: copy.target.clone(),
                 tag: copy.node.content.tag,
+                restored: None,
             };
             changes.push(self.edit(original, copy.root, &attributes));
             self.delete_whole(copy, &mut changes)?;
@@ -355,15 +333,5 @@ impl Engine {
         let sealed = seal_attributes(keys, folder, &entry, attributes);
         let content = Content { root, tag: attributes.tag, attributes: sealed };
         Change::Edit { entry, base, content }
-    }
-}
-
-fn listed_entry(path: String, row: &RemoteRow) -> ListedEntry {
-    ListedEntry {
-        path,
-        kind: row.node.kind,
-        size: row.size,
-        mtime_ns: row.node.content.mtime_ns,
-        revision: row.node.place_revision.max(row.node.content_revision),
     }
 }

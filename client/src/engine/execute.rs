@@ -144,7 +144,7 @@ impl Engine {
         Ok(true)
     }
 
-    fn keep(&self, entry: &EntryId) -> Result<bool, StateError> {
+    pub(super) fn keep(&self, entry: &EntryId) -> Result<bool, StateError> {
         let state = &self.context.state;
         let is_live = state.remote_row(entry)?.is_some_and(|row| !row.node.deleted);
         if is_live == state.local_row(entry)?.is_some() {
@@ -269,6 +269,14 @@ impl Engine {
     ) -> Result<bool, RoundError> {
         let prepared = Prepared { changes, effects, ..Prepared::default() };
         self.send(vec![prepared]).await
+    }
+
+    /// Sends groups that a person asked for; returns whether all were accepted.
+    pub(super) async fn send_prepared(
+        &mut self,
+        groups: Vec<Prepared>,
+    ) -> Result<bool, RoundError> {
+        self.send(groups).await
     }
 
     /// Lists why an entry is not in sync; it is tried again with the next housekeeping.

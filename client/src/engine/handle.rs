@@ -5,6 +5,7 @@
 
 use crate::remote::RemoteError;
 use crate::state::StateError;
+use client_core::past::Difference;
 use common::ids::{ConflictId, DeviceId};
 use common::record::Kind;
 use common::revision::{Cursor, Revision};
@@ -112,8 +113,95 @@ pub struct ListedEntry {
     pub size: u64,
     /// Nanoseconds since 1970; 0 for directories.
     pub mtime_ns: i64,
-    /// The newest revision of a register of it.
+    /// The newest revision of a register of it; of a deleted entry, that of its end.
     pub revision: Revision,
+    /// When it was deleted, in milliseconds since 1970; none while it is there.
+    pub deleted_ms: Option<u64>,
+}
+
+/// A moment of a folder's life, as it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A revision.
+    Revision(Revision),
+    /// Milliseconds since 1970: the last revision at or before it.
+    Time(u64),
+}
+
+/// A revision, and when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant {
+    /// Which revision.
+    pub revision: Revision,
+    /// In milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+/// What `ls` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// What is there.
+    Now,
+    /// What is deleted.
+    Deleted,
+    /// What was there.
+    At(Moment),
+}
+
+/// What `ls` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListInfo {
+    /// By path.
+    pub entries: Vec<ListedEntry>,
+    /// The moment that is shown, when it is not now.
+    pub at: Option<Instant>,
+}
+
+/// Which version of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// A revision of the path itself; of a directory, the folder's.
+    Revision(Revision),
+    /// As it was at a moment.
+    At(Moment),
+}
+
+/// Versions, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogInfo {
+    /// Whole revisions.
+    pub versions: Vec<VersionInfo>,
+    /// Whether there are older ones.
+    pub more: bool,
+}
+
+/// What differs between two versions of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffInfo {
+    /// The older one; none when there is nothing older.
+    pub from: Option<Instant>,
+    /// The newer one.
+    pub to: Instant,
+    /// What is compared.
+    pub sides: DiffSides,
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiffSides {
+    /// A file's contents, which can be exported by their revisions.
+    File,
+    /// A directory, at two moments of the folder.
+    Directory(Vec<Difference>),
+}
+
+/// What a restore does, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreInfo {
+    /// What becomes different.
+    pub differences: Vec<Difference>,
+    /// The journal's last revision of it; 0 when nothing was done.
+    pub up_to: Revision,
 }
 
 /// A version as `log` shows it.
@@ -125,12 +213,20 @@ pub struct VersionInfo {
     pub time_ms: u64,
     /// By which device, if the server says so.
     pub device: Option<DeviceId>,
+    /// What it is.
+    pub kind: Kind,
     /// Bytes.
     pub size: u64,
-    /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`.
+    /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`, `merged`, `resolved`.
     pub change: &'static str,
     /// The name that it had from then on.
     pub name: String,
+    /// The path that it had from then on.
+    pub path: String,
+    /// The path that it had before, if this revision gave it another.
+    pub from: Option<String>,
+    /// The revision that its content was brought back from.
+    pub restored: Option<Revision>,
     /// Why it does not open, if it does not: then its size is not known.
     pub unreadable: Option<String>,
 }
@@ -196,6 +292,39 @@ pub enum AskError {
     /// Where a version was to be written to is something already.
     #[error("{0}: exists already")]
     Exists(String),
+    /// Something of another kind stands where something is to be brought back.
+    #[error("{0}: something else stands there now")]
+    InTheWay(String),
+    /// The folder has no such revision.
+    #[error("there is no revision {revision}: this folder's revisions are 1 to {last}")]
+    NoMoment {
+        /// Which revision.
+        revision: Revision,
+        /// The folder's last one.
+        last: Revision,
+    },
+    /// A moment before the folder's first revision.
+    #[error("the folder did not exist then")]
+    BeforeBeginning {
+        /// When its first revision was accepted, in milliseconds since 1970.
+        first_ms: u64,
+    },
+    /// This device has not heard of a revision yet.
+    #[error("revision {revision} has not come to this device yet, which has heard {heard}")]
+    NotHeardYet {
+        /// Which revision.
+        revision: Revision,
+        /// The last one that has.
+        heard: Revision,
+    },
+    /// A path at which nothing was.
+    #[error("{}: was not there at revision {revision}", named(path))]
+    NotThere {
+        /// Which path.
+        path: String,
+        /// When.
+        revision: Revision,
+    },
     /// The entry has no such version.
     #[error("{path}: has no revision {revision}")]
     NoSuchRevision {
@@ -274,14 +403,21 @@ pub enum Ask {
     Resume(Answer<()>),
     /// A person agrees to what the halt names.
     Confirm(Answer<()>),
-    /// The synced entries at a path (`""`: the whole folder), recursively.
-    List(String, Answer<Vec<ListedEntry>>),
-    /// The versions of a path, newest first, at most so many.
-    Log(String, u32, Answer<Vec<VersionInfo>>),
-    /// A version, into a file that must not exist; of a symlink, into a symlink.
-    Export(String, Revision, PathBuf, Answer<u64>),
-    /// Brings a version back as a new version.
-    Restore(String, Revision, Answer<()>),
+    /// The entries at a path (`""`: the whole folder), recursively.
+    List(String, Listing, Answer<ListInfo>),
+    /// The versions of a path before a revision (0: all), newest first, about so many; of a
+    /// directory those of all that was in it.
+    Log(String, Revision, u32, Answer<LogInfo>),
+    /// A version, into a file that must not exist; of a symlink, into a symlink; of a directory,
+    /// into a directory.
+    Export(String, Which, PathBuf, Answer<u64>),
+    /// Brings a version back as a new version; if told so, only says what that would do.
+    Restore(String, Which, bool, Answer<RestoreInfo>),
+    /// What differs between two revisions of a path.
+    Diff(String, Option<Revision>, Option<Revision>, Answer<DiffInfo>),
+    /// Answered when this disk holds what the journal says up to a revision (true), or a person is
+    /// needed.
+    Settled(Revision, Answer<bool>),
     /// All open conflicts.
     Conflicts(Answer<Vec<ConflictInfo>>),
     /// Settles a conflict at either of its paths.

@@ -38,24 +38,7 @@ impl Engine {
             }
             return Ok(Plan::default());
         }
-        let mut policy = Policy {
-            folder: self.context.folder,
-            device: self.context.device(),
-            device_name: self.context.device_name.clone(),
-            date: date_of(self.context.environment.now_ns()),
-            folds_names: self.context.fs.folds_names(),
-            platform: common::name::Platform::Unix,
-            empty_content: Some(self.context.keys.content_tag().finish()),
-            guard_percent: GUARD.0,
-            guard_entries: GUARD.1,
-            lately: self.lately(),
-            held_when_asked: match &self.halted {
-                Some(Halted::Deletions(halt)) => Some(halt.held),
-                _ => None,
-            },
-            agreed: BTreeSet::new(),
-            absences_settled,
-        };
+        let mut policy = Policy { absences_settled, ..self.policy() };
         let view = self.context.state.view();
         let mut plan = planner::plan(&view, &dirty, &policy);
         let halts = plan.halt.is_some();
@@ -74,6 +57,28 @@ impl Engine {
         }
         self.note_plan(&dirty, &plan)?;
         Ok(plan)
+    }
+
+    /// What the planner is told besides the trees.
+    pub(super) fn policy(&mut self) -> Policy {
+        Policy {
+            folder: self.context.folder,
+            device: self.context.device(),
+            device_name: self.context.device_name.clone(),
+            date: date_of(self.context.environment.now_ns()),
+            folds_names: self.context.fs.folds_names(),
+            platform: common::name::Platform::Unix,
+            empty_content: Some(self.context.keys.content_tag().finish()),
+            guard_percent: GUARD.0,
+            guard_entries: GUARD.1,
+            lately: self.lately(),
+            held_when_asked: match &self.halted {
+                Some(Halted::Deletions(halt)) => Some(halt.held),
+                _ => None,
+            },
+            agreed: BTreeSet::new(),
+            absences_settled: false,
+        }
     }
 
     /// What was let through lately; while a person is asked nothing of it is forgotten.

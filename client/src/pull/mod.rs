@@ -9,5 +9,5 @@ mod registers;
 mod snapshot;
 
 pub use groups::{PullError, Pulled, apply_batch};
-pub use registers::RemoteIssue;
+pub use registers::{RemoteIssue, row as row_of};
 pub use snapshot::{SnapshotError, checkpoint, normalise_synced, take_snapshot};

@@ -64,7 +64,7 @@ fn open_content(
 ) -> Result<Opened, RemoteIssue> {
     let attributes = open_attributes(&context.keys, &context.folder, entry, &content.attributes)
         .map_err(|error| RemoteIssue::Attributes(error.to_string()))?;
-    let Attributes { mode, mtime_ns, size, target, tag } = attributes;
+    let Attributes { mode, mtime_ns, size, target, tag, .. } = attributes;
     let impossible = |reason| Err(RemoteIssue::Impossible(reason));
     if tag != content.tag {
         return impossible("the content tag is another");
@@ -166,8 +166,8 @@ pub(super) fn issue_path(row: &RemoteRow) -> String {
     format!("{} ({})", row.node.position.name, row.node.entry)
 }
 
-/// A row from both registers.
-pub(super) fn row(context: &FolderContext, registers: &Registers) -> RemoteRow {
+/// A row of the remote tree from both registers, as the server sent them.
+pub fn row(context: &FolderContext, registers: &Registers) -> RemoteRow {
     let Registers { entry, kind, place_revision, place, content_revision, content } = registers;
     let zero = common::ids::Head::ZERO;
     let mut row = RemoteRow {

@@ -13,7 +13,7 @@ use common::ids::EntryId;
 use common::record::{Change, Content, Kind, Place, Root};
 
 /// A planned group that can be sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Prepared {
     /// Its changes as records.
     pub changes: Vec<Change>,
@@ -233,6 +233,7 @@ impl Preparing<'_> {
             size,
             target: row.target.clone(),
             tag: planned.tag,
+            restored: None,
         };
         let sealed = seal_attributes(&self.context.keys, &self.context.folder, entry, &attributes);
         self.prepared.contents.push(*local);

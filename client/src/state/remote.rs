@@ -129,16 +129,13 @@ impl FolderState {
         self.all(&sql, [row::blob(parent)], read)
     }
 
-    /// Tombstones of a name, the latest deletion first.
+    /// All live remote rows.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn deleted_named(&self, name: &common::name::Name) -> Result<Vec<RemoteRow>, StateError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM remote WHERE name = ?1 AND deleted = 1
-             ORDER BY place_revision DESC LIMIT 100"
-        );
-        self.all(&sql, [name.as_str()], read)
+    pub fn remote_rows_live(&self) -> Result<Vec<RemoteRow>, StateError> {
+        let sql = format!("SELECT {COLUMNS} FROM remote WHERE deleted = 0");
+        self.all(&sql, [], read)
     }
 
     /// Entries and register hashes of all live remote rows, in ascending order of entry.

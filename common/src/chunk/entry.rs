@@ -13,6 +13,7 @@ use crate::limits::{
     SEALED_NAME_BYTES_MAX, SYMLINK_BYTES_MAX,
 };
 use crate::name::Name;
+use crate::revision::Revision;
 use prost::Message;
 
 /// The permission bits that travel: the nine rwx bits, never setuid, setgid or sticky.
@@ -31,6 +32,8 @@ pub struct Attributes {
     pub target: Option<Vec<u8>>,
     /// The content tag, which the reader compares with the register's.
     pub tag: ContentTag,
+    /// The revision that this content was brought back from, if a restore wrote it.
+    pub restored: Option<Revision>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -45,6 +48,8 @@ struct AttributesMessage {
     target: Option<Vec<u8>>,
     #[prost(bytes = "vec", tag = "5")]
     tag: Vec<u8>,
+    #[prost(uint64, optional, tag = "6")]
+    restored: Option<u64>,
 }
 
 /// Seals a name for an entry, padded to a multiple of [`NAME_PADDING_BYTES`].
@@ -86,6 +91,7 @@ pub fn seal_attributes(
         size: attributes.size,
         target: attributes.target.clone(),
         tag: attributes.tag.to_vec(),
+        restored: attributes.restored,
     };
     seal_entry(keys, ObjectType::Attributes, folder, entry, &message.encode_to_vec())
 }
@@ -110,6 +116,7 @@ pub fn open_attributes(
         size: message.size,
         tag: ContentTag::from_slice(&message.tag)?,
         target: message.target,
+        restored: message.restored,
     })
 }
 

@@ -28,6 +28,10 @@ pub enum Answer {
     Folder(FolderAnswer),
     /// To `folder ls`.
     Folders(FoldersAnswer),
+    /// To `restore` in place.
+    Restored(RestoreAnswer),
+    /// To `diff`.
+    Diff(DiffAnswer),
     /// To `restore --to`, and to `cat` before the bytes.
     Exported(ExportedAnswer),
     /// To everything else: on what it was done.
@@ -154,6 +158,68 @@ pub struct SyncAnswer {
 pub struct ListAnswer {
     /// Entries, by path.
     pub entries: Vec<EntryAnswer>,
+    /// The moment that is shown, when it is not now.
+    pub at: Option<InstantAnswer>,
+}
+
+/// A revision, and when it was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstantAnswer {
+    /// Which revision.
+    pub revision: u64,
+    /// RFC 3339.
+    pub time: String,
+}
+
+/// What a restore did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreAnswer {
+    /// Whether it was done: false for a dry run.
+    pub done: bool,
+    /// The path.
+    pub on: Vec<String>,
+    /// What became different, or would.
+    pub changes: Vec<ChangeAnswer>,
+    /// Whether all of it is on this disk too.
+    pub complete: bool,
+}
+
+/// What differs between two versions of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiffAnswer {
+    /// Relative to the folder.
+    pub path: String,
+    /// `file` or `directory`.
+    pub kind: String,
+    /// The older version; none when there is nothing older.
+    pub from: Option<InstantAnswer>,
+    /// The newer version.
+    pub to: InstantAnswer,
+    /// Of a directory: what is different in it.
+    pub changes: Vec<ChangeAnswer>,
+    /// Of a text file: the difference in the unified format; empty when the bytes are the same.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// Of a file: the lengths of both versions in bytes.
+    #[serde(default)]
+    pub sizes: Option<(u64, u64)>,
+}
+
+/// A difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeAnswer {
+    /// Relative to the folder; of what is gone, where it was.
+    pub path: String,
+    /// Where it was, if its own place was another.
+    pub from: Option<String>,
+    /// `file`, `directory` or `symlink`.
+    pub kind: String,
+    /// `added`, `deleted`, `edited`, `moved` or `attributes`.
+    pub change: String,
+    /// Bytes before; none when it was not there.
+    pub size_before: Option<u64>,
+    /// Bytes after; none when it is gone.
+    pub size_after: Option<u64>,
 }
 
 /// An entry.
@@ -171,6 +237,8 @@ pub struct EntryAnswer {
     pub revision: u64,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// When it was deleted, RFC 3339; none when it was not.
+    pub deleted_at: Option<String>,
 }
 
 /// Versions of a path, newest first.
@@ -180,7 +248,7 @@ pub struct LogAnswer {
     pub path: String,
     /// Newest first.
     pub versions: Vec<VersionAnswer>,
-    /// Whether there are older ones, which this answer has no room for.
+    /// Whether there are older ones: before the last revision that is shown.
     pub more: bool,
 }
 
@@ -195,10 +263,18 @@ pub struct VersionAnswer {
     pub device: String,
     /// Bytes.
     pub size: u64,
-    /// `created`, `edited`, `moved`, `deleted` or `restored`.
+    /// `created`, `edited`, `moved`, `deleted`, `restored`, `merged` or `resolved`.
     pub change: String,
+    /// `file`, `directory` or `symlink`.
+    pub kind: String,
     /// The name that it had from then on.
     pub name: String,
+    /// The path that it had from then on.
+    pub path: String,
+    /// The path that it had before, if this revision gave it another.
+    pub from: Option<String>,
+    /// The revision that its content was brought back from.
+    pub restored: Option<u64>,
     /// Why it does not open, if it does not: then its size is not known.
     #[serde(default)]
     pub unreadable: Option<String>,
@@ -353,7 +429,22 @@ mod tests {
     fn answers_are_told_apart() {
         let answers = [
             Answer::Sync(SyncAnswer { in_sync: true, conflicts: 0, folders: vec![] }),
-            Answer::List(ListAnswer { entries: vec![] }),
+            Answer::List(ListAnswer { entries: vec![], at: None }),
+            Answer::Restored(RestoreAnswer {
+                done: true,
+                on: vec![],
+                changes: vec![],
+                complete: true,
+            }),
+            Answer::Diff(DiffAnswer {
+                path: "p".into(),
+                kind: "file".into(),
+                from: None,
+                to: InstantAnswer { revision: 1, time: "t".into() },
+                changes: vec![],
+                text: Some(String::new()),
+                sizes: Some((1, 2)),
+            }),
             Answer::Folders(FoldersAnswer { list: vec![] }),
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
             Answer::Done(DoneAnswer { done: true, on: vec![], already: false, agreed: vec![] }),

@@ -13,7 +13,9 @@ mod tests;
 
 pub use answers::*;
 pub use ask::{AskFailure, ask};
-pub use protocol::{Failure, FolderProgress, Keep, Line, PathArgument, Request};
+pub use protocol::{
+    Failure, FolderProgress, Keep, Line, Listing, Moment, PathArgument, Request, Which,
+};
 pub use socket::ControlSocket;
 
 use async_trait::async_trait;

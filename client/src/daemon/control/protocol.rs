@@ -21,18 +21,25 @@ pub enum Request {
     List {
         /// Where; the only folder when it is not said.
         path: Option<PathArgument>,
+        /// What is, what was, or what is deleted.
+        what: Listing,
     },
     /// Versions of a path.
     Log {
-        /// Of what.
-        path: PathArgument,
+        /// Of what; the only folder when it is not said.
+        path: Option<PathArgument>,
+        /// Only those before this revision; all when it is 0.
+        before: u64,
+        /// About so many; a page holds whole revisions.
+        limit: u32,
     },
-    /// A version, into a file that must not exist; of a symlink, into a symlink.
+    /// A version, into a file that must not exist; of a symlink, into a symlink; of a directory,
+    /// into a directory.
     Export {
         /// Of what.
         path: PathArgument,
-        /// Which revision.
-        revision: u64,
+        /// Which version.
+        which: Which,
         /// Where to; absolute.
         to: PathBuf,
     },
@@ -40,8 +47,19 @@ pub enum Request {
     Restore {
         /// Of what.
         path: PathArgument,
-        /// Which revision.
-        revision: u64,
+        /// Which version.
+        which: Which,
+        /// Only tell what it would do.
+        dry_run: bool,
+    },
+    /// What differs between two revisions of a path.
+    Diff {
+        /// Of what.
+        path: PathArgument,
+        /// The older one; the one before the newer when it is not said.
+        from: Option<u64>,
+        /// The newer one; the newest when it is not said.
+        to: Option<u64>,
     },
     /// Open conflicts.
     Conflicts,
@@ -102,6 +120,38 @@ pub enum Request {
         /// Which.
         name: String,
     },
+}
+
+/// A moment of a folder's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// A revision.
+    Revision(u64),
+    /// The last revision at or before a time in milliseconds since 1970.
+    TimeMs(u64),
+}
+
+/// What of a folder is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listing {
+    /// What is there.
+    Now,
+    /// What is deleted.
+    Deleted,
+    /// What was there.
+    At(Moment),
+}
+
+/// Which version of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// A revision of it; of a directory, the folder's.
+    Revision(u64),
+    /// As it was at a moment.
+    At(Moment),
 }
 
 /// A path as it was typed, and where.

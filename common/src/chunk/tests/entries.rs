@@ -25,6 +25,7 @@ fn file() -> Attributes {
         size: 123_456,
         target: None,
         tag: ContentTag::from_bytes([7; 32]),
+        restored: None,
     }
 }
 
@@ -154,9 +155,10 @@ proptest! {
         size in 0..=FILE_BYTES_MAX,
         target in prop::option::of(prop::collection::vec(1u8.., 1..200)),
         tag: [u8; 32],
+        restored: Option<u64>,
     ) {
         let tag = ContentTag::from_bytes(tag);
-        let attributes = Attributes { mode, mtime_ns, size, target, tag };
+        let attributes = Attributes { mode, mtime_ns, size, target, tag, restored };
         prop_assert_eq!(open(&seal(&attributes)), Ok(attributes));
     }
 

@@ -274,7 +274,8 @@ impl Device {
         let entry = EntryId::from_bytes(entry);
         let named = Name::new(name).unwrap();
         let tag = keys.content_tag().finish();
-        let attributes = Attributes { mode: 0o644, mtime_ns: 1, size: 1, target: None, tag };
+        let attributes =
+            Attributes { mode: 0o644, mtime_ns: 1, size: 1, target: None, tag, restored: None };
         let attributes = seal_attributes(&keys, folder, &entry, &attributes);
         let change = Change::Create {
             entry,
@@ -299,7 +300,8 @@ impl Device {
         self.counter += 1;
         let keys = keys_of(folder);
         let tag = keys.content_tag().finish();
-        let attributes = Attributes { mode: 0o644, mtime_ns: 1, size: 0, target: None, tag };
+        let attributes =
+            Attributes { mode: 0o644, mtime_ns: 1, size: 0, target: None, tag, restored: None };
         let attributes = seal_attributes(&keys, folder, &entry, &attributes);
         let content = Content { root: None, tag, attributes };
         self.group(folder, vec![Change::Edit { entry, base, content }])

@@ -143,7 +143,7 @@ impl Rogue {
         target: Option<Vec<u8>>,
     ) -> Content {
         let mode = if target.is_some() { 0 } else { 0o755 };
-        let attributes = Attributes { mode, mtime_ns: 0, size, target, tag };
+        let attributes = Attributes { mode, mtime_ns: 0, size, target, tag, restored: None };
         let attributes = seal_attributes(&self.keys, &self.folder, entry, &attributes);
         Content { root, tag, attributes }
     }

@@ -1,0 +1,123 @@
+//! Moments as people write them: `2026-11-20 14:00`, `2 hours ago`, `yesterday`, a revision.
+//!
+//! Owns the notation. Times without a zone are those of the clock on the wall; a day stands for its
+//! beginning, `yesterday` for this time of that day.
+
+use crate::daemon::control::{Failure, Moment};
+use jiff::civil::{Date, DateTime, Time};
+use jiff::{Span, Timestamp, Zoned};
+
+const HINT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, or a revision \
+                    from `driftless log`";
+
+/// What a person means, now.
+pub(super) fn parse(text: &str) -> Result<Moment, Failure> {
+    parsed(text, &Zoned::now())
+        .ok_or_else(|| Failure::new("usage", format!("{text}: is not a time"), HINT))
+}
+
+fn parsed(text: &str, now: &Zoned) -> Option<Moment> {
+    let text = text.trim().to_lowercase();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(Moment::Revision);
+    }
+    let zone = now.time_zone();
+    let at = match text.as_str() {
+        "now" => now.timestamp(),
+        "today" => now.start_of_day().ok()?.timestamp(),
+        "yesterday" => now.checked_sub(Span::new().days(1)).ok()?.timestamp(),
+        _ => {
+            if let Some(span) = text.strip_suffix(" ago") {
+                now.checked_sub(span_of(span)?).ok()?.timestamp()
+            } else if let Ok(time) = text.to_uppercase().parse::<Timestamp>() {
+                time
+            } else if let Ok(time) = text.parse::<DateTime>() {
+                time.to_zoned(zone.clone()).ok()?.timestamp()
+            } else if let Ok(day) = text.parse::<Date>() {
+                day.to_zoned(zone.clone()).ok()?.timestamp()
+            } else {
+                let time: Time = text.parse().ok()?;
+                now.date().to_datetime(time).to_zoned(zone.clone()).ok()?.timestamp()
+            }
+        }
+    };
+    u64::try_from(at.as_millisecond()).ok().map(Moment::TimeMs)
+}
+
+/// `2 hours`, `1 day 3 hours`, `an hour`.
+fn span_of(text: &str) -> Option<Span> {
+    let mut words = text.split_whitespace().peekable();
+    let mut span = Span::new();
+    words.peek()?;
+    while let Some(number) = words.next() {
+        let (number, unit) = match number.find(|c: char| !c.is_ascii_digit()) {
+            // `2h`
+            Some(at) if at > 0 => number.split_at(at),
+            _ => (number, words.next()?),
+        };
+        let number: i64 = match number {
+            "a" | "an" | "one" => 1,
+            number => number.parse().ok()?,
+        };
+        span = match unit {
+            "s" | "sec" | "secs" | "second" | "seconds" => span.try_seconds(number),
+            "m" | "min" | "mins" | "minute" | "minutes" => span.try_minutes(number),
+            "h" | "hour" | "hours" => span.try_hours(number),
+            "d" | "day" | "days" => span.try_days(number),
+            "w" | "week" | "weeks" => span.try_weeks(number),
+            "month" | "months" => span.try_months(number),
+            "y" | "year" | "years" => span.try_years(number),
+            _ => return None,
+        }
+        .ok()?;
+    }
+    Some(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half past one in the afternoon, an hour after which the clocks were set back in the night
+    /// before.
+    fn now() -> Zoned {
+        "2026-10-25T13:30:00+01:00[Europe/Berlin]".parse().unwrap()
+    }
+
+    fn utc(text: &str) -> Option<Moment> {
+        let time: Timestamp = text.parse().unwrap();
+        u64::try_from(time.as_millisecond()).ok().map(Moment::TimeMs)
+    }
+
+    #[test]
+    fn moments_are_understood() {
+        for (text, expected) in [
+            ("1234", Some(Moment::Revision(1234))),
+            ("now", utc("2026-10-25T12:30:00Z")),
+            ("Today", utc("2026-10-24T22:00:00Z")),
+            // A day of 25 hours lies between.
+            ("yesterday", utc("2026-10-24T11:30:00Z")),
+            ("2 hours ago", utc("2026-10-25T10:30:00Z")),
+            ("an hour ago", utc("2026-10-25T11:30:00Z")),
+            ("1 day 2h ago", utc("2026-10-24T09:30:00Z")),
+            ("3 weeks ago", utc("2026-10-04T11:30:00Z")),
+            ("2026-10-20 14:00", utc("2026-10-20T12:00:00Z")),
+            ("2026-10-20 14:00:07", utc("2026-10-20T12:00:07Z")),
+            ("2026-10-20T14:00", utc("2026-10-20T12:00:00Z")),
+            ("2026-10-20T14:00:00Z", utc("2026-10-20T14:00:00Z")),
+            ("2026-10-20 14:00:00+02:00", utc("2026-10-20T12:00:00Z")),
+            ("2026-10-20", utc("2026-10-19T22:00:00Z")),
+            ("09:15", utc("2026-10-25T08:15:00Z")),
+            ("", None),
+            ("ago", None),
+            ("two hours ago", None),
+            ("2 fortnights ago", None),
+            ("2026-13-01", None),
+            ("99999999999999999999", None),
+            ("300000 years ago", None),
+            ("1960-01-01", None),
+        ] {
+            assert_eq!(parsed(text, &now()), expected, "{text}");
+        }
+    }
+}

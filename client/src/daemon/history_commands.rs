@@ -1,0 +1,130 @@
+//! What the daemon does for `ls`, `log`, `cat`, `diff` and `restore`.
+//!
+//! Owns the way from these requests to a folder's engine, and back to an answer. It must not know how
+//! a version is read or brought back.
+
+use super::commands::{find, handle, only_folder};
+use super::control::{
+    Answer, DiffAnswer, ExportedAnswer, Failure, ListAnswer, Listing, LogAnswer, Moment,
+    PathArgument, RestoreAnswer, Which,
+};
+use super::shared::Shared;
+use super::summaries;
+use crate::engine::handle::{self, DiffSides};
+use crate::engine::{Ask, FolderHandle};
+use std::path::PathBuf;
+
+/// Versions that one answer shows at most.
+const VERSIONS_MAX: u32 = 10_000;
+
+fn moment(moment: Moment) -> handle::Moment {
+    match moment {
+        Moment::Revision(revision) => handle::Moment::Revision(revision),
+        Moment::TimeMs(time_ms) => handle::Moment::Time(time_ms),
+    }
+}
+
+fn version(which: Which) -> handle::Which {
+    match which {
+        Which::Revision(revision) => handle::Which::Revision(revision),
+        Which::At(at) => handle::Which::At(moment(at)),
+    }
+}
+
+/// A path in a folder; the only folder when nothing is said.
+fn meant(shared: &Shared, path: Option<PathArgument>) -> Result<(String, FolderHandle), Failure> {
+    match path {
+        Some(argument) => {
+            let (at, handle) = find(shared, &argument)?;
+            Ok((at.path, handle))
+        }
+        None => {
+            let folder = only_folder(shared)?;
+            Ok((String::new(), handle(shared, &folder)?))
+        }
+    }
+}
+
+pub(super) async fn list(
+    shared: &Shared,
+    path: Option<PathArgument>,
+    what: Listing,
+) -> Result<Answer, Failure> {
+    let (path, handle) = meant(shared, path)?;
+    let what = match what {
+        Listing::Now => handle::Listing::Now,
+        Listing::Deleted => handle::Listing::Deleted,
+        Listing::At(at) => handle::Listing::At(moment(at)),
+    };
+    let listed = handle.ask(|answer| Ask::List(path, what, answer)).await?;
+    let entries = listed.entries.into_iter().map(summaries::entry).collect();
+    Ok(Answer::List(ListAnswer { entries, at: listed.at.map(summaries::instant) }))
+}
+
+pub(super) async fn log(
+    shared: &Shared,
+    path: Option<PathArgument>,
+    before: u64,
+    limit: u32,
+) -> Result<Answer, Failure> {
+    let (path, handle) = meant(shared, path)?;
+    let (asked, limit) = (path.clone(), limit.clamp(1, VERSIONS_MAX));
+    let log = handle.ask(|answer| Ask::Log(asked, before, limit, answer)).await?;
+    let account = shared.account.lock().await;
+    let versions = log.versions.into_iter().map(|version| summaries::version(&account, version));
+    Ok(Answer::Log(LogAnswer { path, versions: versions.collect(), more: log.more }))
+}
+
+pub(super) async fn export(
+    shared: &Shared,
+    path: &PathArgument,
+    which: Which,
+    to: PathBuf,
+) -> Result<Answer, Failure> {
+    let (at, handle) = find(shared, path)?;
+    let which = version(which);
+    let exported_bytes = handle.ask(|answer| Ask::Export(at.path, which, to, answer)).await?;
+    Ok(Answer::Exported(ExportedAnswer { exported_bytes }))
+}
+
+/// Answers when what was restored is on this disk too, or waits for a person.
+pub(super) async fn restore(
+    shared: &Shared,
+    path: &PathArgument,
+    which: Which,
+    dry_run: bool,
+) -> Result<Answer, Failure> {
+    let (at, handle) = find(shared, path)?;
+    let (on, which) = (at.path.clone(), version(which));
+    let restored = handle.ask(|answer| Ask::Restore(at.path, which, dry_run, answer)).await?;
+    let complete = match dry_run {
+        true => false,
+        false => handle.ask(|answer| Ask::Settled(restored.up_to, answer)).await?,
+    };
+    let changes = restored.differences.into_iter().map(summaries::change).collect();
+    Ok(Answer::Restored(RestoreAnswer { done: !dry_run, on: vec![on], changes, complete }))
+}
+
+pub(super) async fn diff(
+    shared: &Shared,
+    path: &PathArgument,
+    from: Option<u64>,
+    to: Option<u64>,
+) -> Result<Answer, Failure> {
+    let (at, handle) = find(shared, path)?;
+    let path = at.path.clone();
+    let diff = handle.ask(|answer| Ask::Diff(at.path, from, to, answer)).await?;
+    let (kind, changes) = match diff.sides {
+        DiffSides::File => ("file", Vec::new()),
+        DiffSides::Directory(changes) => ("directory", changes),
+    };
+    Ok(Answer::Diff(DiffAnswer {
+        path,
+        kind: kind.to_owned(),
+        from: diff.from.map(summaries::instant),
+        to: summaries::instant(diff.to),
+        changes: changes.into_iter().map(summaries::change).collect(),
+        text: None,
+        sizes: None,
+    }))
+}

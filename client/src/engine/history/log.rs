@@ -1,0 +1,221 @@
+//! Versions as they are told: of a file, of a directory, of the whole folder.
+//!
+//! Owns what a change is called, and how long lists are cut into pages.
+
+use super::lookup::names_of;
+use super::paths::{Paths, name_of};
+use super::{AskError, Engine, author, unreadable};
+use crate::engine::handle::{ListedEntry, LogInfo, VersionInfo};
+use common::ids::EntryId;
+use common::limits::REPLY_ITEMS_MAX;
+use common::record::{Kind, Registers};
+use common::revision::Revision;
+use common::wire::meta::{DeletedRead, Reply, Request, TimelineRead, Version, VersionsPart};
+
+impl Engine {
+    /// The versions of a path before a revision (0 for all), newest first, about so many: of a
+    /// directory those of all that was in it, of the folder itself all.
+    pub(in crate::engine) async fn log(
+        &self,
+        path: &str,
+        before: Revision,
+        limit: u32,
+    ) -> Result<LogInfo, AskError> {
+        let limit = limit.max(1) as usize;
+        if names_of(path)?.is_empty() {
+            return self.timeline(None, before, limit).await;
+        }
+        let found = self.found_at(path).await?;
+        match found.first() {
+            Some(first) if first.kind == Kind::Directory => {
+                self.timeline(Some(first.entry), before, limit).await
+            }
+            _ => {
+                // One more, to know whether there are more.
+                let asked = u32::try_from(limit + 1).unwrap_or(u32::MAX);
+                let mut rows = Vec::new();
+                for found in found.iter().filter(|found| found.kind != Kind::Directory) {
+                    let at = before.saturating_sub(1);
+                    if before == 1 {
+                        break;
+                    }
+                    let versions = self.versions(&found.entry, at, asked).await?;
+                    rows.extend(versions.into_iter().map(|version| (found.entry, version)));
+                }
+                rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
+                self.told(rows, limit, false).await
+            }
+        }
+    }
+
+    /// The versions of all entries, or of those in a directory.
+    async fn timeline(
+        &self,
+        below: Option<EntryId>,
+        before: Revision,
+        limit: usize,
+    ) -> Result<LogInfo, AskError> {
+        let (mut rows, mut more) = (Vec::new(), before != 1);
+        let mut next = (before.saturating_sub(1), Vec::new());
+        while more && rows.len() <= limit {
+            let asked = if below.is_some() { REPLY_ITEMS_MAX } else { limit + 1 - rows.len() };
+            let request = TimelineRead {
+                folder: self.context.folder.to_vec(),
+                at_or_before: next.0,
+                limit: u32::try_from(asked.min(REPLY_ITEMS_MAX)).unwrap_or(u32::MAX),
+                below: below.map_or_else(Vec::new, |entry| entry.to_vec()),
+                after: next.1,
+            };
+            let part = self.versions_part(Request::Timeline(request)).await?;
+            more = part.more;
+            let at = next.0;
+            next = (part.next_revision, part.next_entry);
+            if more && at > 0 && next.0 > at {
+                return Err(unreadable("a page begins where the one before it did"));
+            }
+            for version in part.versions {
+                let registers = version.registers.clone();
+                let registers = registers.and_then(|it| Registers::try_from(it).ok());
+                let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
+                rows.push((registers.entry, version));
+            }
+        }
+        self.told(rows, limit, more).await
+    }
+
+    async fn versions_part(&self, request: Request) -> Result<VersionsPart, AskError> {
+        match self.answer_to(request).await? {
+            Reply::Versions(part) => Ok(part),
+            _ => Err(unreadable("it is no list of versions")),
+        }
+    }
+
+    /// The first versions of a list, as whole revisions.
+    async fn told(
+        &self,
+        mut rows: Vec<(EntryId, Version)>,
+        limit: usize,
+        mut more: bool,
+    ) -> Result<LogInfo, AskError> {
+        if rows.len() > limit {
+            // A page ends with a revision, so that the next one begins below it; one revision alone
+            // may be longer than a page.
+            let cut = rows.get(limit).map_or(0, |(_, version)| version.revision);
+            let first = rows.first().map_or(0, |(_, version)| version.revision);
+            if cut < first {
+                rows.retain(|(_, version)| version.revision > cut);
+                more = true;
+            }
+        }
+        let mut paths = Paths::default();
+        let mut versions = Vec::with_capacity(rows.len());
+        for (index, (entry, version)) in rows.iter().enumerate() {
+            let older = rows.get(index + 1).filter(|(of, _)| of == entry);
+            let is_merge = older.is_some_and(|(_, older)| older.revision == version.revision);
+            versions.push(self.version_info(entry, version, is_merge, &mut paths).await?);
+        }
+        Ok(LogInfo { versions, more })
+    }
+
+    /// A version for a person. One that does not open is a row like the others: it must not hide
+    /// them.
+    async fn version_info(
+        &self,
+        entry: &EntryId,
+        version: &Version,
+        is_merge: bool,
+        paths: &mut Paths,
+    ) -> Result<VersionInfo, AskError> {
+        let registers = version.registers.clone().and_then(|it| Registers::try_from(it).ok());
+        let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
+        let opened = self.open_version(entry, version);
+        let restored = opened.as_ref().ok().and_then(|opened| opened.restored);
+        let before = version.before.as_ref();
+        let change = if version.deleted {
+            "deleted"
+        } else if before.is_some_and(|before| before.deleted) {
+            "restored"
+        } else if version.place_changed && before.is_none() {
+            "created"
+        } else if version.content_changed && is_merge {
+            "merged"
+        } else if version.settled {
+            "resolved"
+        } else if version.content_changed && restored.is_some() {
+            "restored"
+        } else if version.content_changed {
+            "edited"
+        } else {
+            "moved"
+        };
+        let path = paths.path_of(self, entry, &registers.place, version.revision).await?;
+        let from = match before.filter(|before| !before.deleted && !version.deleted) {
+            None => None,
+            Some(before) => {
+                let parent = EntryId::from_slice(&before.parent);
+                let parent = parent.map_err(|_| unreadable("an entry id has another length"))?;
+                let name = name_of(self, entry, &before.name);
+                let at = version.revision.saturating_sub(1);
+                Some(paths.path_in(self, &parent, &name, at).await?)
+            }
+        };
+        Ok(VersionInfo {
+            revision: version.revision,
+            time_ms: version.time_ms,
+            device: author(version),
+            kind: registers.kind,
+            size: opened.as_ref().map_or(0, |opened| opened.size),
+            change,
+            name: name_of(self, entry, &registers.place.name),
+            path,
+            from,
+            restored: restored.filter(|_| version.content_changed),
+            unreadable: opened.err().map(|error| error.to_string()),
+        })
+    }
+
+    /// Entries below a path that are deleted, by path; what was deleted last comes first of one.
+    pub(super) async fn deleted(&self, path: &str) -> Result<Vec<ListedEntry>, AskError> {
+        let names = names_of(path)?;
+        let asked = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join("/");
+        let (mut listed, mut paths) = (Vec::new(), Paths::default());
+        let (mut after, mut more) = (Vec::new(), true);
+        while more {
+            let request = DeletedRead { folder: self.context.folder.to_vec(), after };
+            let part = self.versions_part(Request::Deleted(request)).await?;
+            more = part.more;
+            after = part.next_entry;
+            for version in part.versions {
+                let registers = version.registers.clone();
+                let registers = registers.and_then(|it| Registers::try_from(it).ok());
+                let Some(registers) = registers else { continue };
+                let Registers { entry, kind, place, .. } = &registers;
+                let path = paths.path_of(self, entry, place, version.revision).await?;
+                let is_asked = asked.is_empty()
+                    || path
+                        .strip_prefix(&asked)
+                        .is_some_and(|r| r.is_empty() || r.starts_with('/'));
+                if !is_asked {
+                    continue;
+                }
+                let opened = self.open_version(entry, &version).ok();
+                listed.push(ListedEntry {
+                    path,
+                    kind: *kind,
+                    size: opened.as_ref().map_or(0, |opened| opened.size),
+                    mtime_ns: opened.map_or(0, |opened| opened.attributes().mtime_ns),
+                    revision: version.revision,
+                    deleted_ms: Some(version.time_ms),
+                });
+            }
+        }
+        listed.sort_by(|one, two| {
+            one.path.cmp(&two.path).then_with(|| two.revision.cmp(&one.revision))
+        });
+        if listed.is_empty() && !asked.is_empty() {
+            // Something that is or was there, or an error.
+            self.found_at(path).await?;
+        }
+        Ok(listed)
+    }
+}

@@ -1,0 +1,156 @@
+//! What a path means in a folder's history.
+//!
+//! Owns which entries' histories belong to a path: that of what is there now, then of what was
+//! deleted there, the last first. A path that something has only been moved away from means that.
+
+use super::{AskError, Engine, unreadable};
+use crate::fs::RelPath;
+use client_core::tree::Position;
+use common::ids::EntryId;
+use common::name::Name;
+use common::record::{Kind, Registers};
+use common::revision::Revision;
+use common::wire::meta::{NamedEntry, NamedRead, Reply, Request};
+
+/// Directories of one path that are looked into: of each name there may have been many.
+const DIRECTORIES_MAX: usize = 64;
+
+/// An entry that a path means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) entry: EntryId,
+    pub(super) kind: Kind,
+    deleted: bool,
+    /// Whether it is there, or was when it was deleted.
+    last: bool,
+    place_revision: Revision,
+}
+
+/// The names of a path as it was asked for.
+pub(super) fn names_of(path: &str) -> Result<Vec<Name>, AskError> {
+    let names = path.split('/').filter(|part| !part.is_empty()).map(Name::new);
+    let names: Result<Vec<Name>, _> = names.collect();
+    names.map_err(|_| AskError::NoSuchPath(path.to_owned()))
+}
+
+/// A path as it was asked for, as one below the root.
+pub(super) fn relative(path: &str) -> Result<RelPath, AskError> {
+    RelPath::new(names_of(path)?).map_err(|_| AskError::NoSuchPath(path.to_owned()))
+}
+
+impl Engine {
+    /// The entry that is or was last at a path.
+    pub(in crate::engine) async fn entry_ever_at(&self, path: &str) -> Result<EntryId, AskError> {
+        let found = self.found_at(path).await?;
+        found.first().map(|found| found.entry).ok_or_else(|| self.none_at(path))
+    }
+
+    /// What a path means, the nearest first; never empty.
+    pub(super) async fn found_at(&self, path: &str) -> Result<Vec<Found>, AskError> {
+        let names = names_of(path)?;
+        if names.is_empty() {
+            return Err(AskError::IsDirectory(path.to_owned()));
+        }
+        let all = self.ever_at(&names).await?;
+        let mut found: Vec<Found> = all.iter().copied().filter(|found| found.last).collect();
+        if found.is_empty() {
+            found = all;
+        }
+        found.sort_by_key(|found| (found.deleted, std::cmp::Reverse(found.place_revision)));
+        if found.is_empty() { Err(self.none_at(path)) } else { Ok(found) }
+    }
+
+    fn none_at(&self, path: &str) -> AskError {
+        match relative(path).map(|path| self.context.fs.stat(&path)) {
+            Ok(Ok(_)) => AskError::NoHistory(path.to_owned()),
+            _ => AskError::NoSuchPath(path.to_owned()),
+        }
+    }
+
+    /// All entries that ever were at a path.
+    async fn ever_at(&self, names: &[Name]) -> Result<Vec<Found>, AskError> {
+        let Some((last, above)) = names.split_last() else { return Ok(Vec::new()) };
+        let mut directories = vec![EntryId::ROOT];
+        for name in above {
+            let mut inside = Vec::new();
+            for directory in &directories {
+                let named = self.named(directory, name).await?;
+                inside.extend(named.into_iter().filter(|found| found.kind == Kind::Directory));
+            }
+            inside.sort_by_key(|found| (!found.last, found.deleted));
+            inside.truncate(DIRECTORIES_MAX);
+            directories = inside.into_iter().map(|found| found.entry).collect();
+        }
+        let mut found = Vec::new();
+        for directory in &directories {
+            found.extend(self.named(directory, last).await?);
+        }
+        Ok(found)
+    }
+
+    /// Entries that ever had a name in a directory.
+    pub(super) async fn named(
+        &self,
+        directory: &EntryId,
+        name: &Name,
+    ) -> Result<Vec<Found>, AskError> {
+        let request = NamedRead {
+            folder: self.context.folder.to_vec(),
+            parent: directory.to_vec(),
+            name_tag: self.context.keys.name_tag(directory, name).to_vec(),
+        };
+        let Reply::Named(reply) = self.answer_to(Request::Named(request)).await? else {
+            return Err(unreadable("it is no list of names"));
+        };
+        reply.entries.into_iter().map(found).collect()
+    }
+
+    /// The entry that was at a path at a revision, and what it was then.
+    pub(super) async fn entry_at_revision(
+        &self,
+        path: &str,
+        at: Revision,
+    ) -> Result<Option<Registers>, AskError> {
+        let names = names_of(path)?;
+        let (mut parent, mut there) = (EntryId::ROOT, None);
+        for name in &names {
+            let tag = self.context.keys.name_tag(&parent, name);
+            there = None;
+            for found in self.named(&parent, name).await? {
+                let Some(version) = self.versions(&found.entry, at, 1).await?.pop() else {
+                    continue;
+                };
+                let registers = version.registers.filter(|_| !version.deleted);
+                let registers = registers.and_then(|it| Registers::try_from(it).ok());
+                let is_there =
+                    |it: &Registers| it.place.parent == parent && it.place.name_tag == tag;
+                there = registers.filter(is_there);
+                if there.is_some() {
+                    break;
+                }
+            }
+            let Some(found) = &there else { return Ok(None) };
+            parent = found.entry;
+        }
+        Ok(there)
+    }
+
+    /// The live entry at a path, as this device has heard.
+    pub(super) fn live_at(&self, names: &[Name]) -> Result<Option<(EntryId, Kind)>, AskError> {
+        let mut at = (EntryId::ROOT, Kind::Directory);
+        for name in names {
+            let position = Position { parent: at.0, name: name.clone() };
+            let Some(row) = self.context.state.remote_row_at(&position)? else { return Ok(None) };
+            at = (row.node.entry, row.node.kind);
+        }
+        Ok(Some(at))
+    }
+}
+
+fn found(named: NamedEntry) -> Result<Found, AskError> {
+    let entry = EntryId::from_slice(&named.entry);
+    let entry = entry.map_err(|_| unreadable("an entry id has another length"))?;
+    let kind = Kind::from_code(named.kind).ok_or_else(|| unreadable("a kind is unknown"))?;
+    let NamedEntry { deleted, last, place_revision, .. } = named;
+    Ok(Found { entry, kind, deleted, last, place_revision })
+}

@@ -1,0 +1,170 @@
+//! The history of a folder: what it was, and how that is seen, compared and brought back.
+//!
+//! Owns how versions are asked for and opened: what a server says of the past is believed as far as
+//! its seals go, as with all else that it sends. `lookup` finds what a path means, `paths` what an
+//! entry was called, `log` tells versions, `past` whole trees, `diff` differences; `restore` and
+//! `export` bring something back, in its place or elsewhere.
+
+mod diff;
+mod export;
+mod log;
+mod lookup;
+mod past;
+mod paths;
+mod restore;
+
+use super::handle::{AskError, Instant, Moment};
+use super::run::Engine;
+use crate::fs::FsError;
+use crate::transfer::Want;
+use common::chunk::{Attributes, open_attributes};
+use common::ids::{DeviceId, EntryId};
+use common::limits::REPLY_ITEMS_MAX;
+use common::record::Registers;
+use common::revision::Revision;
+use common::wire::meta::{MomentRead, Reply, Request, Version, VersionsRead};
+
+/// A version of one entry, opened.
+pub(super) struct OpenVersion {
+    pub(super) registers: Registers,
+    pub(super) size: u64,
+    /// Of a symlink.
+    target: Option<Vec<u8>>,
+    /// The version that a restore took it from.
+    restored: Option<Revision>,
+    want: Want,
+}
+
+impl OpenVersion {
+    /// What its sealed attributes say.
+    pub(super) fn attributes(&self) -> Attributes {
+        let Want { size, tag, mode, mtime_ns, .. } = self.want;
+        Attributes { mode, mtime_ns, size, target: self.target.clone(), tag, restored: None }
+    }
+}
+
+impl From<FsError> for AskError {
+    fn from(error: FsError) -> Self {
+        Self::Disk(error.to_string())
+    }
+}
+
+impl Engine {
+    /// The frame that answers a request.
+    async fn answer_to(&self, request: Request) -> Result<Reply, AskError> {
+        let mut replies = self.context.remote.request(request).await?;
+        match (replies.pop(), replies.is_empty()) {
+            (Some(reply), true) => Ok(reply),
+            _ => Err(unreadable("it is not one frame")),
+        }
+    }
+
+    /// Which revision a moment is; one that the folder has lived.
+    pub(super) async fn instant(&self, moment: Moment) -> Result<Instant, AskError> {
+        let (revision, time_ms) = match moment {
+            Moment::Revision(0) => return Err(AskError::NoMoment { revision: 0, last: 0 }),
+            Moment::Revision(revision) => (revision, 0),
+            Moment::Time(time_ms) => (0, time_ms),
+        };
+        let request = MomentRead { folder: self.context.folder.to_vec(), revision, time_ms };
+        let Reply::Moment(found) = self.answer_to(Request::Moment(request)).await? else {
+            return Err(unreadable("it is no moment"));
+        };
+        if revision > found.last_revision {
+            return Err(AskError::NoMoment { revision, last: found.last_revision });
+        }
+        if found.revision == 0 {
+            return Err(AskError::BeforeBeginning { first_ms: found.first_ms });
+        }
+        Ok(Instant { revision: found.revision, time_ms: found.time_ms })
+    }
+
+    /// The newest versions up to a revision (0 for all), so many at most, in as many pages as the
+    /// server cuts them into.
+    async fn versions(
+        &self,
+        entry: &EntryId,
+        mut at_or_before: Revision,
+        limit: u32,
+    ) -> Result<Vec<Version>, AskError> {
+        let limit = limit as usize;
+        let mut found: Vec<Version> = Vec::new();
+        loop {
+            let left = limit.saturating_sub(found.len()).min(REPLY_ITEMS_MAX);
+            let request = VersionsRead {
+                folder: self.context.folder.to_vec(),
+                entry: entry.to_vec(),
+                at_or_before,
+                limit: u32::try_from(left).unwrap_or(u32::MAX),
+            };
+            let Reply::Versions(part) = self.answer_to(Request::Versions(request)).await? else {
+                return Err(unreadable("it is no list of versions"));
+            };
+            let last = part.versions.last().map_or(0, |version| version.revision);
+            found.extend(part.versions.into_iter().take(left));
+            if !part.more || last <= 1 || found.len() >= limit {
+                return Ok(found);
+            }
+            if at_or_before > 0 && last > at_or_before {
+                return Err(unreadable("a page begins where the one before it did"));
+            }
+            at_or_before = last - 1;
+        }
+    }
+
+    pub(super) fn open_version(
+        &self,
+        entry: &EntryId,
+        version: &Version,
+    ) -> Result<OpenVersion, AskError> {
+        let bad = |error: &dyn std::fmt::Display| AskError::Unreadable(error.to_string());
+        let message = version.registers.clone().ok_or_else(|| bad(&"it is empty"))?;
+        let registers = Registers::try_from(message).map_err(|error| bad(&error))?;
+        let sealed = &registers.content.attributes;
+        let attributes = open_attributes(&self.context.keys, &self.context.folder, entry, sealed)
+            .map_err(|error| bad(&error))?;
+        if attributes.tag != registers.content.tag {
+            return Err(bad(&"its content tag is another"));
+        }
+        let want = Want {
+            entry: *entry,
+            root: registers.content.root,
+            size: attributes.size,
+            tag: attributes.tag,
+            mode: attributes.mode,
+            mtime_ns: attributes.mtime_ns,
+        };
+        let Attributes { size, target, restored, .. } = attributes;
+        Ok(OpenVersion { registers, size, target, restored, want })
+    }
+
+    /// The version of an entry at exactly this revision, as it is sealed.
+    pub(super) async fn sealed_version(
+        &self,
+        entry: &EntryId,
+        revision: Revision,
+    ) -> Result<Option<Version>, AskError> {
+        let versions = self.versions(entry, revision, 1).await?;
+        Ok(versions.into_iter().next().filter(|version| version.revision == revision))
+    }
+
+    /// The newest version of an entry that was not its end, and its revision.
+    pub(super) async fn last_version(
+        &self,
+        entry: &EntryId,
+    ) -> Result<Option<(Revision, OpenVersion)>, AskError> {
+        let versions = self.versions(entry, 0, 2).await?;
+        let last = versions.iter().find(|version| !version.deleted);
+        last.map(|last| Ok((last.revision, self.open_version(entry, last)?))).transpose()
+    }
+}
+
+/// A server's answer that cannot be.
+fn unreadable(reason: &str) -> AskError {
+    AskError::Engine(format!("the server's history cannot be read: {reason}"))
+}
+
+/// Who wrote a version, as the server says.
+pub(super) fn author(version: &Version) -> Option<DeviceId> {
+    DeviceId::from_slice(&version.device).ok()
+}

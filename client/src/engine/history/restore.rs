@@ -1,0 +1,471 @@
+//! Bringing a file, a directory or the whole folder back to what it was.
+//!
+//! Owns what is looked at before anything is sent, and how the plan of a restore becomes groups. What
+//! is restored comes to this disk as it comes to all others, with the journal: it is built from
+//! chunks that lie here already, and a file that was written meanwhile is never overwritten.
+
+use super::lookup::{names_of, relative};
+use super::past::Past;
+use super::{AskError, Engine, unreadable};
+use crate::engine::handle::{Answer, Moment, RestoreInfo, Which};
+use crate::engine::run::{Halted, SyncWait};
+use crate::pull::row_of;
+use crate::push::Prepared;
+use crate::scan::{Target, remove_subtree};
+use crate::state::{IGNORED, RemoteRow, StateError};
+use client_core::past::{Item, compare};
+use client_core::planner::{Change as Planned, Step};
+use client_core::restore::{self, Entries, Wanted, Wish, want};
+use client_core::tree::{ContentState, Position};
+use common::chunk::{Attributes, seal_attributes, seal_name};
+use common::ids::EntryId;
+use common::name::Name;
+use common::record::{Change, Content, Kind, Place, Registers};
+use common::revision::Revision;
+use std::cell::RefCell;
+
+/// How often a restore is planned anew when others change the folder meanwhile.
+const TRIES: usize = 5;
+/// Changes that are sent together.
+const CHANGES_TOGETHER: usize = 4096;
+/// Mode of a directory that is made for what is restored, when it has none of its own.
+const DIRECTORY_MODE: u16 = 0o755;
+
+/// What is brought back.
+pub(super) enum Source {
+    /// A version of a file or a symlink.
+    One(Box<RemoteRow>),
+    /// A directory as it was, or the whole folder.
+    Directory { past: Past, entry: EntryId },
+}
+
+impl Engine {
+    /// What a path held then: what was there, or if nothing was, what is there now as it was then.
+    pub(super) async fn source(&self, path: &str, which: Which) -> Result<Source, AskError> {
+        let root = names_of(path)?.is_empty();
+        let at = match which {
+            Which::Revision(revision) if !root => {
+                let found = self.found_at(path).await?;
+                if found.first().is_some_and(|first| first.kind != Kind::Directory) {
+                    let version = self.version_among(path, &found, revision).await?;
+                    let registers = version.registers.map(Registers::try_from).transpose();
+                    let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
+                    let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
+                    return self.one(&registers);
+                }
+                self.instant(Moment::Revision(revision)).await?
+            }
+            Which::Revision(revision) => self.instant(Moment::Revision(revision)).await?,
+            Which::At(moment) => self.instant(moment).await?,
+        };
+        if root {
+            let past = self.past(at.revision).await?;
+            return Ok(Source::Directory { past, entry: EntryId::ROOT });
+        }
+        let registers = match self.entry_at_revision(path, at.revision).await? {
+            Some(registers) => Some(registers),
+            None => self.what_is_now_then(path, at.revision).await?,
+        };
+        let none = || AskError::NotThere { path: path.to_owned(), revision: at.revision };
+        let registers = registers.ok_or_else(none)?;
+        if registers.kind != Kind::Directory {
+            return self.one(&registers);
+        }
+        let (past, entry) = (self.past(at.revision).await?, registers.entry);
+        Ok(Source::Directory { past, entry })
+    }
+
+    fn one(&self, registers: &Registers) -> Result<Source, AskError> {
+        let row = row_of(&self.context, registers);
+        match &row.content_issue {
+            Some(issue) => Err(AskError::Unreadable(issue.clone())),
+            None => Ok(Source::One(Box::new(row))),
+        }
+    }
+
+    /// What a path means now, as it was at a revision, wherever it was then.
+    async fn what_is_now_then(
+        &self,
+        path: &str,
+        at: Revision,
+    ) -> Result<Option<Registers>, AskError> {
+        for found in self.found_at(path).await? {
+            let version = self.versions(&found.entry, at, 1).await?.pop();
+            if let Some(version) = version.filter(|version| !version.deleted) {
+                let registers = version.registers.map(Registers::try_from).transpose();
+                return registers.map_err(|error| unreadable(&error.to_string()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a path what it was. With `dry` nothing is done, and what would be is told.
+    pub(in crate::engine) async fn restore(
+        &mut self,
+        path: &str,
+        which: Which,
+        dry: bool,
+    ) -> Result<RestoreInfo, AskError> {
+        if let Some(Halted::Root(_) | Halted::Rollback { .. } | Halted::Alarm(_)) = &self.halted {
+            return Err(AskError::Refused("the folder is halted: `driftless status`".to_owned()));
+        }
+        let source = self.source(path, which).await?;
+        // What stands on the disk now, not what stood there when it was looked at last.
+        self.targets.insert(Target::Subtree(relative(path)?));
+        self.scan()?;
+        for _ in 0..TRIES {
+            let restoring = self.restoring(path, &source).await?;
+            let Restoring { now, past, wish, directory } = &restoring;
+            let root = EntryId::ROOT;
+            let before = now.tree.list(&root, "");
+            let after = wish.applied_to(&now.tree, &past.tree).list(&root, "");
+            let differences = compare(&before, &after);
+            self.check_synced(&restoring)?;
+            if dry {
+                return Ok(RestoreInfo { differences, up_to: 0 });
+            }
+            self.bring_back_absent(&restoring)?;
+            let up_to = self.send_wish(&restoring).await?;
+            if let Some(up_to) = up_to {
+                tracing::info!(?directory, differences = differences.len(), "restored");
+                self.agreed.extend(&restoring.wish.gone);
+                self.busy = true;
+                return Ok(RestoreInfo { differences, up_to });
+            }
+        }
+        let text = "the folder changes all the time; nothing more was restored, try again";
+        Err(AskError::Refused(text.to_owned()))
+    }
+
+    /// What is to be, compared with what is.
+    async fn restoring(&mut self, path: &str, source: &Source) -> Result<Restoring, AskError> {
+        let names = names_of(path)?;
+        let mut wish = Wish::default();
+        match source {
+            Source::Directory { past, entry } => {
+                let now = self.now()?;
+                let mut past = past.clone();
+                let into = match self.live_at(&names)? {
+                    Some((into, Kind::Directory)) => into,
+                    Some(_) => return Err(AskError::InTheWay(path.to_owned())),
+                    None => self.make_path(&names, &now, &mut past, &mut wish).await?,
+                };
+                let mut entries = Known::new(self);
+                let (from, onto) = ((&past.tree, *entry), (&now.tree, into));
+                let whole = restore::directory(from, onto, &mut entries);
+                entries.finish()?;
+                wish.gone = whole.gone;
+                wish.wanted.extend(whole.wanted);
+                Ok(Restoring { now, past, wish, directory: Some(into) })
+            }
+            Source::One(row) => {
+                let now = self.now_along(&names)?;
+                let mut past = Past::default();
+                past.rows.insert(row.node.entry, row.as_ref().clone());
+                let entry = match self.live_at(&names)? {
+                    Some((entry, kind)) if kind == row.node.kind => entry,
+                    Some(_) => return Err(AskError::InTheWay(path.to_owned())),
+                    None => {
+                        let parent = names.split_last().map_or(&[][..], |(_, above)| above);
+                        self.make_path(parent, &now, &mut past, &mut wish).await?;
+                        let source = self.context.state.remote_row(&row.node.entry)?;
+                        let is_deleted =
+                            |known: &RemoteRow| known.node.deleted && known.issue().is_none();
+                        match source.filter(is_deleted) {
+                            Some(known) => known.node.entry,
+                            None => self.context.fresh_entry(),
+                        }
+                    }
+                };
+                let position = self.position_of(&names, &wish)?;
+                let item = item_of(row, position.clone());
+                past.tree.put(row.node.entry, item);
+                let (kind, content) = (row.node.kind, row.node.content);
+                let source = row.node.entry;
+                let wanted = Wanted { position, kind, content, source };
+                want(&mut wish, &now.tree, entry, wanted);
+                Ok(Restoring { now, past, wish, directory: None })
+            }
+        }
+    }
+
+    /// Wishes for the directories of a path that are not there; returns the last. One that was
+    /// deleted is revived.
+    async fn make_path(
+        &self,
+        names: &[Name],
+        now: &Past,
+        past: &mut Past,
+        wish: &mut Wish,
+    ) -> Result<EntryId, AskError> {
+        let mut at = EntryId::ROOT;
+        for name in names {
+            if let Some(entry) = now.tree.child(&at, name) {
+                let is_directory =
+                    now.tree.get(&entry).is_some_and(|item| item.kind == Kind::Directory);
+                if !is_directory {
+                    return Err(AskError::InTheWay(name.to_string()));
+                }
+                at = entry;
+                continue;
+            }
+            let mut entry = self.context.fresh_entry();
+            let tag = self.context.keys.directory_tag();
+            let mut content = ContentState { tag, mode: DIRECTORY_MODE, mtime_ns: 0 };
+            for found in self.named(&at, name).await? {
+                let row = self.context.state.remote_row(&found.entry)?;
+                let is_it = |row: &RemoteRow| {
+                    row.node.deleted && row.node.kind == Kind::Directory && row.issue().is_none()
+                };
+                if let Some(row) = row.filter(is_it) {
+                    (entry, content) = (found.entry, row.node.content);
+                    break;
+                }
+            }
+            let position = Position { parent: at, name: name.clone() };
+            let kind = Kind::Directory;
+            let item = Item { position: position.clone(), kind, content, size: 0 };
+            if past.tree.get(&entry).is_none() {
+                past.tree.put(entry, item);
+            }
+            wish.wanted.insert(entry, Wanted { position, kind, content, source: entry });
+            at = entry;
+        }
+        Ok(at)
+    }
+
+    /// Where a path is, or will be when a wish has come true.
+    fn position_of(&self, names: &[Name], wish: &Wish) -> Result<Position, AskError> {
+        let Some((name, above)) = names.split_last() else {
+            return Err(AskError::IsDirectory(String::new()));
+        };
+        let mut parent = EntryId::ROOT;
+        for name in above {
+            let position = Position { parent, name: name.clone() };
+            let wanted = wish.wanted.iter().find(|(_, it)| it.position == position);
+            let live = self.context.state.remote_entry_at(&position)?;
+            let found = wanted.map(|(entry, _)| *entry).or(live);
+            parent = found.ok_or_else(|| AskError::NoSuchPath(name.to_string()))?;
+        }
+        Ok(Position { parent, name: name.clone() })
+    }
+
+    /// Nothing that is only on this disk is replaced: neither an edit that is not synced, nor a file
+    /// where one is to come.
+    fn check_synced(&self, restoring: &Restoring) -> Result<(), AskError> {
+        let state = &self.context.state;
+        let unsynced = |entry: &EntryId| -> Result<AskError, AskError> {
+            let names = state.local_path(entry)?.unwrap_or_default();
+            let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+            Ok(AskError::Unsynced(names.join("/")))
+        };
+        let Wish { wanted, gone } = &restoring.wish;
+        for entry in wanted.keys().chain(gone) {
+            let Some(row) = state.local_row(entry)?.filter(|_| !self.missing.contains_key(entry))
+            else {
+                continue;
+            };
+            let base = state.synced_node(entry)?;
+            let is_synced = base.is_some_and(|base| {
+                row.content() == Some(base.content) && row.position == base.position
+            });
+            if !is_synced {
+                return Err(unsynced(entry)?);
+            }
+        }
+        for wanted in wanted.values() {
+            let holder = state.local_entry_at(&wanted.position)?;
+            let holder = holder.filter(|holder| !self.missing.contains_key(holder));
+            // What the server does not know under this name is only here.
+            if let Some(holder) = holder
+                && state.remote_row(&holder)?.is_none_or(|row| row.node.deleted)
+                && state.local_row(&holder)?.is_some()
+            {
+                return Err(unsynced(&holder)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was deleted here, and the server has not been told yet, is brought back with the rest.
+    fn bring_back_absent(&mut self, restoring: &Restoring) -> Result<(), AskError> {
+        let Restoring { now, past, wish, directory } = restoring;
+        let after = wish.applied_to(&now.tree, &past.tree);
+        let mut stays: Vec<EntryId> = match directory {
+            Some(directory) => after.list(directory, "").into_iter().map(|it| it.entry).collect(),
+            None => past.rows.keys().copied().collect(),
+        };
+        for entry in stays.clone() {
+            let mut at = after.get(&entry);
+            while let Some(item) = at {
+                stays.push(item.position.parent);
+                at = after.get(&item.position.parent);
+            }
+        }
+        stays.sort_unstable();
+        stays.dedup();
+        for entry in stays {
+            if self.missing.remove(&entry).is_some() {
+                self.context.state.atomically(|_| remove_subtree(&self.context, &entry))?;
+            }
+            let base = self.context.state.synced_node(&entry)?;
+            if base.is_some_and(|base| base.held) && self.keep(&entry)? {
+                self.busy = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what makes a wish true; returns the last revision, or `None` when the folder has
+    /// changed meanwhile.
+    async fn send_wish(&mut self, restoring: &Restoring) -> Result<Option<Revision>, AskError> {
+        let wish = &restoring.wish;
+        if wish.is_empty() {
+            return Ok(Some(self.heard()?));
+        }
+        let policy = self.policy();
+        let view = self.context.state.view();
+        let plan = restore::plan(&view, wish, &policy);
+        view.finish()?;
+        if let Some(issue) = plan.issues.first() {
+            let path = self.shown_path(&issue.entry)?;
+            return Err(AskError::Refused(format!("{path}: cannot be brought back as things are")));
+        }
+        for batch in plan.batches {
+            let groups: Vec<Prepared> = batch
+                .into_iter()
+                .filter_map(|step| match step {
+                    Step::Push(group) => Some(group),
+                    _ => None,
+                })
+                .map(|group| {
+                    let changes = group.changes.iter().filter_map(|it| self.record(it, restoring));
+                    Prepared { changes: changes.collect(), ..Prepared::default() }
+                })
+                .collect();
+            for together in groups.chunks(CHANGES_TOGETHER) {
+                if !self.send_prepared(together.to_vec()).await? {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(self.heard()?))
+    }
+
+    fn heard(&self) -> Result<Revision, StateError> {
+        Ok(self.context.state.cursor()?.map_or(0, |cursor| cursor.revision))
+    }
+
+    fn record(&self, planned: &Planned, restoring: &Restoring) -> Option<Change> {
+        let place = |entry: &EntryId, at: &Position| {
+            let (keys, folder) = (&self.context.keys, &self.context.folder);
+            Place {
+                parent: at.parent,
+                name: seal_name(keys, folder, entry, &at.name),
+                name_tag: keys.name_tag(&at.parent, &at.name),
+            }
+        };
+        Some(match planned {
+            Planned::Create { entry, at, .. } => {
+                let kind = restoring.wish.wanted.get(entry)?.kind;
+                let content = self.content(entry, restoring)?;
+                Change::Create { entry: *entry, kind, place: place(entry, at), content }
+            }
+            Planned::Edit { entry, base, .. } => {
+                let content = self.content(entry, restoring)?;
+                Change::Edit { entry: *entry, base: *base, content }
+            }
+            Planned::Move { entry, to, base } => {
+                Change::Move { entry: *entry, base: *base, place: place(entry, to) }
+            }
+            Planned::Revive { entry, at, base } => {
+                Change::Revive { entry: *entry, base: *base, place: place(entry, at) }
+            }
+            Planned::Delete { entry, place_base, content_base } => Change::Delete {
+                entry: *entry,
+                place_base: *place_base,
+                content_base: *content_base,
+            },
+            // A folder that is as the server has it is in no conflict.
+            Planned::ConflictCopy { .. } => return None,
+        })
+    }
+
+    /// The content that an entry is to get, sealed for it.
+    fn content(&self, entry: &EntryId, restoring: &Restoring) -> Option<Content> {
+        let wanted = restoring.wish.wanted.get(entry)?;
+        let row = restoring.past.rows.get(&wanted.source);
+        let row = row.filter(|_| wanted.kind != Kind::Directory);
+        let attributes = Attributes {
+            mode: if wanted.kind == Kind::Symlink { 0 } else { wanted.content.mode },
+            mtime_ns: wanted.content.mtime_ns,
+            size: row.map_or(0, |row| row.size),
+            target: row.and_then(|row| row.target.clone()),
+            tag: wanted.content.tag,
+            restored: row.map(|row| row.node.content_revision),
+        };
+        let (keys, folder) = (&self.context.keys, &self.context.folder);
+        let sealed = seal_attributes(keys, folder, entry, &attributes);
+        let root = row.and_then(|row| row.root);
+        Some(Content { root, tag: wanted.content.tag, attributes: sealed })
+    }
+
+    /// Answers when this disk holds what the journal says up to a revision, or a person is needed.
+    pub(in crate::engine) fn wait_for(&mut self, up_to: Revision, answer: Answer<bool>) {
+        self.syncs.retain(|sync| !sync.answer.is_closed());
+        self.syncs.push(SyncWait { answer, up_to: Some(up_to), scanned: true });
+    }
+}
+
+/// A restore that was thought through.
+struct Restoring {
+    now: Past,
+    past: Past,
+    wish: Wish,
+    /// The directory that is restored; none for a single file.
+    directory: Option<EntryId>,
+}
+
+fn item_of(row: &RemoteRow, position: Position) -> Item {
+    let node = &row.node;
+    Item { position, kind: node.kind, content: node.content, size: row.size }
+}
+
+/// What this device knows of entries. Its look-ups cannot fail, those of the state can: the first
+/// failure is kept, and what was planned with it is void.
+struct Known<'a> {
+    engine: &'a Engine,
+    failure: RefCell<Option<StateError>>,
+}
+
+impl<'a> Known<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        Self { engine, failure: RefCell::new(None) }
+    }
+
+    fn row(&self, entry: &EntryId) -> Option<RemoteRow> {
+        self.engine.context.state.remote_row(entry).unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
+
+    fn finish(self) -> Result<(), StateError> {
+        self.failure.into_inner().map_or(Ok(()), Err)
+    }
+}
+
+impl Entries for Known<'_> {
+    fn is_deleted(&self, entry: &EntryId) -> bool {
+        self.row(entry).is_some_and(|row| row.node.deleted && row.issue().is_none())
+    }
+
+    fn is_left_alone(&self, entry: &EntryId) -> bool {
+        let row = self.row(entry).filter(|row| !row.node.deleted);
+        row.is_some_and(|row| row.broken.as_deref() == Some(IGNORED) || row.issue().is_some())
+    }
+
+    fn fresh(&mut self) -> EntryId {
+        self.engine.context.fresh_entry()
+    }
+}
