@@ -1,5 +1,7 @@
 //! Restores of random folders to random moments, judged by a server in memory.
 
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
 use client_core::past::{Item, Tree};
 use client_core::planner::{Change, Policy, PushGroup, Step};
 use client_core::restore::{self, Entries, Wish};

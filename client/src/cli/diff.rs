@@ -61,7 +61,7 @@ fn compare(diff: &mut DiffAnswer, old: Option<&Exported>, new: &Exported) -> io:
         return Ok(());
     }
     let title = |revision: Option<u64>| match revision {
-        Some(revision) => format!("{}\trevision {revision}", diff.path),
+        Some(revision) => format!("{} (revision {revision})", diff.path),
         None => "/dev/null".to_owned(),
     };
     let patch = match old == new {

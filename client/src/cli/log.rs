@@ -43,13 +43,15 @@ fn shown(log: &LogAnswer) -> String {
 }
 
 fn row(version: &VersionAnswer) -> Vec<String> {
+    let suffix = if version.kind == "directory" { "/" } else { "" };
+    let path = format!("{}{suffix}", version.path);
     let path = match (&version.from, version.restored) {
-        (Some(from), _) => format!("{} (from {from})", version.path),
-        (None, Some(revision)) => format!("{} (of revision {revision})", version.path),
-        (None, None) => version.path.clone(),
+        (Some(from), _) => format!("{path} (from {from}{suffix})"),
+        (None, Some(revision)) => format!("{path} (of revision {revision})"),
+        (None, None) => path,
     };
     let (size, path) = match &version.unreadable {
-        _ if version.kind == "directory" => ("-".to_owned(), format!("{path}/")),
+        None if version.kind == "directory" => ("-".to_owned(), path),
         None => (version.size.to_string(), path),
         Some(reason) => ("?".to_owned(), format!("{path} ({reason})")),
     };

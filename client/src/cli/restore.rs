@@ -27,7 +27,7 @@ pub(super) struct RestoreFlags {
 
 pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Failure> {
     let RestoreFlags { path, which, to, dry_run } = flags;
-    let (path, words) = (path_argument(path)?, which.words());
+    let path = path_argument(path)?;
     let (text, which) = (path.text.clone(), which.which()?);
     let request = match &to {
         Some(to) => Request::Export { path, which, to: absolute(to)? },
@@ -35,7 +35,7 @@ pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Fai
     };
     match (ask(context, &request)?, to) {
         (Answer::Restored(restored), None) => {
-            let outcome = context.output.answer(&restored, || told(&restored, &text, &words))?;
+            let outcome = context.output.answer(&restored, || told(&restored, &text))?;
             // It is in the folder, and something keeps it from this disk.
             let waits = restored.done && !restored.complete;
             Ok(if waits { Outcome::NotInSync } else { outcome })
@@ -47,19 +47,20 @@ pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Fai
     }
 }
 
-fn told(restored: &RestoreAnswer, path: &str, words: &str) -> String {
+fn told(restored: &RestoreAnswer, path: &str) -> String {
+    let then = format!("as it was at revision {} ({})", restored.at.revision, restored.at.time);
     let number = count(restored.changes.len() as u64, "change", "changes");
     let list = changes(&restored.changes);
     if restored.changes.is_empty() {
-        return format!("{path} is as it was {words} already");
+        return format!("{path} is {then} already");
     }
     if !restored.done {
-        return format!("{list}{number} would be made; nothing was done");
+        return format!("{list}{path} would be {then}: {number}; nothing was done");
     }
     let rest = if restored.complete {
         ""
     } else {
         "\nnot all of it is on this disk yet: `driftless status` says why"
     };
-    format!("{list}{path} is as it was {words}: {number}{rest}")
+    format!("{list}{path} is {then}: {number}{rest}")
 }

@@ -26,12 +26,4 @@ impl WhichFlags {
             (None, None) => Err(Failure::new("usage", "no version is named", "use --rev or --at")),
         }
     }
-
-    /// The version in words.
-    pub(super) fn words(&self) -> String {
-        match (self.revision, &self.at) {
-            (Some(revision), _) => format!("at revision {revision}"),
-            (None, at) => at.clone().unwrap_or_default(),
-        }
-    }
 }

@@ -102,7 +102,8 @@ pub(super) async fn restore(
         false => handle.ask(|answer| Ask::Settled(restored.up_to, answer)).await?,
     };
     let changes = restored.differences.into_iter().map(summaries::change).collect();
-    Ok(Answer::Restored(RestoreAnswer { done: !dry_run, on: vec![on], changes, complete }))
+    let at = summaries::instant(restored.at);
+    Ok(Answer::Restored(RestoreAnswer { at, done: !dry_run, on: vec![on], changes, complete }))
 }
 
 pub(super) async fn diff(

@@ -198,6 +198,8 @@ pub enum DiffSides {
 /// What a restore does, or would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreInfo {
+    /// The version or moment that it brings back.
+    pub at: Instant,
     /// What becomes different.
     pub differences: Vec<Difference>,
     /// The journal's last revision of it; 0 when nothing was done.

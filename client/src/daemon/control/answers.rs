@@ -174,6 +174,8 @@ pub struct InstantAnswer {
 /// What a restore did, or would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreAnswer {
+    /// The version or moment that it brings back.
+    pub at: InstantAnswer,
     /// Whether it was done: false for a dry run.
     pub done: bool,
     /// The path.
@@ -431,6 +433,7 @@ mod tests {
             Answer::Sync(SyncAnswer { in_sync: true, conflicts: 0, folders: vec![] }),
             Answer::List(ListAnswer { entries: vec![], at: None }),
             Answer::Restored(RestoreAnswer {
+                at: InstantAnswer { revision: 1, time: "t".into() },
                 done: true,
                 on: vec![],
                 changes: vec![],

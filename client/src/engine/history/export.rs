@@ -42,8 +42,8 @@ impl Engine {
         to: &Path,
     ) -> Result<u64, AskError> {
         match self.source(path, which).await? {
-            Source::One(row) => self.export_one(&row, to).await,
-            Source::Directory { past, entry } => {
+            Source::One { row, .. } => self.export_one(&row, to).await,
+            Source::Directory { past, entry, .. } => {
                 DirBuilder::new()
                     .mode(EXPORT_DIRECTORY_MODE)
                     .create(to)

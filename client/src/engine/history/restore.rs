@@ -7,7 +7,7 @@
 use super::lookup::{names_of, relative};
 use super::past::Past;
 use super::{AskError, Engine, unreadable};
-use crate::engine::handle::{Answer, Moment, RestoreInfo, Which};
+use crate::engine::handle::{Answer, Instant, Moment, RestoreInfo, Which};
 use crate::engine::run::{Halted, SyncWait};
 use crate::pull::row_of;
 use crate::push::Prepared;
@@ -34,9 +34,17 @@ const DIRECTORY_MODE: u16 = 0o755;
 /// What is brought back.
 pub(super) enum Source {
     /// A version of a file or a symlink.
-    One(Box<RemoteRow>),
+    One { row: Box<RemoteRow>, at: Instant },
     /// A directory as it was, or the whole folder.
-    Directory { past: Past, entry: EntryId },
+    Directory { past: Past, entry: EntryId, at: Instant },
+}
+
+impl Source {
+    fn at(&self) -> Instant {
+        match self {
+            Self::One { at, .. } | Self::Directory { at, .. } => *at,
+        }
+    }
 }
 
 impl Engine {
@@ -48,10 +56,11 @@ impl Engine {
                 let found = self.found_at(path).await?;
                 if found.first().is_some_and(|first| first.kind != Kind::Directory) {
                     let version = self.version_among(path, &found, revision).await?;
+                    let at = Instant { revision, time_ms: version.time_ms };
                     let registers = version.registers.map(Registers::try_from).transpose();
                     let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
                     let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
-                    return self.one(&registers);
+                    return self.one(&registers, at);
                 }
                 self.instant(Moment::Revision(revision)).await?
             }
@@ -60,7 +69,7 @@ impl Engine {
         };
         if root {
             let past = self.past(at.revision).await?;
-            return Ok(Source::Directory { past, entry: EntryId::ROOT });
+            return Ok(Source::Directory { past, entry: EntryId::ROOT, at });
         }
         let registers = match self.entry_at_revision(path, at.revision).await? {
             Some(registers) => Some(registers),
@@ -69,17 +78,17 @@ impl Engine {
         let none = || AskError::NotThere { path: path.to_owned(), revision: at.revision };
         let registers = registers.ok_or_else(none)?;
         if registers.kind != Kind::Directory {
-            return self.one(&registers);
+            return self.one(&registers, at);
         }
         let (past, entry) = (self.past(at.revision).await?, registers.entry);
-        Ok(Source::Directory { past, entry })
+        Ok(Source::Directory { past, entry, at })
     }
 
-    fn one(&self, registers: &Registers) -> Result<Source, AskError> {
+    fn one(&self, registers: &Registers, at: Instant) -> Result<Source, AskError> {
         let row = row_of(&self.context, registers);
         match &row.content_issue {
             Some(issue) => Err(AskError::Unreadable(issue.clone())),
-            None => Ok(Source::One(Box::new(row))),
+            None => Ok(Source::One { row: Box::new(row), at }),
         }
     }
 
@@ -122,7 +131,7 @@ impl Engine {
             let differences = compare(&before, &after);
             self.check_synced(&restoring)?;
             if dry {
-                return Ok(RestoreInfo { differences, up_to: 0 });
+                return Ok(RestoreInfo { at: source.at(), differences, up_to: 0 });
             }
             self.bring_back_absent(&restoring)?;
             let up_to = self.send_wish(&restoring).await?;
@@ -130,7 +139,7 @@ impl Engine {
                 tracing::info!(?directory, differences = differences.len(), "restored");
                 self.agreed.extend(&restoring.wish.gone);
                 self.busy = true;
-                return Ok(RestoreInfo { differences, up_to });
+                return Ok(RestoreInfo { at: source.at(), differences, up_to });
             }
         }
         let text = "the folder changes all the time; nothing more was restored, try again";
@@ -142,7 +151,7 @@ impl Engine {
         let names = names_of(path)?;
         let mut wish = Wish::default();
         match source {
-            Source::Directory { past, entry } => {
+            Source::Directory { past, entry, .. } => {
                 let now = self.now()?;
                 let mut past = past.clone();
                 let into = match self.live_at(&names)? {
@@ -158,7 +167,7 @@ impl Engine {
                 wish.wanted.extend(whole.wanted);
                 Ok(Restoring { now, past, wish, directory: Some(into) })
             }
-            Source::One(row) => {
+            Source::One { row, .. } => {
                 let now = self.now_along(&names)?;
                 let mut past = Past::default();
                 past.rows.insert(row.node.entry, row.as_ref().clone());

@@ -194,6 +194,9 @@ pub fn revision_at(
     Ok(low)
 }
 
+/// An entry and what it was; nothing when it was not there.
+pub type PastRow = (EntryId, Option<Registers>);
+
 /// What the entries that changed after `at` were then, `None` for one that was not there: in
 /// ascending order, after one, at most `limit`, and where to go on, `None` at the end. The asker
 /// knows the folder as of `known`.
@@ -206,7 +209,7 @@ pub fn past_page(
     (at, known): (Revision, Revision),
     after: Option<&EntryId>,
     limit: usize,
-) -> Stored<(Vec<(EntryId, Option<Registers>)>, Option<EntryId>)> {
+) -> Stored<(Vec<PastRow>, Option<EntryId>)> {
     let entries = reads.changed(folder, at, known, after, limit)?;
     let next = if entries.len() < limit { None } else { entries.last().map(|(entry, _)| *entry) };
     let mut page = Vec::with_capacity(entries.len());
