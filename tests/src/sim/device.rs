@@ -14,6 +14,7 @@ use super::server::{Account, SimServer, read_log};
 use super::trouble::{Hook, Trouble};
 use super::writer::{Habits, Tree, Writer, contents};
 use client::context::{FolderContext, Signers};
+use client::engine::handle::{RestoreInfo, Which};
 use client::engine::{
     self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, LogSource,
     Pins, Wake,
@@ -348,6 +349,16 @@ impl SimDevice {
     pub async fn confirm(&self) -> Result<(), AskError> {
         self.deletions.set_confirmed(true);
         self.handle().unwrap().ask(Ask::Confirm).await
+    }
+
+    /// A person asks for what was, whatever goes for it. Only while the engine runs.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn restore(&self, path: &str, which: Which) -> Result<RestoreInfo, AskError> {
+        self.deletions.set_confirmed(true);
+        let path = path.to_owned();
+        self.handle().unwrap().ask(|answer| Ask::Restore(path, which, false, answer)).await
     }
 
     /// Ends all that its disk refuses, and tells the watcher.

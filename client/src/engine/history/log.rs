@@ -7,10 +7,20 @@ use super::paths::{Paths, name_of};
 use super::{AskError, Engine, author, unreadable};
 use crate::engine::handle::{ListedEntry, LogInfo, VersionInfo};
 use common::ids::EntryId;
-use common::limits::REPLY_ITEMS_MAX;
+use common::limits::{GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::{DeletedRead, Reply, Request, TimelineRead, Version, VersionsPart};
+
+/// Rows of a timeline that are asked for at least: a question costs more than a few of them.
+const ROWS_MIN: usize = 16;
+
+/// Whether rows hold all of the revisions that a page of so many shows, and something of the next.
+fn holds_a_page(rows: &[(EntryId, Version)], limit: usize) -> bool {
+    let revision = |row: Option<&(EntryId, Version)>| row.map(|(_, version)| version.revision);
+    let (first, cut) = (revision(rows.first()), revision(rows.get(limit)));
+    cut.is_some() && (cut != first || revision(rows.last()) != first)
+}
 
 impl Engine {
     /// The versions of a path before a revision (0 for all), newest first, about so many: of a
@@ -31,8 +41,8 @@ impl Engine {
                 self.timeline(Some(first.entry), before, limit).await
             }
             _ => {
-                // One more, to know whether there are more.
-                let asked = u32::try_from(limit + 1).unwrap_or(u32::MAX);
+                // A revision more, to know whether there are more.
+                let asked = u32::try_from(limit + GROUP_CONTENTS_MAX).unwrap_or(u32::MAX);
                 let mut rows = Vec::new();
                 for found in found.iter().filter(|found| found.kind != Kind::Directory) {
                     let at = before.saturating_sub(1);
@@ -57,8 +67,9 @@ impl Engine {
     ) -> Result<LogInfo, AskError> {
         let (mut rows, mut more) = (Vec::new(), before != 1);
         let mut next = (before.saturating_sub(1), Vec::new());
-        while more && rows.len() <= limit {
-            let asked = if below.is_some() { REPLY_ITEMS_MAX } else { limit + 1 - rows.len() };
+        while more && !holds_a_page(&rows, limit) {
+            let left = (limit + 1).saturating_sub(rows.len()).max(ROWS_MIN);
+            let asked = if below.is_some() { REPLY_ITEMS_MAX } else { left };
             let request = TimelineRead {
                 folder: self.context.folder.to_vec(),
                 at_or_before: next.0,
@@ -97,15 +108,13 @@ impl Engine {
         limit: usize,
         mut more: bool,
     ) -> Result<LogInfo, AskError> {
-        if rows.len() > limit {
+        if let (Some((_, first)), Some((_, cut))) = (rows.first(), rows.get(limit)) {
             // A page ends with a revision, so that the next one begins below it; one revision alone
             // may be longer than a page.
-            let cut = rows.get(limit).map_or(0, |(_, version)| version.revision);
-            let first = rows.first().map_or(0, |(_, version)| version.revision);
-            if cut < first {
-                rows.retain(|(_, version)| version.revision > cut);
-                more = true;
-            }
+            let (first, cut) = (first.revision, cut.revision);
+            let before = rows.len();
+            rows.retain(|(_, version)| version.revision == first || version.revision > cut);
+            more |= rows.len() < before;
         }
         let mut paths = Paths::default();
         let mut versions = Vec::with_capacity(rows.len());

@@ -313,10 +313,13 @@ impl Engine {
         }
         stays.sort_unstable();
         stays.dedup();
-        for entry in stays {
-            if self.missing.remove(&entry).is_some() {
-                self.context.state.atomically(|_| remove_subtree(&self.context, &entry))?;
+        // All rows of what is gone first: those in a directory go with it.
+        for entry in &stays {
+            if self.missing.remove(entry).is_some() {
+                self.context.state.atomically(|_| remove_subtree(&self.context, entry))?;
             }
+        }
+        for entry in stays {
             let base = self.context.state.synced_node(&entry)?;
             if base.is_some_and(|base| base.held) && self.keep(&entry)? {
                 self.busy = true;
