@@ -15,6 +15,11 @@ const MIGRATIONS: &[&str] = &[
 
 /// Brings the schema to the newest version.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    migrate_to(connection, MIGRATIONS.len())
+}
+
+/// Brings the schema to a version.
+pub(super) fn migrate_to(connection: &mut Connection, version: usize) -> Result<(), OpenError> {
     let found: i64 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     let known = MIGRATIONS.len();
@@ -22,7 +27,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let Some(done) = done else {
         return Err(OpenError::Version { found, known });
     };
-    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+    for (version, migration) in (1_i64..).zip(MIGRATIONS).take(version).skip(done) {
         let transaction = connection.transaction().map_err(failed)?;
         transaction.execute_batch(migration).map_err(failed)?;
         transaction.pragma_update(None, "user_version", version).map_err(failed)?;

@@ -83,3 +83,62 @@ fn a_snapshot_as_of_a_revision_stays_what_it_was() {
     assert_eq!(empty, (vec![], None));
     assert_eq!(world.store.entries(&world.folder, None, 10).unwrap().len(), 3);
 }
+
+#[test]
+fn s10_a_timeline_tells_what_was_where_and_what_was_below_a_directory() {
+    let mut world = World::pair(MemoryStore::new());
+    let made = world.accept(
+        0,
+        vec![directory(1, "d"), directory(2, "e"), create(3, Kind::File, entry(1), "f")],
+    );
+    world.now_ms += 10;
+    let edited = world.accept(1, vec![edit(3, made, 7)]);
+    let moved = world.accept(0, vec![move_to(3, made, entry(2), "g")]);
+    world.now_ms += 10;
+    let renamed = world.accept(0, vec![move_to(2, made, EntryId::ROOT, "h")]);
+    let gone = world.accept(0, vec![delete(3, moved, edited)]);
+    let back = world.accept(0, vec![revive(3, gone, entry(1), "f")]);
+    let timeline = |below: Option<EntryId>| {
+        let (mut rows, mut next) = (Vec::new(), Some((u64::MAX, None)));
+        while let Some(from) = next {
+            let (page, on) =
+                query::timeline_page(&world.store, &world.folder, from, below.as_ref(), 2).unwrap();
+            rows.extend(page);
+            next = on;
+        }
+        rows
+    };
+    let told = |below| {
+        let rows = timeline(below).into_iter();
+        rows.map(|row| (row.revision, row.registers.entry)).collect::<Vec<_>>()
+    };
+    let all = [
+        (back, entry(3)),
+        (gone, entry(3)),
+        (renamed, entry(2)),
+        (moved, entry(3)),
+        (edited, entry(3)),
+        (made, entry(1)),
+        (made, entry(2)),
+        (made, entry(3)),
+    ];
+    assert_eq!(told(None), all);
+    // It was moved out of there, and came back there.
+    let below = [(back, 3), (moved, 3), (edited, 3), (made, 1), (made, 3)];
+    assert_eq!(told(Some(entry(1))), below.map(|(at, number)| (at, entry(number))));
+    let below = [(back, 3), (gone, 3), (renamed, 2), (moved, 3), (made, 2)];
+    assert_eq!(told(Some(entry(2))), below.map(|(at, number)| (at, entry(number))));
+    let rows = timeline(None);
+    let before = |at: usize| rows[at].before.as_ref().map(|it| (it.place.name.clone(), it.deleted));
+    assert_eq!(before(0), Some((b"g".to_vec(), true)));
+    assert_eq!(before(1), Some((b"g".to_vec(), false)));
+    assert_eq!(before(2), Some((b"e".to_vec(), false)));
+    assert_eq!(before(3), Some((b"f".to_vec(), false)));
+    assert_eq!(before(4), None, "its place is what it was");
+    assert_eq!(before(5), None, "it is new");
+    let times = [(0, 0), (rows[7].time_ms, made), (rows[4].time_ms, moved), (u64::MAX, back)];
+    for (time_ms, at) in times {
+        let found = query::revision_at(&world.store, &world.folder, time_ms).unwrap();
+        assert_eq!(found, at);
+    }
+}

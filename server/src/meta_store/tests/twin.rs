@@ -7,17 +7,20 @@ use super::world::{
     World, code, conflict, content_at, create, delete, directory, edit, entry, file, genesis,
     member, move_to, place, receipt,
 };
-use crate::meta_store::schema::migrate;
+use crate::meta_store::schema::{migrate, migrate_to};
 use crate::meta_store::sqlite::SqliteStore;
-use common::ids::{ChunkId, EntryId, LookupId, UserId};
-use common::record::{Change, Kind, Resolution, Root};
+use common::ids::{ChunkId, EntryId, FolderId, LookupId, UserId};
+use common::record::{Change, Kind, Registers, Resolution, Root};
+use common::revision::Revision;
 use common::trust::{Checkpoint, JoinKind, revoke_record};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use server_core::metadata::memory::MemoryStore;
 use server_core::metadata::{
-    Action, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, Quota, query,
+    Action, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, Quota, RegisterReads,
+    query,
 };
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -78,7 +81,24 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
             line(&query::register_digest(reads, &folder, at).unwrap());
             line(&reads.conflicts_open(&folder, at, None, 10).unwrap());
             line(&reads.conflicts_open(&folder, at, Some(&conflict(1)), 10).unwrap());
+            line(&past(reads, &folder, at, state.revision));
+            line(
+                &query::revision_at(
+                    reads,
+                    &folder,
+                    reads.mark(&folder, at).unwrap().map_or(0, |m| m.time_ms),
+                )
+                .unwrap(),
+            );
         }
+        // Within a revision the stores have orders of their own.
+        let mut timeline = reads.timeline(&folder, u64::MAX, None, 10_000).unwrap();
+        assert!(timeline.is_sorted_by_key(|(revision, _)| Reverse(*revision)));
+        assert_eq!(paged(reads, &folder), timeline);
+        timeline.sort_unstable();
+        line(&timeline);
+        line(&reads.deleted(&folder, None, 1_000).unwrap());
+        line(&reads.deleted(&folder, Some(&entry(2)), 2).unwrap());
         line(&reads.conflict(&folder, &conflict(1)).unwrap());
         line(&reads.entries(&folder, Some(&entry(2)), 3).unwrap());
         for (id, _) in reads.entries(&folder, None, 1_000).unwrap() {
@@ -92,12 +112,58 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
             let mut children = reads.children(&folder, &id, 100).unwrap();
             children.sort_unstable();
             line(&children);
+            for at in 0..=reads.folder(&folder).unwrap().unwrap().revision {
+                line(&reads.settled(&folder, &id, at).unwrap());
+            }
+            for place in reads.places(&folder, &id, u64::MAX, 100).unwrap() {
+                let (parent, tag) = (place.place.parent, place.place.name_tag);
+                line(&reads.named_ever(&folder, &parent, &tag, 10).unwrap());
+            }
         }
         for number in 0..5_u8 {
             line(&reads.object(&folder, &ChunkId::of(&[number])).unwrap());
         }
     }
     text
+}
+
+/// What entries were, found by their changes and by a look at all entries: the same.
+fn past(
+    reads: &dyn MetaReads,
+    folder: &FolderId,
+    at: Revision,
+    last: Revision,
+) -> Vec<query::PastRow> {
+    let (few, _) = query::past_page(reads, folder, (at, last), None, 10_000).unwrap();
+    let (all, _) = query::past_page(reads, folder, (at, u64::MAX), None, 10_000).unwrap();
+    assert_eq!(few, all, "as of {at}");
+    let (first, next) = query::past_page(reads, folder, (at, last), None, 2).unwrap();
+    let rest = next.map(|next| query::past_page(reads, folder, (at, last), Some(&next), 10_000));
+    let rest = rest.map_or_else(Vec::new, |rest| rest.unwrap().0);
+    assert_eq!([first, rest].concat(), all, "as of {at}, in pages");
+    // Over what is there now it makes what was there then.
+    let snapshot = |at| query::snapshot_page(reads, folder, at, None, 10_000).unwrap().0;
+    let now = snapshot(last).into_iter().map(|registers| (registers.entry, registers));
+    let mut then: BTreeMap<EntryId, Registers> = now.collect();
+    for (entry, registers) in &all {
+        match registers {
+            Some(registers) => drop(then.insert(*entry, registers.clone())),
+            None => drop(then.remove(entry)),
+        }
+    }
+    assert_eq!(then.into_values().collect::<Vec<_>>(), snapshot(at), "as of {at}");
+    all
+}
+
+/// The whole timeline, in pages that end within revisions.
+fn paged(reads: &dyn MetaReads, folder: &FolderId) -> Vec<(Revision, EntryId)> {
+    let (mut found, mut from) = (Vec::new(), (u64::MAX, None));
+    loop {
+        let page = reads.timeline(folder, from.0, from.1.as_ref(), 3).unwrap();
+        let Some((revision, entry)) = page.last() else { return found };
+        from = (*revision, Some(*entry));
+        found.extend(page);
+    }
 }
 
 fn dump<S: MetaStore>(world: &World<S>, lookups: &[LookupId]) -> String {
@@ -196,6 +262,30 @@ fn an_entry_keeps_its_places_over_edits_and_moves_and_can_then_be_deleted() {
     }
     check(MemoryStore::new());
     check(sqlite());
+}
+
+/// A database of before there was a timeline gets one of all that happened in it.
+#[test]
+fn what_happened_before_there_was_a_timeline_is_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("now");
+    let mut connection = Connection::open(&path).unwrap();
+    migrate(&mut connection).unwrap();
+    let (world, _) = script(SqliteStore::new(connection));
+    let timeline =
+        |store: &SqliteStore| store.timeline(&world.folder, u64::MAX, None, 10_000).unwrap();
+    let expected = timeline(&world.store);
+    assert!(expected.len() > 5);
+    let mut old = Connection::open_in_memory().unwrap();
+    migrate_to(&mut old, 2).unwrap();
+    old.execute("ATTACH ?1 AS now", [path.to_str().unwrap()]).unwrap();
+    for table in ["folders", "entries", "places", "contents", "conflicts"] {
+        let copy = format!("INSERT INTO main.{table} SELECT * FROM now.{table}");
+        old.execute(&copy, []).unwrap();
+    }
+    old.execute("DETACH now", []).unwrap();
+    migrate(&mut old).unwrap();
+    assert_eq!(timeline(&SqliteStore::new(old)), expected);
 }
 
 #[test]
