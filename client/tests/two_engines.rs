@@ -169,7 +169,7 @@ impl Setup {
 }
 
 fn cannot(error: impl std::fmt::Display) -> HaltReason {
-    HaltReason { message: error.to_string(), hint: String::new(), can_confirm: false }
+    HaltReason::new(error.to_string(), "")
 }
 
 fn remote(server: &Server, keys: &DeviceKeys) -> QuicRemote {

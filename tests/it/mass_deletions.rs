@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::HaltReason;
+use client::engine::{Ask, HaltReason};
 use client::fs::memory::user::UserEntry;
 use std::rc::Rc;
 use std::time::Duration;
@@ -143,5 +143,70 @@ fn a_person_agrees_to_what_waits_and_to_nothing_later() {
             assert!(world.settle().await, "{:#?}", world.ledger.tail());
             assert_eq!(plain.fs.user().tree().len(), 2, "time {agreed}");
         }
+    });
+}
+
+async fn undo(device: &SimDevice) -> u64 {
+    device.handle().unwrap().ask(Ask::Undo).await.unwrap()
+}
+
+/// On the device where it happened the files come back from the server, on one that received it
+/// they go back there.
+#[test]
+fn a_mass_deletion_is_taken_back_where_it_happened_and_where_it_is_received() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(21, 40).await;
+        let before = writer.fs.user().tree();
+        for number in 0..30 {
+            writer.writer.delete(&format!("file {number}"));
+        }
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let halt = halt_of(&writer).unwrap();
+        assert_eq!(halt.entries.len(), 30);
+        assert!(halt.entries.contains(&"file 7".to_owned()) && halt.since_ms.is_some());
+        assert_eq!(undo(&writer).await, 30);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(halt_of(&writer), None);
+        assert_eq!(writer.fs.user().tree(), before);
+        assert_eq!(reader.fs.user().tree(), before);
+
+        for number in 0..30 {
+            writer.writer.delete(&format!("file {number}"));
+        }
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        writer.confirm().await.unwrap();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(writer.fs.user().tree().len(), 10);
+        assert_eq!(halt_of(&reader).unwrap().entries.len(), 30);
+        assert_eq!(undo(&reader).await, 30);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(reader.fs.user().tree(), before);
+        assert_eq!(writer.fs.user().tree(), before);
+    });
+}
+
+#[test]
+fn a_mass_of_emptied_files_is_taken_back_where_it_happened_and_where_it_is_received() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(22, 40).await;
+        let before = writer.fs.user().tree();
+        let empty = || (0..30).for_each(|n| writer.writer.write(&format!("file {n}"), b""));
+        empty();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(undo(&writer).await, 30);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(halt_of(&writer), None);
+        assert_eq!(writer.fs.user().tree(), before);
+
+        empty();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        writer.confirm().await.unwrap();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(undo(&reader).await, 30);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(writer.fs.user().tree(), before);
+        assert_eq!(reader.fs.user().tree(), before);
     });
 }

@@ -56,11 +56,24 @@ pub enum IgnoreProblem {
 #[derive(Clone, Debug)]
 pub struct IgnoreRules {
     matcher: Gitignore,
+    /// Lines and their patterns, in order.
+    lines: Vec<(usize, String)>,
+}
+
+/// What ignores a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IgnoredBy {
+    /// The path that is matched: the one asked for, or a directory above it.
+    pub path: String,
+    /// The line of the ignore file, from 1.
+    pub line: usize,
+    /// What stands there.
+    pub pattern: String,
 }
 
 impl Default for IgnoreRules {
     fn default() -> Self {
-        Self { matcher: Gitignore::empty() }
+        Self { matcher: Gitignore::empty(), lines: Vec::new() }
     }
 }
 
@@ -80,17 +93,17 @@ impl IgnoreRules {
             _ => text,
         };
         let mut builder = GitignoreBuilder::new("");
-        let mut patterns = 0;
+        let mut lines = Vec::new();
         for (index, bytes) in text.split(|b| *b == b'\n').enumerate() {
             let line = index + 1;
             match usable_line(bytes, line) {
                 Ok(None) => {}
-                Ok(Some(_)) if patterns == PATTERNS_MAX => {
+                Ok(Some(_)) if lines.len() == PATTERNS_MAX => {
                     problems.push(IgnoreProblem::TooManyPatterns { line });
                     break;
                 }
                 Ok(Some(pattern)) => match builder.add_line(None, pattern) {
-                    Ok(_) => patterns += 1,
+                    Ok(_) => lines.push((line, pattern.to_owned())),
                     Err(error) => problems
                         .push(IgnoreProblem::NotAPattern { line, reason: error.to_string() }),
                 },
@@ -99,7 +112,7 @@ impl IgnoreRules {
         }
         problems.truncate(PROBLEMS_MAX);
         match builder.build() {
-            Ok(matcher) => (Self { matcher }, problems),
+            Ok(matcher) => (Self { matcher, lines }, problems),
             Err(error) => {
                 problems.push(IgnoreProblem::TooComplex { reason: error.to_string() });
                 (Self::default(), problems)
@@ -116,6 +129,31 @@ impl IgnoreRules {
         components: impl IntoIterator<Item = &'a str>,
         is_dir: bool,
     ) -> bool {
+        self.first_match(components, is_dir).is_some()
+    }
+
+    /// Which line ignores a path, if one does.
+    #[must_use]
+    pub fn ignored_by<'a>(
+        &self,
+        components: impl IntoIterator<Item = &'a str>,
+        is_dir: bool,
+    ) -> Option<IgnoredBy> {
+        let (path, is_dir) = self.first_match(components, is_dir)?;
+        let Match::Ignore(glob) = self.matcher.matched(&path, is_dir) else { return None };
+        // Of equal lines the last decides.
+        let line = self.lines.iter().rev().find(|(_, pattern)| pattern == glob.original());
+        let (line, pattern) = line.map_or((0, glob.original()), |(line, text)| (*line, text));
+        Some(IgnoredBy { path, line, pattern: pattern.to_owned() })
+    }
+
+    /// The first of a path's directories, or the path itself, that is matched, and whether it is a
+    /// directory.
+    fn first_match<'a>(
+        &self,
+        components: impl IntoIterator<Item = &'a str>,
+        is_dir: bool,
+    ) -> Option<(String, bool)> {
         let mut path = String::new();
         let mut components = components.into_iter().peekable();
         while let Some(component) = components.next() {
@@ -125,10 +163,10 @@ impl IgnoreRules {
             path.push_str(component);
             let here_is_dir = is_dir || components.peek().is_some();
             if self.matches_itself(&path, here_is_dir) {
-                return true;
+                return Some((path, here_is_dir));
             }
         }
-        false
+        None
     }
 
     /// Whether a path is matched by itself, for callers that descend and know already that no
@@ -227,5 +265,18 @@ mod tests {
         let (rules, problems) = IgnoreRules::parse(format!("{comments}*.late\n").as_bytes());
         assert_eq!(problems, [IgnoreProblem::FileTooLong]);
         assert!(!ignored(&rules, "x.late"));
+    }
+
+    #[test]
+    fn the_line_that_ignores_is_named() {
+        let rules = rules("# comment\n*.o\n/build/\n!keep.o\n*.o\n");
+        let by = |path: &str| {
+            let is_dir = path.ends_with('/');
+            let by = rules.ignored_by(path.trim_end_matches('/').split('/'), is_dir);
+            by.map(|by| (by.path, by.line, by.pattern))
+        };
+        assert_eq!(by("a/x.o"), Some(("a/x.o".into(), 5, "*.o".into())));
+        assert_eq!(by("build/in/a"), Some(("build".into(), 3, "/build/".into())));
+        assert_eq!(by("a/b"), None);
     }
 }

@@ -24,6 +24,7 @@ mod log;
 mod moment;
 mod output;
 mod pause;
+mod plan;
 mod progress;
 mod qr;
 mod resolve;
@@ -35,6 +36,7 @@ mod sync;
 mod table;
 mod up;
 mod which;
+mod why;
 
 use crate::daemon::control::Failure;
 use crate::home::Home;
@@ -100,8 +102,12 @@ enum Command {
     Pause(pause::PauseFlags),
     /// Go on syncing
     Resume(resume::ResumeFlags),
-    /// Agree to what a halted folder waits for
+    /// Agree to what a halted folder waits for, or take it back
     Confirm(confirm::ConfirmFlags),
+    /// Tell why a path is or is not synced
+    Why(why::WhyFlags),
+    /// Tell what the next round would do
+    Plan(plan::PlanFlags),
     /// Look for what is wrong with this device
     Doctor,
     /// Print a completion script for a shell
@@ -181,6 +187,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
         Command::Pause(flags) => pause::run(flags, context),
         Command::Resume(flags) => resume::run(flags, context),
         Command::Confirm(flags) => confirm::run(flags, context),
+        Command::Why(flags) => why::run(flags, context),
+        Command::Plan(flags) => plan::run(flags, context),
         Command::Doctor => doctor::run(context),
         Command::Completions(flags) => completions::run::<Flags>(&flags, context),
     }
@@ -262,6 +270,9 @@ mod tests {
             "driftless pause",
             "driftless resume",
             "driftless confirm",
+            "driftless confirm --undo --folder n",
+            "driftless why a",
+            "driftless plan",
             "driftless doctor",
             "driftless completions bash",
         ] {

@@ -6,6 +6,9 @@ use super::table::{count, printable, size, table};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, FolderStatusAnswer, Request, StatusAnswer};
 
+/// Paths of a mass deletion that are shown.
+const PATHS_SHOWN: usize = 10;
+
 pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
     match ask(context, &Request::Status)? {
         Answer::Status(status) => context.output.answer(&status, || text(&status)),
@@ -55,7 +58,13 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
         rows.push(vec!["  open".into(), format!("{conflicts}: see `driftless conflicts`")]);
     }
     if let Some(halt) = &folder.halt {
-        rows.push(vec!["  halted".into(), halt.message.clone()]);
+        let since = halt.since.as_ref().map(|since| format!(" (since {since})"));
+        rows.push(vec!["  halted".into(), halt.message.clone() + &since.unwrap_or_default()]);
+        let shown = halt.entries.iter().take(PATHS_SHOWN);
+        rows.extend(shown.map(|path| vec!["  would go".into(), path.clone()]));
+        if halt.entries.len() > PATHS_SHOWN {
+            rows.push(vec!["".into(), "and others: `driftless plan` lists all".into()]);
+        }
         rows.push(vec!["  to do".into(), halt.hint.clone()]);
     }
     // What halted it is said already.

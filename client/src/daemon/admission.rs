@@ -38,6 +38,6 @@ fn halted(summary: FolderSummary, failure: Failure) -> FolderSummary {
     let Failure { message, hint, .. } = failure;
     // An engine has met the same refusal, perhaps without its time: it is said once.
     let trouble = summary.trouble.filter(|trouble| !message.starts_with(trouble.as_str()));
-    let halt = Some(HaltReason { message, hint, can_confirm: false });
+    let halt = Some(HaltReason::new(message, hint));
     FolderSummary { status: FolderStatus::Halted, halt, trouble, ..summary }
 }

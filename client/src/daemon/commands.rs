@@ -69,7 +69,9 @@ impl Commands for Control {
             Request::DeviceRevoke { name } => revoke(shared, &name).await,
             Request::Pause { folder } => set_paused(shared, folder.as_deref(), true).await,
             Request::Resume { folder } => set_paused(shared, folder.as_deref(), false).await,
-            Request::Confirm { folder } => confirm(shared, folder.as_deref()).await,
+            Request::Confirm { folder, undo } => confirm(shared, folder.as_deref(), undo).await,
+            Request::Why { path } => history_commands::why(shared, &path).await,
+            Request::Plan { folder } => history_commands::plan(shared, folder.as_deref()).await,
             Request::Invite { folder, life_ms } => {
                 invite(shared, folder.as_deref(), life_ms).await.map(Answer::Invite)
             }
@@ -120,7 +122,7 @@ impl Shared {
     }
 
     /// The folders that a person means: the named one, or all.
-    fn meant(&self, name: Option<&str>) -> Result<Vec<FolderConfig>, Failure> {
+    pub(super) fn meant(&self, name: Option<&str>) -> Result<Vec<FolderConfig>, Failure> {
         let config = self.config();
         let Some(name) = name else { return Ok(config.folders) };
         let wanted = config.folder_named(name).ok_or_else(|| no_such_folder(name))?;
@@ -308,7 +310,7 @@ async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result
     at_the_end(set, failed)
 }
 
-async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure> {
+async fn confirm(shared: &Shared, name: Option<&str>, undo: bool) -> Result<Answer, Failure> {
     let (mut confirmed, mut agreed) = (Vec::new(), Vec::new());
     let (mut failed, mut waiting) = (Vec::new(), None);
     for folder in shared.meant(name)? {
@@ -321,7 +323,11 @@ async fn confirm(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure>
         };
         // Afterwards nothing tells any more what it was.
         let halt = shared.shown(&handle).halt.filter(|halt| halt.can_confirm);
-        match handle.ask(Ask::Confirm).await {
+        let asked = match undo {
+            true => handle.ask(Ask::Undo).await.map(|_| ()),
+            false => handle.ask(Ask::Confirm).await,
+        };
+        match asked {
             Ok(()) => {
                 agreed.extend(halt.map(|halt| format!("{}: {}", folder.name, halt.message)));
                 confirmed.push(folder.name);

@@ -72,7 +72,7 @@ impl From<PartsError> for HaltReason {
                  move it away: it is made anew from the disk and the server, and nothing is lost"
             }
         };
-        Self { message, hint: hint.to_owned(), can_confirm: false }
+        Self::new(message, hint)
     }
 }
 

@@ -1,12 +1,13 @@
-//! What the daemon does for `ls`, `log`, `cat`, `diff` and `restore`.
+//! What the daemon does for `ls`, `log`, `cat`, `diff` and `restore`, and for `why` and `plan`.
 //!
 //! Owns the way from these requests to a folder's engine, and back to an answer. It must not know how
 //! a version is read or brought back.
 
 use super::commands::{find, handle, only_folder};
 use super::control::{
-    Answer, DiffAnswer, ExportedAnswer, Failure, ListAnswer, Listing, LogAnswer, Moment,
-    PathArgument, RestoreAnswer, Which,
+    Answer, DiffAnswer, ExportedAnswer, Failure, FolderPlanAnswer, HolderAnswer, IgnoredAnswer,
+    IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, PathArgument, PlanAnswer, RestoreAnswer,
+    StepAnswer, Which, WhyAnswer,
 };
 use super::shared::Shared;
 use super::summaries;
@@ -128,4 +129,51 @@ pub(super) async fn diff(
         text: None,
         sizes: None,
     }))
+}
+
+pub(super) async fn why(shared: &Shared, path: &PathArgument) -> Result<Answer, Failure> {
+    let (at, handle) = find(shared, path)?;
+    let path = at.path.clone();
+    let why = handle.ask(|answer| Ask::Why(at.path, answer)).await?;
+    let account = shared.account.lock().await;
+    let devices = why.devices.iter().map(|(device, revision)| HolderAnswer {
+        device: account.device_name(device),
+        revision: *revision,
+        has_it: why.revision.is_some_and(|of_path| *revision >= of_path),
+    });
+    Ok(Answer::Why(WhyAnswer {
+        path,
+        state: why.state.to_owned(),
+        reasons: why.reasons,
+        ignored: why.ignored.map(|by| IgnoredAnswer {
+            path: by.path,
+            line: by.line as u64,
+            pattern: by.pattern,
+        }),
+        revision: why.revision,
+        held: why.held,
+        devices: devices.collect(),
+    }))
+}
+
+pub(super) async fn plan(shared: &Shared, name: Option<&str>) -> Result<Answer, Failure> {
+    let mut plans = Vec::new();
+    for folder in shared.meant(name)? {
+        let plan = handle(shared, &folder)?.ask(Ask::Plan).await?;
+        let steps = plan.steps.into_iter().map(|step| StepAnswer {
+            direction: if step.up { "up" } else { "down" }.to_owned(),
+            action: step.action.to_owned(),
+            path: step.path,
+            from: step.from,
+        });
+        let waiting = plan.waiting.into_iter();
+        let waiting = waiting.map(|issue| IssueAnswer { path: issue.path, reason: issue.reason });
+        plans.push(FolderPlanAnswer {
+            name: folder.name,
+            steps: steps.collect(),
+            steps_total: plan.total,
+            waiting: waiting.collect(),
+        });
+    }
+    Ok(Answer::Plan(PlanAnswer { plans }))
 }

@@ -54,6 +54,8 @@ pub(super) fn folder(
             message: halt.message,
             hint: halt.hint,
             can_confirm: halt.can_confirm,
+            since: halt.since_ms.map(times::from_ms),
+            entries: halt.entries,
         }),
         trouble: summary.trouble,
         watch: watch_text(watch),
@@ -63,13 +65,10 @@ pub(super) fn folder(
 /// A folder of the configuration that has no engine: the reason, if it did not start.
 pub(super) fn unstarted(config: &FolderConfig, reason: Option<String>) -> FolderStatusAnswer {
     let status = if reason.is_some() { FolderStatus::Halted } else { FolderStatus::Scanning };
-    let halt = reason.map(|reason| HaltReason {
-        message: format!("the folder does not start: {reason}"),
-        hint:
-            "it is tried again by itself; `driftless doctor` looks for what is wrong with the home"
-                .to_owned(),
-        can_confirm: false,
-    });
+    let hint =
+        "it is tried again by itself; `driftless doctor` looks for what is wrong with the home";
+    let halt =
+        reason.map(|reason| HaltReason::new(format!("the folder does not start: {reason}"), hint));
     folder(config, FolderSummary { status, halt, ..first_summary() }, WatchState::Starting)
 }
 

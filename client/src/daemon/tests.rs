@@ -360,7 +360,7 @@ async fn what_is_asked_of_all_folders_reaches_those_beside_one_that_is_not_there
     let Answer::Conflicts(answer) = asked else { panic!("{asked:?}") };
     let [unknown] = answer.unknown.as_slice() else { panic!("{answer:?}") };
     assert!(unknown.folder == "one" && unknown.reason.contains("root"), "{unknown:?}");
-    let confirmed = one.ask(Request::Confirm { folder: None }).await.unwrap_err();
+    let confirmed = one.ask(Request::Confirm { folder: None, undo: false }).await.unwrap_err();
     assert_eq!(confirmed.kind, "nothing_to_confirm");
     assert!(confirmed.message.contains("root cannot be opened"), "{confirmed:?}");
     one.daemon.stop().await;
@@ -451,7 +451,7 @@ async fn what_was_confirmed_is_said() {
     let asked = one.ask(Request::Sync { timeout_ms: Some(60_000) }).await.unwrap();
     let Answer::Sync(sync) = asked else { panic!("{asked:?}") };
     assert_eq!(sync.folders[0].state, State::Halted, "{sync:?}");
-    let asked = one.ask(Request::Confirm { folder: None }).await.unwrap();
+    let asked = one.ask(Request::Confirm { folder: None, undo: false }).await.unwrap();
     let Answer::Done(done) = asked else { panic!("{asked:?}") };
     assert_eq!(done.on, ["one"]);
     assert_eq!(done.agreed, ["one: this disk would delete 30 of 30 entries"]);

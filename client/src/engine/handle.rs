@@ -5,6 +5,7 @@
 
 use crate::remote::RemoteError;
 use crate::state::StateError;
+use client_core::ignore::IgnoredBy;
 use client_core::past::Difference;
 use common::ids::{ConflictId, DeviceId};
 use common::record::Kind;
@@ -39,6 +40,19 @@ pub struct HaltReason {
     pub hint: String,
     /// Whether `confirm` ends it.
     pub can_confirm: bool,
+    /// Since when it waits, in milliseconds since 1970, if that is known.
+    pub since_ms: Option<u64>,
+    /// Paths that would be deleted or emptied, the first hundred.
+    pub entries: Vec<String>,
+}
+
+impl HaltReason {
+    /// A reason that no confirmation ends.
+    #[must_use]
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let (message, hint) = (message.into(), hint.into());
+        Self { message, hint, can_confirm: false, since_ms: None, entries: Vec::new() }
+    }
 }
 
 impl From<StateError> for HaltReason {
@@ -48,8 +62,7 @@ impl From<StateError> for HaltReason {
         } else {
             "`driftless doctor` looks for what is wrong with the home"
         };
-        let message = format!("the folder's state cannot be read: {error}");
-        Self { message, hint: hint.to_owned(), can_confirm: false }
+        Self::new(format!("the folder's state cannot be read: {error}"), hint)
     }
 }
 
@@ -265,6 +278,47 @@ pub struct ConflictInfo {
     pub sides: Vec<ConflictSide>,
 }
 
+/// Why a path is or is not synced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WhyInfo {
+    /// In a word: `synced`, `waiting`, `ignored`, `failed`, `conflict`, `deleted` or `unknown`.
+    pub state: &'static str,
+    /// What is said about it, a sentence each.
+    pub reasons: Vec<String>,
+    /// The line of the ignore file that ignores it.
+    pub ignored: Option<IgnoredBy>,
+    /// The revision that the server holds of it, as this device has heard.
+    pub revision: Option<Revision>,
+    /// The revision that this disk holds of it.
+    pub held: Option<Revision>,
+    /// The last revision that each device is known to have on its disk.
+    pub devices: Vec<(DeviceId, Revision)>,
+}
+
+/// What the next round would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanInfo {
+    /// What it would do, the first ten thousand.
+    pub steps: Vec<PlannedStep>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Paths that wait, and why.
+    pub waiting: Vec<PathIssue>,
+}
+
+/// One thing that would be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// Whether it goes to the server (true) or comes to this disk (false).
+    pub up: bool,
+    /// `create`, `edit`, `move`, `delete`, `restore`, `conflict` or `attributes`.
+    pub action: &'static str,
+    /// Relative to the folder.
+    pub path: String,
+    /// Where it is now, of a move.
+    pub from: Option<String>,
+}
+
 /// How `resolve` settles a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
@@ -405,6 +459,12 @@ pub enum Ask {
     Resume(Answer<()>),
     /// A person agrees to what the halt names.
     Confirm(Answer<()>),
+    /// A person takes back the mass deletion that the halt names: what is gone comes back.
+    Undo(Answer<u64>),
+    /// Why a path is or is not synced.
+    Why(String, Answer<WhyInfo>),
+    /// What the next round would do.
+    Plan(Answer<PlanInfo>),
     /// The entries at a path (`""`: the whole folder), recursively.
     List(String, Listing, Answer<ListInfo>),
     /// The versions of a path before a revision (0: all), newest first, about so many; of a

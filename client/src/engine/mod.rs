@@ -7,6 +7,7 @@
 
 mod answers;
 mod execute;
+mod explain;
 pub mod handle;
 mod history;
 mod mistrust;

@@ -5,7 +5,6 @@
 
 use super::online::RoundError;
 use super::run::{Engine, Halted};
-use crate::fs::RelPath;
 use crate::state::{IssueSource, StateError};
 use client_core::planner::{self, IssueKind, Loss, Plan, Policy, Step};
 use common::ids::EntryId;
@@ -105,6 +104,10 @@ impl Engine {
         kept.extend(plan.batches.iter().flatten().flat_map(entries_of));
         match &plan.halt {
             Some(halt) => {
+                if !matches!(self.halted, Some(Halted::Deletions(_))) {
+                    let now_ms = self.context.environment.now_ns() / 1_000_000;
+                    self.halted_since_ms = u64::try_from(now_ms).ok();
+                }
                 self.halted = Some(Halted::Deletions(Arc::new(halt.clone())));
             }
             None => {
@@ -128,23 +131,15 @@ impl Engine {
     /// Lists what cannot be as things are, and nothing that could not be before and now can.
     fn note_issues(&self, plan: &Plan) -> Result<(), StateError> {
         let state = &self.context.state;
-        let mut issues = BTreeMap::new();
-        for issue in &plan.issues {
-            let names = match state.remote_path(&issue.entry)? {
-                Some(names) => Some(names),
-                None => state.local_path(&issue.entry)?,
-            };
-            let path = names.map_or_else(
-                || issue.entry.to_string(),
-                |names| RelPath::new(names).map_or_else(|e| e.to_string(), |p| p.to_string()),
-            );
-            issues.insert(path, issue_text(&issue.kind));
-        }
+        let issues = plan.issues.iter();
+        let issues: BTreeMap<String, &str> = issues
+            .map(|issue| (self.path_to_show(&issue.entry), issue_text(&issue.kind)))
+            .collect();
         state.replace_issues(IssueSource::Plan, &issues)
     }
 }
 
-fn issue_text(kind: &IssueKind) -> &'static str {
+pub(super) fn issue_text(kind: &IssueKind) -> &'static str {
     match kind {
         IssueKind::NameClash { .. } => {
             "differs from another name only in case or normalisation, which this disk ignores; \

@@ -84,6 +84,8 @@ pub struct Engine {
     summaries: watch::Sender<FolderSummary>,
     pub(super) paused: bool,
     pub(super) halted: Option<Halted>,
+    /// When the mass deletion that halts it was found, in milliseconds since 1970.
+    pub(super) halted_since_ms: Option<u64>,
     /// Files found empty that were not, and since when: they rest together, as absences do.
     pub(super) emptied: BTreeMap<EntryId, i64>,
     /// What plans let through of that which the guard counts, and when.
@@ -169,6 +171,7 @@ impl Engine {
             summaries,
             paused,
             halted: None,
+            halted_since_ms: None,
             emptied: BTreeMap::new(),
             lately: BTreeMap::new(),
             agreed: BTreeSet::new(),
@@ -409,7 +412,7 @@ impl Engine {
             },
             issues,
             cursor: state.cursor().ok().flatten(),
-            halt: self.halted.as_ref().map(halt_reason),
+            halt: self.shown_halt(),
             trouble: self.trouble.clone(),
             progress: self.progress,
         }
@@ -426,6 +429,29 @@ impl Engine {
             down,
             issues: shown(state.issues(u32::MAX).map(|issues| issues.len() as u64)),
         }
+    }
+
+    /// Why it waits for a person, with what and since when.
+    fn shown_halt(&self) -> Option<HaltReason> {
+        let halted = self.halted.as_ref()?;
+        let mut reason = halt_reason(halted);
+        if let Halted::Deletions(halt) = halted {
+            reason.since_ms = self.halted_since_ms;
+            let shown = halt.deletions.iter().take(ISSUES_SHOWN as usize);
+            reason.entries = shown.map(|entry| self.path_to_show(entry)).collect();
+            reason.entries.sort();
+        }
+        Some(reason)
+    }
+
+    /// Where an entry is or was; its id, when that is not known.
+    pub(super) fn path_to_show(&self, entry: &EntryId) -> String {
+        let state = &self.context.state;
+        let names = [state.remote_path(entry), state.local_path(entry)];
+        let names = names.into_iter().filter_map(|names| names.ok().flatten()).next();
+        names
+            .and_then(|names| RelPath::new(names).ok())
+            .map_or_else(|| entry.to_string(), |path| path.to_string())
     }
 
     fn shown_issues(&self) -> Vec<PathIssue> {
@@ -534,42 +560,32 @@ pub(super) fn begin_incarnation(context: &FolderContext) -> Result<(), StateErro
 
 fn halt_reason(halted: &Halted) -> HaltReason {
     match halted {
-        Halted::Root(reason) => HaltReason {
-            message: format!("the folder's root is not there: {reason}"),
-            hint: root_hint(reason).to_owned(),
-            can_confirm: false,
-        },
+        Halted::Root(reason) => {
+            let message = format!("the folder's root is not there: {reason}");
+            HaltReason::new(message, root_hint(reason))
+        }
         Halted::Deletions(halt) => {
             let (count, held) = (halt.deletions.len(), halt.held);
             let source = if halt.from_remote { "the server" } else { "this disk" };
-            let hint = if halt.from_remote {
-                "the files are still here: restore them where they were deleted, or run `driftless \
-                 confirm` if this is meant"
-            } else {
-                "put the files back, or run `driftless confirm` if this is meant"
-            };
-            HaltReason {
-                message: format!("{source} would delete {count} of {held} entries"),
-                hint: hint.to_owned(),
-                can_confirm: true,
-            }
+            let hint = "run `driftless confirm` if this is meant, or `driftless confirm --undo`: it \
+                        brings back what is gone";
+            let message = format!("{source} would delete or empty {count} of {held} entries");
+            HaltReason { can_confirm: true, ..HaltReason::new(message, hint) }
         }
-        Halted::Rollback { restored } => HaltReason {
-            message: format!(
+        Halted::Rollback { restored } => {
+            let message = format!(
                 "the server was restored from a backup of revision {}; newer changes are only on \
                  devices",
                 restored.revision
-            ),
-            hint: "run `driftless confirm` on one device to go on from there; nothing is deleted"
-                .to_owned(),
-            can_confirm: true,
-        },
-        Halted::Alarm(message) => HaltReason {
-            message: message.clone(),
-            hint: "do not go on with this server before you know why; nothing was changed here"
-                .to_owned(),
-            can_confirm: false,
-        },
+            );
+            let hint = "run `driftless confirm` on one device to go on from there; nothing is \
+                        deleted";
+            HaltReason { can_confirm: true, ..HaltReason::new(message, hint) }
+        }
+        Halted::Alarm(message) => HaltReason::new(
+            message,
+            "do not go on with this server before you know why; nothing was changed here",
+        ),
     }
 }
 

@@ -32,6 +32,10 @@ pub enum Answer {
     Restored(RestoreAnswer),
     /// To `diff`.
     Diff(DiffAnswer),
+    /// To `why`.
+    Why(WhyAnswer),
+    /// To `plan`.
+    Plan(PlanAnswer),
     /// To `restore --to`, and to `cat` before the bytes.
     Exported(ExportedAnswer),
     /// To everything else: on what it was done.
@@ -139,6 +143,11 @@ pub struct HaltAnswer {
     pub hint: String,
     /// Whether `confirm` ends it.
     pub can_confirm: bool,
+    /// Since when it waits, RFC 3339.
+    pub since: Option<String>,
+    /// Paths that would be deleted or emptied, the first hundred.
+    #[serde(default)]
+    pub entries: Vec<String>,
 }
 
 /// How a sync ended.
@@ -205,6 +214,80 @@ pub struct DiffAnswer {
     /// Of a file: the lengths of both versions in bytes.
     #[serde(default)]
     pub sizes: Option<(u64, u64)>,
+}
+
+/// Why a path is or is not synced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyAnswer {
+    /// Relative to the folder.
+    pub path: String,
+    /// `synced`, `waiting`, `ignored`, `failed`, `conflict` or `deleted`.
+    pub state: String,
+    /// What is said about it, a sentence each.
+    pub reasons: Vec<String>,
+    /// What ignores it.
+    pub ignored: Option<IgnoredAnswer>,
+    /// The revision that the server holds.
+    pub revision: Option<u64>,
+    /// The revision that this disk holds.
+    pub held: Option<u64>,
+    /// What each device is known to have.
+    pub devices: Vec<HolderAnswer>,
+}
+
+/// What ignores a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IgnoredAnswer {
+    /// The path that is matched: that one, or a directory above it.
+    pub path: String,
+    /// The line of `.driftlessignore`, from 1.
+    pub line: u64,
+    /// What stands there.
+    pub pattern: String,
+}
+
+/// What a device is known to have of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderAnswer {
+    /// The device's name.
+    pub device: String,
+    /// The last revision of the folder that it is known to hold.
+    pub revision: u64,
+    /// Whether it holds the server's version of the path.
+    pub has_it: bool,
+}
+
+/// What the next round of each folder would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanAnswer {
+    /// By folder.
+    pub plans: Vec<FolderPlanAnswer>,
+}
+
+/// What the next round of a folder would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderPlanAnswer {
+    /// The folder's name.
+    pub name: String,
+    /// The first ten thousand.
+    pub steps: Vec<StepAnswer>,
+    /// How many there are.
+    pub steps_total: u64,
+    /// Paths that wait, and for what.
+    pub waiting: Vec<IssueAnswer>,
+}
+
+/// A step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepAnswer {
+    /// `up` to the server, or `down` to this disk.
+    pub direction: String,
+    /// `create`, `edit`, `move`, `delete`, `restore`, `conflict` or `attributes`.
+    pub action: String,
+    /// Relative to the folder.
+    pub path: String,
+    /// Where it is now, of a move.
+    pub from: Option<String>,
 }
 
 /// A difference.
@@ -448,6 +531,16 @@ mod tests {
                 text: Some(String::new()),
                 sizes: Some((1, 2)),
             }),
+            Answer::Why(WhyAnswer {
+                path: "p".into(),
+                state: "synced".into(),
+                reasons: vec![],
+                ignored: None,
+                revision: Some(1),
+                held: Some(1),
+                devices: vec![],
+            }),
+            Answer::Plan(PlanAnswer { plans: vec![] }),
             Answer::Folders(FoldersAnswer { list: vec![] }),
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
             Answer::Done(DoneAnswer { done: true, on: vec![], already: false, agreed: vec![] }),

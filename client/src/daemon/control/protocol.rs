@@ -91,6 +91,19 @@ pub enum Request {
     Confirm {
         /// Which folder; all halted ones when it is not said.
         folder: Option<String>,
+        /// Whether a mass deletion is taken back instead.
+        #[serde(default)]
+        undo: bool,
+    },
+    /// Why a path is or is not synced.
+    Why {
+        /// Of what.
+        path: PathArgument,
+    },
+    /// What the next round would do.
+    Plan {
+        /// Which folder; all when it is not said.
+        folder: Option<String>,
     },
     /// A join code.
     Invite {

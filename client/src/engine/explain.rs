@@ -1,0 +1,330 @@
+//! Explaining to a person: why a path is or is not synced, what the next round would do, and taking
+//! back a mass deletion.
+//!
+//! Owns the words for what the other phases know. It decides nothing of a round.
+
+use super::handle::{AskError, PathIssue, PlanInfo, PlannedStep, WhyInfo};
+use super::planning::issue_text;
+use super::run::{Engine, Halted};
+use crate::fs::RelPath;
+use crate::state::{LocalRow, RemoteRow, StateError};
+use client_core::planner::{self, Change, Destination, Plan, Step};
+use client_core::tree::{Position, SyncedNode};
+use common::ids::EntryId;
+use common::name::Name;
+use common::revision::Revision;
+
+/// Steps that an answer holds.
+const STEPS_SHOWN: usize = 10_000;
+/// Issues that are looked through.
+const ISSUES_MAX: u32 = 100_000;
+
+impl Engine {
+    /// Takes back the mass deletion that waits: what this disk has lost comes back from the server,
+    /// what the server has lost goes back to it. Returns of how many entries.
+    pub(super) fn undo(&mut self) -> Result<u64, AskError> {
+        let Some(Halted::Deletions(halt)) = self.halted.clone() else {
+            return Err(AskError::NothingToConfirm);
+        };
+        self.context.state.atomically(|state| {
+            for entry in &halt.deletions {
+                let Some(base) = state.synced_node(entry)? else { continue };
+                let local = state.local_row(entry)?.and_then(|row| row.content());
+                let remote = state.remote_row(entry)?.filter(|row| !row.node.deleted);
+                let base = match (local, remote, halt.from_remote) {
+                    // Emptied: the side that is not holds, as if the other had only been empty.
+                    (Some(local), Some(_), false) => SyncedNode { content: local, ..base },
+                    (Some(_), Some(remote), true) => {
+                        SyncedNode { content: remote.node.content, ..base }
+                    }
+                    // Gone on one side: it is new to that side from now on.
+                    _ => SyncedNode { held: false, ..base },
+                };
+                state.put_synced(&base)?;
+            }
+            Ok::<_, StateError>(())
+        })?;
+        self.lately.clear();
+        self.halted = None;
+        self.busy = true;
+        Ok(halt.deletions.len() as u64)
+    }
+
+    /// What the next round would do with what is known now; nothing is done.
+    pub(super) fn planned(&mut self) -> Result<PlanInfo, AskError> {
+        let dirty = self.context.state.dirty_and_read()?;
+        let waits = |entry: &EntryId| {
+            self.missing.contains_key(entry)
+                || self.moved.contains_key(entry)
+                || self.emptied.contains_key(entry)
+                || self.failed.contains(entry)
+        };
+        let planned = dirty.iter().copied().filter(|entry| !waits(entry)).collect();
+        let settled = self.missing.is_empty() && self.targets.is_empty() && self.scanned_once;
+        let agreed = self.agreed.clone();
+        let policy = planner::Policy { absences_settled: settled, agreed, ..self.policy() };
+        let view = self.context.state.view();
+        let plan = planner::plan(&view, &planned, &policy);
+        view.finish()?;
+        let mut info = self.plan_info(&plan)?;
+        for entry in dirty.iter().filter(|entry| !planned.contains(entry)) {
+            let reason = self.waits_for(entry).unwrap_or("waits").to_owned();
+            info.waiting.push(PathIssue { path: self.path_to_show(entry), reason });
+        }
+        info.waiting.sort_by(|one, two| one.path.cmp(&two.path));
+        info.waiting.dedup();
+        Ok(info)
+    }
+
+    fn plan_info(&self, plan: &Plan) -> Result<PlanInfo, AskError> {
+        let mut info = PlanInfo::default();
+        for step in plan.batches.iter().flatten() {
+            let steps = self.told_step(step)?;
+            info.total += steps.len() as u64;
+            let room = STEPS_SHOWN.saturating_sub(info.steps.len());
+            info.steps.extend(steps.into_iter().take(room));
+        }
+        let mut wait = |entry: &EntryId, reason: &str| {
+            let path = self.path_to_show(entry);
+            info.waiting.push(PathIssue { path, reason: reason.to_owned() });
+        };
+        for issue in &plan.issues {
+            wait(&issue.entry, issue_text(&issue.kind));
+        }
+        if let Some(halt) = &plan.halt {
+            for entry in &halt.deletions {
+                wait(entry, "would be deleted or emptied with many others: waits for a person");
+            }
+        }
+        for entry in &plan.waiting {
+            if plan.halt.as_ref().is_none_or(|halt| !halt.deletions.contains(entry)) {
+                wait(entry, self.waits_for(entry).unwrap_or("waits for others"));
+            }
+        }
+        Ok(info)
+    }
+
+    /// A step in words; those that only keep books are none.
+    fn told_step(&self, step: &Step) -> Result<Vec<PlannedStep>, AskError> {
+        let one = |up, action, path, from| vec![PlannedStep { up, action, path, from }];
+        let path = |entry: &EntryId| self.path_to_show(entry);
+        Ok(match step {
+            Step::Settle { .. }
+            | Step::Forget { .. }
+            | Step::Keep { .. }
+            | Step::Adopt { .. }
+            | Step::Detach { .. } => Vec::new(),
+            Step::Create { at, .. } => one(false, "create", self.path_at(at)?, None),
+            Step::Replace { entry, .. } => one(false, "edit", path(entry), None),
+            Step::SetAttributes { entry, .. } => one(false, "attributes", path(entry), None),
+            Step::Delete { entry, .. } => one(false, "delete", self.local_path_of(entry)?, None),
+            Step::Move { entry, to, .. } => {
+                let to = match to {
+                    Destination::Position(to) => self.path_at(to)?,
+                    Destination::Parked => path(entry),
+                };
+                one(false, "move", to, Some(self.local_path_of(entry)?))
+            }
+            Step::Push(group) => {
+                let pushed = group.changes.iter().map(|change| self.pushed(change));
+                pushed.collect::<Result<_, AskError>>()?
+            }
+        })
+    }
+
+    fn pushed(&self, change: &Change) -> Result<PlannedStep, AskError> {
+        let (action, path, from) = match change {
+            Change::Create { at, .. } => ("create", self.path_at(at)?, None),
+            Change::ConflictCopy { at, local, .. } => {
+                ("conflict", self.path_at(at)?, Some(self.local_path_of(local)?))
+            }
+            Change::Edit { entry, .. } => ("edit", self.path_to_show(entry), None),
+            Change::Move { entry, to, .. } => {
+                ("move", self.path_at(to)?, Some(self.path_to_show(entry)))
+            }
+            Change::Delete { entry, .. } => ("delete", self.path_to_show(entry), None),
+            Change::Revive { at, .. } => ("restore", self.path_at(at)?, None),
+        };
+        Ok(PlannedStep { up: true, action, path, from })
+    }
+
+    fn path_at(&self, at: &Position) -> Result<String, AskError> {
+        let state = &self.context.state;
+        let above = match state.local_path(&at.parent)? {
+            Some(names) => Some(names),
+            None => state.remote_path(&at.parent)?,
+        };
+        let names = above.unwrap_or_default().into_iter().chain([at.name.clone()]);
+        let names: Vec<String> = names.map(|name| name.to_string()).collect();
+        Ok(names.join("/"))
+    }
+
+    fn local_path_of(&self, entry: &EntryId) -> Result<String, AskError> {
+        let names = self.context.state.local_path(entry)?.unwrap_or_default();
+        let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+        Ok(names.join("/"))
+    }
+
+    /// What an entry is waited for, in the words of the phase that waits.
+    fn waits_for(&self, entry: &EntryId) -> Option<&'static str> {
+        if self.missing.contains_key(entry) {
+            Some("is gone from this disk; that is believed when it has lasted a moment")
+        } else if self.moved.contains_key(entry) {
+            Some("has just been moved; that is believed when it has lasted a moment")
+        } else if self.emptied.contains_key(entry) {
+            Some("has just been emptied; that is believed when it has lasted a moment")
+        } else if self.unsteady.contains_key(entry) {
+            Some("changes while it is read; it is read again when it rests")
+        } else if self.failed.contains(entry) {
+            Some("has failed; it is tried again within a minute")
+        } else {
+            None
+        }
+    }
+
+    /// Why a path is or is not synced.
+    pub(super) async fn why(&mut self, path: &str) -> Result<WhyInfo, AskError> {
+        let names: Result<Vec<Name>, _> =
+            path.split('/').filter(|part| !part.is_empty()).map(Name::new).collect();
+        let missing = || AskError::NoSuchPath(path.to_owned());
+        let names = names.map_err(|_| missing())?;
+        let at = RelPath::new(names.clone()).map_err(|_| missing())?;
+        let on_disk = self.context.fs.stat(&at).ok();
+        let local = self.local_at_path(&names)?;
+        let remote = self.remote_at_path(&names)?;
+        let is_directory = match (&on_disk, &remote) {
+            (Some(stat), _) => stat.kind == crate::fs::Kind::Directory,
+            (None, Some(row)) => row.node.kind == common::record::Kind::Directory,
+            (None, None) => false,
+        };
+        let ignored = self.ignore.ignored_by(names.iter().map(Name::as_str), is_directory);
+        let entry = remote.as_ref().map(|row| row.node.entry).or(local.as_ref().map(|r| r.entry));
+        if entry.is_none() && on_disk.is_none() && ignored.is_none() && !names.is_empty() {
+            // Deleted, perhaps: what was there is in the history.
+            self.entry_ever_at(path).await?;
+            let reasons = vec!["it was deleted; `driftless log` tells by whom".to_owned()];
+            return Ok(WhyInfo { state: "deleted", reasons, ..WhyInfo::unknown() });
+        }
+        let mut info = WhyInfo { ignored, ..WhyInfo::unknown() };
+        info.revision = remote.as_ref().map(newest);
+        if let Some(entry) = entry {
+            let base = self.context.state.synced_node(&entry)?.filter(|base| base.held);
+            info.held = base.map(|base| base.place_revision.max(base.content_revision));
+        }
+        let mut said: Vec<(&'static str, String)> = Vec::new();
+        if let Some(by) = &info.ignored {
+            let (line, pattern) = (by.line, &by.pattern);
+            said.push((
+                "ignored",
+                format!("{} matches line {line} of .driftlessignore: {pattern}", by.path),
+            ));
+        }
+        said.extend(self.issues_of(&at)?);
+        if let Some(entry) = entry {
+            let waits = self.waits_for(&entry).map(|reason| ("waiting", format!("it {reason}")));
+            said.extend(waits);
+            if !self.context.state.conflicts_of(&entry)?.is_empty() {
+                let text = "it is a side of an open conflict: `driftless conflicts`";
+                said.push(("conflict", text.to_owned()));
+            }
+        }
+        let difference = difference(on_disk.is_some(), local.as_ref(), remote.as_ref());
+        if let Some(difference) = difference.filter(|_| info.ignored.is_none()) {
+            said.extend(self.folder_waits_for().map(|reason| ("waiting", reason)));
+            said.push(("waiting", difference.to_owned()));
+        }
+        if said.is_empty() {
+            said.push(("synced", "this disk and the server hold the same".to_owned()));
+        }
+        // What is said first names the state.
+        info.state = said.first().map_or(info.state, |(state, _)| state);
+        info.reasons = said.into_iter().map(|(_, reason)| reason).collect();
+        Ok(info)
+    }
+
+    /// What is listed of a path, of the directories above it, and of the whole folder.
+    fn issues_of(&self, path: &RelPath) -> Result<Vec<(&'static str, String)>, AskError> {
+        let text = path.to_string();
+        let mut said = Vec::new();
+        for issue in self.context.state.issues(ISSUES_MAX)? {
+            let is_above = text.strip_prefix(&issue.path).is_some_and(|rest| rest.starts_with('/'));
+            if issue.path.is_empty() {
+                said.push(("waiting", format!("the whole folder: {}", issue.reason)));
+            } else if issue.path == text || is_above {
+                said.push(("failed", format!("{}: {}", issue.path, issue.reason)));
+            }
+        }
+        Ok(said)
+    }
+
+    /// Why nothing of the folder goes on, if so.
+    fn folder_waits_for(&self) -> Option<String> {
+        if self.halted.is_some() {
+            Some("the folder waits for a person: `driftless status`".to_owned())
+        } else if self.paused {
+            Some("the folder is paused: `driftless resume`".to_owned())
+        } else if self.journal.is_none() {
+            Some("there is no connection to the server".to_owned())
+        } else {
+            self.trouble.clone()
+        }
+    }
+
+    fn local_at_path(&self, names: &[Name]) -> Result<Option<LocalRow>, AskError> {
+        let (mut parent, mut found) = (EntryId::ROOT, None);
+        for name in names {
+            let position = Position { parent, name: name.clone() };
+            found = self.context.state.local_row_at(&position)?;
+            let Some(row) = &found else { return Ok(None) };
+            parent = row.entry;
+        }
+        Ok(found)
+    }
+
+    fn remote_at_path(&self, names: &[Name]) -> Result<Option<RemoteRow>, AskError> {
+        let (mut parent, mut found) = (EntryId::ROOT, None);
+        for name in names {
+            let position = Position { parent, name: name.clone() };
+            found = self.context.state.remote_row_at(&position)?;
+            let Some(row) = &found else { return Ok(None) };
+            parent = row.node.entry;
+        }
+        Ok(found)
+    }
+}
+
+impl WhyInfo {
+    fn unknown() -> Self {
+        Self {
+            state: "unknown",
+            reasons: Vec::new(),
+            ignored: None,
+            revision: None,
+            held: None,
+            devices: Vec::new(),
+        }
+    }
+}
+
+fn newest(row: &RemoteRow) -> Revision {
+    row.node.place_revision.max(row.node.content_revision)
+}
+
+/// How disk and server differ at a path, if they do.
+fn difference(
+    on_disk: bool,
+    local: Option<&LocalRow>,
+    remote: Option<&RemoteRow>,
+) -> Option<&'static str> {
+    match (local, remote) {
+        (Some(local), Some(remote)) => {
+            let same = local.content() == Some(remote.node.content)
+                && local.position == remote.node.position;
+            (!same).then_some("this disk and the server hold different versions")
+        }
+        (Some(_), None) => Some("the server does not have it yet"),
+        (None, Some(remote)) if remote.broken.is_none() => Some("it has not come to this disk yet"),
+        (None, Some(_)) => None,
+        (None, None) => on_disk.then_some("it has not been looked at yet, or cannot be synced"),
+    }
+}

@@ -1,0 +1,134 @@
+//! What a person is told of a path and of the next round, with real engines.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use client::engine::handle::{PlanInfo, WhyInfo};
+use client::engine::{Ask, AskError};
+use std::rc::Rc;
+use std::time::Duration;
+use tests::sim::clock::in_virtual_time;
+use tests::sim::device::SimDevice;
+use tests::sim::world::{Make, World};
+
+async fn world(seed: u64) -> (World, [Rc<SimDevice>; 2]) {
+    let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
+    let devices = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+    world.end_faults().await;
+    (world, devices)
+}
+
+async fn settled(world: &World) {
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+}
+
+async fn why(device: &SimDevice, path: &str) -> WhyInfo {
+    let ask = |answer| Ask::Why(path.to_owned(), answer);
+    device.handle().unwrap().ask(ask).await.unwrap()
+}
+
+async fn plan(device: &SimDevice) -> PlanInfo {
+    device.handle().unwrap().ask(Ask::Plan).await.unwrap()
+}
+
+#[test]
+fn a_path_is_explained() {
+    in_virtual_time(async {
+        let (world, [one, two]) = world(51).await;
+        one.writer.write(".driftlessignore", b"# mine\n*.tmp\n/build/\n");
+        one.writer.make_directory("build");
+        one.writer.write("build/out", b"out");
+        one.writer.write("x.tmp", b"x");
+        one.writer.write("file", b"file");
+        settled(&world).await;
+        let file = why(&one, "file").await;
+        assert_eq!((file.state, file.revision), ("synced", file.held));
+        assert!(file.revision.is_some());
+        let out = why(&one, "build/out").await;
+        assert_eq!(out.state, "ignored");
+        assert!(out.reasons[0].contains("build matches line 3"), "{:?}", out.reasons);
+        assert_eq!(why(&one, "x.tmp").await.ignored.unwrap().line, 2);
+
+        two.link.set_up(false);
+        tokio::time::sleep(Duration::from_secs(60)).await; // ok: virtual time
+        two.writer.write("offline", b"offline");
+        tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
+        let offline = why(&two, "offline").await;
+        assert_eq!((offline.state, offline.revision), ("waiting", None));
+        let said = offline.reasons.join("; ");
+        assert!(
+            said.contains("no connection") && said.contains("server does not have it"),
+            "{said}"
+        );
+        two.link.set_up(true);
+        settled(&world).await;
+        assert_eq!(why(&one, "offline").await.state, "synced");
+
+        one.writer.delete("offline");
+        settled(&world).await;
+        assert_eq!(why(&two, "offline").await.state, "deleted");
+        let none = |answer| Ask::Why("never".to_owned(), answer);
+        let none = one.handle().unwrap().ask(none).await;
+        assert_eq!(none, Err(AskError::NoSuchPath("never".to_owned())));
+
+        two.link.set_up(false);
+        for (device, bytes) in [(&one, b"one"), (&two, b"two")] {
+            device.writer.write("file", bytes);
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
+        two.link.set_up(true);
+        settled(&world).await;
+        assert_eq!(why(&one, "file").await.state, "conflict");
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_is_named() {
+    in_virtual_time(async {
+        let (world, [one, two]) = world(52).await;
+        one.writer.write(".driftlessignore", b"*.o\n");
+        one.writer.make_directory("d");
+        one.writer.write("d/a.txt", b"a");
+        settled(&world).await;
+        two.writer.write("d/a.o", b"object");
+        one.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        settled(&world).await;
+        one.writer.write("d", b"a file now");
+        tokio::time::sleep(Duration::from_secs(30)).await; // ok: virtual time
+        let why = why(&two, "d").await;
+        assert_eq!(why.state, "failed");
+        assert!(why.reasons[0].contains("holds ignored files"), "{:?}", why.reasons);
+        assert!(why.revision.is_some() && why.held.is_none());
+    });
+}
+
+#[test]
+fn the_next_round_is_told_and_not_begun() {
+    in_virtual_time(async {
+        let (world, [one, two]) = world(53).await;
+        one.writer.make_directory("d");
+        one.writer.write("d/a", b"a");
+        one.writer.write("b", b"b");
+        one.writer.write("c", b"c");
+        settled(&world).await;
+        assert_eq!(plan(&two).await, PlanInfo::default());
+        let handle = two.handle().unwrap();
+        handle.ask(Ask::Pause).await.unwrap();
+        two.writer.write("new", b"new");
+        two.writer.rename("b", "e");
+        two.writer.delete("c");
+        tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
+        let told = plan(&two).await;
+        let told: Vec<String> = told
+            .steps
+            .iter()
+            .map(|step| format!("{} {} {:?}", step.action, step.path, step.from))
+            .collect();
+        for expected in ["create new None", "move e Some(\"b\")", "delete c None"] {
+            assert!(told.contains(&expected.to_owned()), "{told:?}");
+        }
+        assert_eq!(one.fs.user().tree().len(), 4, "nothing was done");
+        handle.ask(Ask::Resume).await.unwrap();
+        settled(&world).await;
+        assert_eq!(plan(&two).await, PlanInfo::default());
+    });
+}
