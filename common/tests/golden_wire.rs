@@ -12,12 +12,12 @@ use common::wire::hello::{Hello, HelloReply};
 use common::wire::meta::{
     Accepted, CapabilityReply, CapabilityRequest, CheckpointPut, CommitBegin, CommitPart,
     DeletedRead, DeviceLogAppend, DeviceLogPart, DeviceLogRead, DevicePresence, Empty, EpochStart,
-    FolderCreate, FolderListPart, FolderState, GroupMessage, InvitationFetch, InvitationOpen,
-    InvitationRedeem, InvitationReply, JournalBatch, JournalGroup, Keyring, MomentRead,
-    MomentReply, NamedEntry, NamedRead, NamedReply, Outcome, OutcomeKind, Outcomes, OutcomesRead,
-    PastEntry, PastPart, PastRead, PlaceBefore, PresenceReply, Refusal, RefusalCode, Rejected,
-    RejectionCode, Reply, ReplyFrame, Request, RequestFrame, SnapshotPart, SnapshotRead, Subscribe,
-    TimelineRead, Version, VersionsPart, VersionsRead,
+    FolderCreate, FolderListPart, FolderState, GroupMessage, Holder, HoldersRead, HoldersReply,
+    InvitationFetch, InvitationOpen, InvitationRedeem, InvitationReply, JournalBatch, JournalGroup,
+    Keyring, MomentRead, MomentReply, NamedEntry, NamedRead, NamedReply, Outcome, OutcomeKind,
+    Outcomes, OutcomesRead, PastEntry, PastPart, PastRead, PlaceBefore, PresenceReply, Refusal,
+    RefusalCode, Rejected, RejectionCode, Reply, ReplyFrame, Report, Request, RequestFrame,
+    SnapshotPart, SnapshotRead, Subscribe, TimelineRead, Version, VersionsPart, VersionsRead,
 };
 use common::wire::store::{
     GetHeader, GetRequest, HaveReply, HaveRequest, PutHeader, PutReply, StoreOpen, StoreVerb,
@@ -337,6 +337,13 @@ fn questions_about_the_past_are_pinned() {
     );
     let named = NamedRead { folder: opaque(1), parent: opaque(2), name_tag: opaque(3) };
     request("named", Request::Named(named), "0f000000ca010c0a020101120202021a020303");
+    let report = Report { folder: opaque(1), revision: BIG + 2 };
+    request("report", Request::Report(report), "12000000f2010f0a0201011082808080808080808001");
+    request(
+        "holders",
+        Request::Holders(HoldersRead { folder: opaque(1) }),
+        "07000000fa01040a020101",
+    );
     let deleted = DeletedRead { folder: opaque(1), after: opaque(2) };
     request("deleted", Request::Deleted(deleted), "0b000000ea01080a02010112020202");
 }
@@ -374,6 +381,13 @@ fn answers_about_the_past_are_pinned() {
         "named",
         Reply::Named(NamedReply { entries: vec![named, other] }),
         "2c0000007a2a0a130a0201011002180128858080808080808080010a130a020101100220012885808080808080808001",
+    );
+    let holder = Holder { device: opaque(1), revision: BIG + 2 };
+    let other = Holder { device: opaque(3), revision: BIG + 4 };
+    reply(
+        "holders",
+        Reply::Holders(HoldersReply { holders: vec![holder, other] }),
+        "250000009a01220a0f0a02010110828080808080808080010a0f0a0203031084808080808080808001",
     );
     let before = PlaceBefore { parent: opaque(1), name: opaque(2), deleted: true };
     let version =

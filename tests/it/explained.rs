@@ -43,6 +43,8 @@ fn a_path_is_explained() {
         let file = why(&one, "file").await;
         assert_eq!((file.state, file.revision), ("synced", file.held));
         assert!(file.revision.is_some());
+        let has = |why: &WhyInfo| why.devices.iter().all(|(_, at)| Some(*at) >= why.revision);
+        assert!(file.devices.len() == 2 && has(&file), "{file:?}");
         let out = why(&one, "build/out").await;
         assert_eq!(out.state, "ignored");
         assert!(out.reasons[0].contains("build matches line 3"), "{:?}", out.reasons);
@@ -54,6 +56,14 @@ fn a_path_is_explained() {
         tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
         let offline = why(&two, "offline").await;
         assert_eq!((offline.state, offline.revision), ("waiting", None));
+        assert!(offline.devices.is_empty(), "nobody can be asked");
+        one.writer.write("file", b"while the other is away");
+        tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
+        let file = why(&one, "file").await;
+        let of = |device: &SimDevice| {
+            file.devices.iter().find(|(id, _)| *id == device.device()).map(|(_, at)| *at)
+        };
+        assert!(of(&one) >= file.revision && of(&two) < file.revision, "{file:?}");
         let said = offline.reasons.join("; ");
         assert!(
             said.contains("no connection") && said.contains("server does not have it"),

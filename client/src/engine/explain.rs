@@ -10,9 +10,10 @@ use crate::fs::RelPath;
 use crate::state::{LocalRow, RemoteRow, StateError};
 use client_core::planner::{self, Change, Destination, Plan, Step};
 use client_core::tree::{Position, SyncedNode};
-use common::ids::EntryId;
+use common::ids::{DeviceId, EntryId};
 use common::name::Name;
 use common::revision::Revision;
+use common::wire::meta::{HoldersRead, Reply, Report, Request};
 
 /// Steps that an answer holds.
 const STEPS_SHOWN: usize = 10_000;
@@ -237,9 +238,40 @@ impl Engine {
             said.push(("synced", "this disk and the server hold the same".to_owned()));
         }
         // What is said first names the state.
+        info.devices = self.holders().await?;
         info.state = said.first().map_or(info.state, |(state, _)| state);
         info.reasons = said.into_iter().map(|(_, reason)| reason).collect();
         Ok(info)
+    }
+
+    /// What devices have told that they hold; nothing when the server cannot be asked.
+    async fn holders(&self) -> Result<Vec<(DeviceId, Revision)>, AskError> {
+        let request = HoldersRead { folder: self.context.folder.to_vec() };
+        let replies = match self.context.remote.request(Request::Holders(request)).await {
+            Ok(replies) => replies,
+            Err(error) if error.is_offline() => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let holders = replies.into_iter().filter_map(|reply| match reply {
+            Reply::Holders(reply) => Some(reply.holders),
+            _ => None,
+        });
+        let known = holders.flatten().filter_map(|holder| {
+            DeviceId::from_slice(&holder.device).ok().map(|device| (device, holder.revision))
+        });
+        Ok(known.collect())
+    }
+
+    /// Tells the server what this disk holds, when it has come so far. It is told again after the
+    /// next change if that fails: nothing depends on it.
+    pub(super) async fn report(&mut self) {
+        let cursor = self.context.state.cursor().ok().flatten();
+        let Some(cursor) = cursor.filter(|cursor| Some(*cursor) != self.reported) else { return };
+        self.reported = Some(cursor);
+        let request = Report { folder: self.context.folder.to_vec(), revision: cursor.revision };
+        if let Err(error) = self.context.remote.request(Request::Report(request)).await {
+            tracing::debug!(%error, "what this disk holds could not be told");
+        }
     }
 
     /// What is listed of a path, of the directories above it, and of the whole folder.

@@ -120,6 +120,8 @@ pub struct Engine {
     pub(super) syncs: Vec<SyncWait>,
     pub(super) progress: Progress,
     pub(super) pinned: Option<Cursor>,
+    /// What the server was last told that this disk holds.
+    pub(super) reported: Option<Cursor>,
     pub(super) mistrust: Mistrust,
     counts: Counts,
     counted_ns: i64,
@@ -200,6 +202,7 @@ impl Engine {
             syncs: Vec::new(),
             progress: Progress::default(),
             pinned,
+            reported: None,
             mistrust: Mistrust::default(),
             counts: Counts::default(),
             counted_ns: i64::MIN / 2,
@@ -238,6 +241,9 @@ impl Engine {
         }
         self.publish();
         self.answer_syncs();
+        if self.journal.is_some() && self.is_quiet() && self.is_in_sync() {
+            self.report().await;
+        }
     }
 
     /// Takes hints and answers questions, between two steps; returns whether there were any

@@ -74,7 +74,10 @@ impl Refusal {
 #[derive(Clone, PartialEq, Message)]
 pub struct RequestFrame {
     /// What is asked.
-    #[prost(oneof = "Request", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,20,21,22,23,24,25,29")]
+    #[prost(
+        oneof = "Request",
+        tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,20,21,22,23,24,25,29,30,31"
+    )]
     pub request: Option<Request>,
 }
 
@@ -149,13 +152,19 @@ pub enum Request {
     /// Entries that are deleted; [`Reply::Versions`].
     #[prost(message, tag = "29")]
     Deleted(DeletedRead),
+    /// Tells what of a folder is on the device's disk; [`Reply::Done`].
+    #[prost(message, tag = "30")]
+    Report(Report),
+    /// What of a folder is on each device's disk; [`Reply::Holders`].
+    #[prost(message, tag = "31")]
+    Holders(HoldersRead),
 }
 
 /// One reply frame.
 #[derive(Clone, PartialEq, Message)]
 pub struct ReplyFrame {
     /// What is answered.
-    #[prost(oneof = "Reply", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15")]
+    #[prost(oneof = "Reply", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,19")]
     pub reply: Option<Reply>,
 }
 
@@ -207,6 +216,9 @@ pub enum Reply {
     /// Which entries had a name.
     #[prost(message, tag = "15")]
     Named(NamedReply),
+    /// What of a folder is on each device's disk.
+    #[prost(message, tag = "19")]
+    Holders(HoldersReply),
 }
 
 /// Nothing to say.
@@ -800,6 +812,44 @@ pub struct DeletedRead {
     /// Only entries after this one; all when empty.
     #[prost(bytes = "vec", tag = "2")]
     pub after: Vec<u8>,
+}
+
+/// Tells that the device's disk holds a folder as of a revision.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Report {
+    /// Which folder.
+    #[prost(bytes = "vec", tag = "1")]
+    pub folder: Vec<u8>,
+    /// As of which revision.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+}
+
+/// Asks what of a folder is on each device's disk.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct HoldersRead {
+    /// Which folder.
+    #[prost(bytes = "vec", tag = "1")]
+    pub folder: Vec<u8>,
+}
+
+/// What of a folder is on the disks of devices, as they have told.
+#[derive(Clone, PartialEq, Message)]
+pub struct HoldersReply {
+    /// Devices that have told it.
+    #[prost(message, repeated, tag = "1")]
+    pub holders: Vec<Holder>,
+}
+
+/// What of a folder is on a device's disk.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Holder {
+    /// Which device.
+    #[prost(bytes = "vec", tag = "1")]
+    pub device: Vec<u8>,
+    /// As of which revision.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
 }
 
 /// Asks for a capability for one folder.

@@ -13,6 +13,7 @@ mod commit;
 mod history;
 mod joining;
 mod metadata;
+mod positions;
 mod presence;
 mod refusal;
 mod replies;
@@ -41,6 +42,7 @@ use common::wire::{meta, store};
 use meta::{Empty, Refusal, Reply, Request};
 use metadata::Metadata;
 
+use positions::Positions;
 use presence::PresenceRegistry;
 use refusal::malformed;
 use replies::Rest;
@@ -87,6 +89,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     quota: Quota,
     presence: Arc<PresenceRegistry>,
+    positions: Positions,
     admission: Arc<Admission>,
     budgets: Arc<Budgets>,
 }
@@ -112,6 +115,7 @@ impl Service {
                 clock,
                 quota,
                 presence,
+                positions: Positions::default(),
                 admission: Arc::default(),
                 budgets: Arc::default(),
             }),
@@ -197,6 +201,8 @@ impl Service {
             Request::Deleted(request) => return history::deleted(self, peer, request).await,
             Request::Moment(request) => return history::moment(self, peer, request).await,
             Request::Named(request) => return history::named(self, peer, request).await,
+            Request::Report(request) => return positions::report(self, peer, request).await,
+            Request::Holders(request) => return positions::holders(self, peer, request).await,
             Request::Capability(request) => return answers::capability(self, peer, request).await,
             Request::Presence(Empty {}) => return answers::presence(self, peer).await,
             Request::DeviceLogAppend(meta::DeviceLogAppend { record }) => {
@@ -308,12 +314,13 @@ impl Service {
         Ok(())
     }
 
-    /// Writes down when devices that are or were connected since the last call were seen. The
-    /// composition root calls it every minute and when it stops.
+    /// Writes down when devices that are or were connected since the last call were seen, and what
+    /// they have told of their disks. The composition root calls it every minute and when it stops.
     ///
     /// # Errors
     /// The refusal, with the reason for a person.
     pub async fn record_presence(&self) -> Result<(), Refusal> {
+        positions::record(self).await?;
         let seen = self.inner.presence.take_unrecorded();
         if seen.is_empty() {
             return Ok(());

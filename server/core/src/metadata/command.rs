@@ -5,7 +5,8 @@
 
 use super::commit::PreparedCommit;
 use super::state::Quota;
-use common::ids::{DeviceId, LookupId, UserId};
+use common::ids::{DeviceId, FolderId, LookupId, UserId};
+use common::revision::Revision;
 
 /// What to do, and when it was asked.
 #[derive(Clone, Debug)]
@@ -107,5 +108,10 @@ pub enum Action {
         /// Which, and when last, in milliseconds since 1970; those that are not known are passed
         /// over.
         seen: Vec<(DeviceId, u64)>,
+    },
+    /// The disks of these devices hold folders as of a revision.
+    NotePositions {
+        /// Which, and as of which revision; those that are not known are passed over.
+        positions: Vec<(FolderId, DeviceId, Revision)>,
     },
 }

@@ -110,6 +110,8 @@ pub trait FolderReads {
     ) -> Stored<Vec<(FolderId, FolderState)>>;
     /// All folders of all users.
     fn all_folders(&self) -> Stored<Vec<FolderId>>;
+    /// What devices have told that they hold of a folder, by device.
+    fn positions(&self, folder: &FolderId) -> Stored<Vec<(DeviceId, Revision)>>;
     /// How each epoch of a folder began, the first one included.
     fn lineage(&self, folder: &FolderId) -> Stored<Vec<EpochStart>>;
     /// Revision and bytes of the newest checkpoint.
@@ -126,6 +128,8 @@ pub trait FolderWrites {
     fn advance_folder(&mut self, folder: &FolderId, state: &FolderState) -> Stored<()>;
     /// Adds an epoch to a folder's lineage.
     fn insert_epoch(&mut self, folder: &FolderId, start: &EpochStart) -> Stored<()>;
+    /// Sets what a device holds of a folder.
+    fn put_position(&mut self, folder: &FolderId, device: &DeviceId, at: Revision) -> Stored<()>;
     /// Sets the newest checkpoint.
     fn put_checkpoint(&mut self, folder: &FolderId, at: Revision, bytes: &[u8]) -> Stored<()>;
     /// Sets the generation of the garbage collection.

@@ -14,4 +14,12 @@ INSERT OR IGNORE INTO changes (folder, revision, entry)
 -- bytes find them, and what is found is compared whole.
 CREATE INDEX places_by_name ON places (substr(name_tag, 1, 8));
 
+-- What devices have told that they hold.
+CREATE TABLE positions (
+    folder   INTEGER NOT NULL,
+    device   BLOB    NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (folder, device)
+) WITHOUT ROWID;
+
 CREATE INDEX conflicts_by_closed ON conflicts (folder, closed) WHERE closed IS NOT NULL;

@@ -3,7 +3,7 @@
 //! Owns their statements. It must not know the rules.
 
 use super::{SqliteStore, int, size, uint};
-use common::ids::{FolderId, Head, UserId};
+use common::ids::{DeviceId, FolderId, Head, UserId};
 use common::revision::Revision;
 use rusqlite::{Row, params};
 use server_core::metadata::{EpochStart, FolderReads, FolderState, FolderWrites, Stored};
@@ -44,6 +44,12 @@ impl FolderReads for SqliteStore {
     fn all_folders(&self) -> Stored<Vec<FolderId>> {
         let sql = "SELECT id FROM folders ORDER BY id";
         self.all(sql, [], |row| Ok(FolderId::from_bytes(row.get(0)?)))
+    }
+
+    fn positions(&self, folder: &FolderId) -> Stored<Vec<(DeviceId, Revision)>> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
+        let sql = "SELECT device, revision FROM positions WHERE folder = ?1 ORDER BY device";
+        self.all(sql, [number], |row| Ok((DeviceId::from_bytes(row.get(0)?), uint(row, 1)?)))
     }
 
     fn lineage(&self, folder: &FolderId) -> Stored<Vec<EpochStart>> {
@@ -110,6 +116,12 @@ impl FolderWrites for SqliteStore {
         let sql = "INSERT INTO epochs (folder, epoch, revision, head) VALUES (?1, ?2, ?3, ?4)";
         let (epoch, revision) = (int(start.epoch), int(start.revision));
         self.run(sql, params![number, epoch, revision, start.head.as_bytes()])
+    }
+
+    fn put_position(&mut self, folder: &FolderId, device: &DeviceId, at: Revision) -> Stored<()> {
+        let number = self.folder_row(folder)?;
+        let sql = "INSERT OR REPLACE INTO positions (folder, device, revision) VALUES (?1, ?2, ?3)";
+        self.run(sql, params![number, device.as_bytes(), int(at)])
     }
 
     fn put_checkpoint(&mut self, folder: &FolderId, at: Revision, bytes: &[u8]) -> Stored<()> {

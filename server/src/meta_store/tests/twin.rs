@@ -71,6 +71,7 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
     let mut line = |value: &dyn std::fmt::Debug| writeln!(text, "{value:?}").unwrap();
     for (folder, state) in reads.folders(user, None, 10).unwrap() {
         line(&reads.lineage(&folder).unwrap());
+        line(&reads.positions(&folder).unwrap());
         line(&reads.checkpoint(&folder).unwrap());
         for bytes_soft in [1, 900, usize::MAX] {
             line(&reads.journal(&folder, 1, 5, bytes_soft).unwrap());
@@ -216,6 +217,8 @@ fn script<S: MetaStore>(store: S) -> (World<S>, Vec<GroupOutcome>) {
     let checkpoint = checkpoint.sign(&world.members[0].keys.signing);
     world.done(Action::PutCheckpoint { device: one, checkpoint });
     world.done(Action::SeeDevices { seen: vec![(one, world.now_ms)] });
+    let positions = vec![(world.folder, one, 2), (world.folder, world.device(1), 1 << 40)];
+    world.done(Action::NotePositions { positions });
     world.done(Action::BeginGeneration { generation: 3 });
     let signer = &world.members[0].keys.signing;
     let record = revoke_record(&world.log(), signer, &world.device(1), None, 1).unwrap();

@@ -9,10 +9,27 @@ use super::super::store::{MetaReads, MetaStore};
 use super::{Stop, user_of};
 use common::ids::{DeviceId, FolderId, Head};
 use common::limits::FOLDERS_MAX;
+use common::revision::Revision;
 use common::trust::{Checkpoint, FolderGenesis};
 
 /// First epoch of every folder.
 const EPOCH_FIRST: u64 = 1;
+
+/// Notes what devices hold of folders, as far as both are known.
+pub(super) fn note_positions(
+    store: &mut dyn MetaStore,
+    positions: &[(FolderId, DeviceId, Revision)],
+) -> Result<(), Stop> {
+    for (folder, device, at) in positions {
+        match own_folder(store, device, folder) {
+            Ok(state) => store.put_position(folder, device, (*at).min(state.revision))?,
+            // Revoked meanwhile, or of a folder that is gone: there is nothing to note.
+            Err(Stop::Refused(_)) => {}
+            Err(stop) => return Err(stop),
+        }
+    }
+    Ok(())
+}
 
 /// A folder of the device's user; another's is answered as one that does not exist.
 pub(super) fn own_folder(

@@ -74,6 +74,7 @@ fn carry_out(
         Action::BeginEpoch => folders::begin_epoch(store, now, events)?,
         Action::BeginGeneration { generation } => folders::begin_generation(store, *generation)?,
         Action::SeeDevices { seen } => users::see_devices(store, seen)?,
+        Action::NotePositions { positions } => folders::note_positions(store, positions)?,
     }
     Ok(Answer::Done)
 }

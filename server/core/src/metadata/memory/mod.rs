@@ -43,6 +43,7 @@ struct Entry {
 struct Folder {
     state: FolderState,
     lineage: Vec<EpochStart>,
+    positions: BTreeMap<DeviceId, Revision>,
     checkpoint: Option<(Revision, Vec<u8>)>,
     journal: BTreeMap<Revision, (JournalMark, SignedGroup)>,
     outcomes: BTreeMap<(DeviceId, RequestId), KeptOutcome>,

@@ -148,6 +148,11 @@ impl FolderReads for MemoryStore {
         Ok(self.tables.folders.keys().copied().collect())
     }
 
+    fn positions(&self, folder: &FolderId) -> Stored<Vec<(DeviceId, Revision)>> {
+        let known = self.tables.folders.get(folder).map(|folder| &folder.positions);
+        Ok(known.into_iter().flatten().map(|(device, at)| (*device, *at)).collect())
+    }
+
     fn lineage(&self, folder: &FolderId) -> Stored<Vec<EpochStart>> {
         Ok(self.tables.folders.get(folder).map_or_else(Vec::new, |folder| folder.lineage.clone()))
     }
@@ -166,6 +171,7 @@ impl FolderWrites for MemoryStore {
         let row = Folder {
             state: state.clone(),
             lineage: Vec::new(),
+            positions: BTreeMap::new(),
             checkpoint: None,
             journal: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -185,6 +191,11 @@ impl FolderWrites for MemoryStore {
 
     fn insert_epoch(&mut self, folder: &FolderId, start: &EpochStart) -> Stored<()> {
         self.folder_mut(folder)?.lineage.push(*start);
+        Ok(())
+    }
+
+    fn put_position(&mut self, folder: &FolderId, device: &DeviceId, at: Revision) -> Stored<()> {
+        self.folder_mut(folder)?.positions.insert(*device, at);
         Ok(())
     }
 
