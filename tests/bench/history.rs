@@ -1,0 +1,428 @@
+//! How long history takes: a long log, a long journal, a large restore.
+//!
+//! Owns what is measured and how; prints one table. Run with
+//! `cargo build --release -p client -p server && cargo bench -p tests --bench history`. Cells are
+//! chosen by name after `--`: `journal` (`DRIFTLESS_REVISIONS`, `DRIFTLESS_ENTRIES` set its size) and
+//! `restore`. It asserts that results are right, never how fast they are.
+
+use anyhow::{Context, Result, ensure};
+use client::context::{FolderContext, Signers};
+use client::daemon::SystemEnvironment;
+use client::engine::handle::{Listing, Moment};
+use client::engine::{self, Ask, EngineParts, FolderHandle, HaltReason, LogSource, Pins};
+use client::fs::{DiskFs, Root};
+use client::remote::{QuicRemote, Remote, Server as RemoteServer, join};
+use client::state::FolderState;
+use client::watch::{Watch, WatchOptions};
+use common::chunk::{Attributes, Chunker, seal_attributes, seal_name};
+use common::ids::{DeviceId, EntryId, FolderId, Head, RequestId, UserId};
+use common::keys::{DeviceKeys, FolderKeys, RecoveryKey, UserSecrets};
+use common::limits::COMMIT_GROUPS_MAX;
+use common::name::Name;
+use common::record::{Change, Content, Group, Kind, Place, SignedGroup};
+use common::revision::{Cursor, Revision};
+use common::trust::{DeviceLog, FolderGenesis, NewDevice, genesis_record};
+use common::wire::meta::{CommitPart, FolderCreate, GroupMessage, OutcomeKind, Request};
+use server::assemble::{Server, ServerConfig};
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tests::harness::{Device, Programs, Random, size};
+
+/// Versions of the file whose log is read.
+const LONG_LOG: usize = 10_000;
+/// Entries that one group of the beginning makes.
+const MADE_TOGETHER: usize = 100;
+/// Files of the directory that is restored.
+const RESTORED: usize = 10_000;
+/// How often each is measured.
+const TIMES: usize = 5;
+
+fn main() -> Result<()> {
+    let cells: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
+    let wanted = |cell: &str| cells.is_empty() || cells.iter().any(|it| it == cell);
+    let base =
+        std::env::var_os("DRIFTLESS_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let directory = tempfile::tempdir_in(base)?;
+    if wanted("journal") {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(journal(directory.path()))?;
+    }
+    if wanted("restore") {
+        restore(directory.path())?;
+    }
+    Ok(())
+}
+
+fn told(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    println!(
+        "{what:<60} {:>9.1?}  ({:.1?} to {:.1?})",
+        times[times.len() / 2],
+        times[0],
+        times[times.len() - 1]
+    );
+}
+
+struct NoPins;
+
+impl Pins for NoPins {
+    fn pinned(&self, _: &FolderId) -> Option<Cursor> {
+        None
+    }
+
+    fn pin(&self, _: &FolderId, _: &Cursor) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct FixedLog(DeviceLog);
+
+impl LogSource for FixedLog {
+    fn refresh(&self, _: DeviceId) -> Pin<Box<dyn Future<Output = Option<DeviceLog>> + Send>> {
+        let log = self.0.clone();
+        Box::pin(async move { Some(log) })
+    }
+}
+
+fn folder_keys() -> FolderKeys {
+    FolderKeys::new([5; 32], [6; 32])
+}
+
+/// A device that writes journals, and a folder.
+struct Author {
+    server: Server,
+    remote: Arc<QuicRemote>,
+    keys: FolderKeys,
+    device: DeviceKeys,
+    log: DeviceLog,
+    folder: FolderId,
+    user: UserId,
+    counter: u64,
+    waiting: Vec<GroupMessage>,
+    revision: Revision,
+}
+
+impl Author {
+    async fn begin(directory: &Path) -> Result<Self> {
+        let listen = "127.0.0.1:0".parse()?;
+        let server = Server::start(ServerConfig::new(directory.join("server"), listen)).await?;
+        let code = server.mint_bootstrap(60_000).await?.code;
+        let device = DeviceKeys::from_seed([1; 32]);
+        let secrets = UserSecrets::first([9; 32]);
+        let new = NewDevice { keys: &device, label: "A", secrets: &secrets, seed: [3; 32] };
+        let recovery = RecoveryKey::from_seed([4; 32]).public();
+        let now_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+        let genesis = genesis_record(&new, &recovery, now_ms)?;
+        join::redeem(&code, &device.signing, genesis.clone()).await?;
+        let log = DeviceLog::genesis(&genesis)?;
+        let addresses = vec![server.local_addr().to_string()];
+        let at = RemoteServer { addresses, cluster: server.cluster() };
+        let remote = Arc::new(QuicRemote::new(at, &device.signing));
+        let user = log.user();
+        let id = device.device();
+        let genesis = FolderGenesis { user, device: id, nonce: [7; 32], created_ms: now_ms };
+        let genesis = genesis.sign(&device.signing);
+        let folder = FolderGenesis::id(&genesis);
+        remote.request(Request::FolderCreate(FolderCreate { genesis })).await?;
+        let (keys, waiting) = (folder_keys(), Vec::new());
+        Ok(Self {
+            server,
+            remote,
+            keys,
+            device,
+            log,
+            folder,
+            user,
+            counter: 0,
+            waiting,
+            revision: 0,
+        })
+    }
+
+    fn place(&self, entry: &EntryId, parent: EntryId, name: &str) -> Result<Place> {
+        let name = Name::new(name)?;
+        let sealed = seal_name(&self.keys, &self.folder, entry, &name);
+        Ok(Place { parent, name: sealed, name_tag: self.keys.name_tag(&parent, &name) })
+    }
+
+    /// An empty file of this age: its register is as long as that of any.
+    fn file(&self, entry: &EntryId, mtime_ns: i64) -> Content {
+        let tag = self.keys.content_tag().finish();
+        let attributes =
+            Attributes { mode: 0o644, mtime_ns, size: 0, target: None, tag, restored: None };
+        let attributes = seal_attributes(&self.keys, &self.folder, entry, &attributes);
+        Content { root: None, tag, attributes }
+    }
+
+    fn directory(&self, entry: &EntryId) -> Content {
+        let tag = self.keys.directory_tag();
+        let attributes =
+            Attributes { mode: 0o755, mtime_ns: 0, size: 0, target: None, tag, restored: None };
+        let attributes = seal_attributes(&self.keys, &self.folder, entry, &attributes);
+        Content { root: None, tag, attributes }
+    }
+
+    /// Adds a group; returns the revision that it gets.
+    async fn group(&mut self, changes: Vec<Change>) -> Result<Revision> {
+        self.counter += 1;
+        let group = Group {
+            folder: self.folder,
+            epoch: 1,
+            user: self.user,
+            device: self.device.device(),
+            request: RequestId { incarnation: 1, counter: self.counter },
+            seen_revision: 0,
+            seen_head: Head::ZERO,
+            device_log_head: self.log.head(),
+            changes,
+        };
+        let signed = SignedGroup::sign(&group, &self.device.signing);
+        let signature = signed.signature.to_vec();
+        self.waiting.push(GroupMessage { body: signed.body, signature });
+        self.revision += 1;
+        if self.waiting.len() == COMMIT_GROUPS_MAX {
+            self.commit().await?;
+        }
+        Ok(self.revision)
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        let groups = std::mem::take(&mut self.waiting);
+        let mut parts = Vec::new();
+        for groups in groups.chunks(8) {
+            parts.push(CommitPart { groups: groups.to_vec(), ..CommitPart::default() });
+        }
+        for outcome in self.remote.commit(self.folder, parts).await?.outcomes {
+            let accepted = matches!(outcome.kind, Some(OutcomeKind::Accepted(_)));
+            ensure!(accepted, "a group was refused: {outcome:?}");
+        }
+        Ok(())
+    }
+
+    /// The engine of a device whose disk is empty.
+    fn engine(&self, directory: &Path) -> Result<FolderHandle> {
+        let (root, state) = (directory.join("device"), directory.join("state.sqlite"));
+        fs::create_dir(&root)?;
+        let marker = self.folder.as_bytes().to_vec();
+        let runtime = tokio::runtime::Handle::current();
+        let remote: Arc<dyn Remote> = Arc::clone(&self.remote) as Arc<dyn Remote>;
+        let (folder, user, log) = (self.folder, self.user, self.log.clone());
+        let signer = self.device.signing.clone();
+        let environment = Arc::new(SystemEnvironment::new(runtime.clone()));
+        let watch = Watch::start(&root, WatchOptions::default())?;
+        let parts = move || {
+            let hints = watch.hints().clone();
+            // As long as the program.
+            std::mem::forget(watch);
+            let cannot = |error: &dyn std::fmt::Display| HaltReason::new(error.to_string(), "");
+            let disk = DiskFs::open(&root).map_err(|error| cannot(&error))?;
+            disk.init_root(&marker).map_err(|error| cannot(&error))?;
+            let keys = Arc::new(folder_keys());
+            Ok::<_, HaltReason>(EngineParts {
+                context: FolderContext {
+                    folder,
+                    chunker: Chunker::new(keys.chunker_seed()),
+                    keys,
+                    user,
+                    signer,
+                    device_name: "A".to_owned(),
+                    signers: Signers::new(log.clone()),
+                    marker,
+                    fs: Arc::new(disk),
+                    remote,
+                    state: FolderState::open(&state).map_err(|error| cannot(&error))?,
+                    environment,
+                },
+                hints,
+                pins: Arc::new(NoPins),
+                log: Arc::new(FixedLog(log)),
+                invited: None,
+                paused: false,
+            })
+        };
+        Ok(engine::start("device", parts, runtime)?.0)
+    }
+}
+
+/// An entry of the journal that is written.
+struct Entry {
+    id: EntryId,
+    parent: EntryId,
+    place: Revision,
+    content: Revision,
+}
+
+fn id(number: usize) -> EntryId {
+    let mut bytes = [0; 16];
+    let hash = blake3::hash(&number.to_le_bytes());
+    bytes.copy_from_slice(&hash.as_bytes()[..16]);
+    EntryId::from_bytes(bytes)
+}
+
+/// Writes a journal of so many revisions over so many entries.
+async fn write(author: &mut Author, revisions: usize, entries: usize) -> Result<Vec<Entry>> {
+    let mut random = Random::new(1);
+    let directories = entries / 100;
+    let mut made = Vec::with_capacity(entries);
+    for first in (0..entries).step_by(MADE_TOGETHER) {
+        let mut changes = Vec::new();
+        for number in first..entries.min(first + MADE_TOGETHER) {
+            let entry = id(number);
+            let is_directory = number < directories;
+            let parent = if is_directory { EntryId::ROOT } else { id(number % directories) };
+            let place = author.place(&entry, parent, &format!("entry {number}"))?;
+            let (kind, content) = match is_directory {
+                true => (Kind::Directory, author.directory(&entry)),
+                false => (Kind::File, author.file(&entry, 1)),
+            };
+            changes.push(Change::Create { entry, kind, place, content });
+        }
+        let count = changes.len();
+        let at = author.group(changes).await?;
+        for number in first..first + count {
+            let parent =
+                if number < directories { EntryId::ROOT } else { id(number % directories) };
+            made.push(Entry { id: id(number), parent, place: at, content: at });
+        }
+    }
+    for turn in 0.. {
+        if author.revision >= revisions as u64 {
+            break;
+        }
+        // The last entry has a long log of its own.
+        let number = match turn < LONG_LOG - 1 {
+            true => entries - 1,
+            false => directories + random.below(entries - directories - 1),
+        };
+        let entry = &mut made[number];
+        if turn >= LONG_LOG && random.below(10) == 0 {
+            let place = author.place(&entry.id, entry.parent, &format!("moved {turn}"))?;
+            let change = Change::Move { entry: entry.id, base: entry.place, place };
+            entry.place = author.group(vec![change]).await?;
+        } else {
+            let content = author.file(&entry.id, i64::try_from(turn)? + 2);
+            let change = Change::Edit { entry: entry.id, base: entry.content, content };
+            entry.content = author.group(vec![change]).await?;
+        }
+    }
+    author.commit().await?;
+    Ok(made)
+}
+
+async fn journal(base: &Path) -> Result<()> {
+    let directory = base.join("journal");
+    fs::create_dir(&directory)?;
+    let revisions = size("DRIFTLESS_REVISIONS", 1_000_000);
+    let entries = size("DRIFTLESS_ENTRIES", 100_000);
+    let mut author = Author::begin(&directory).await?;
+    let begun = Instant::now();
+    let made = write(&mut author, revisions, entries).await?;
+    println!(
+        "{} revisions of {entries} entries written in {:.0?}",
+        author.revision,
+        begun.elapsed()
+    );
+    let begun = Instant::now();
+    let handle = author.engine(&directory)?;
+    ensure!(handle.ask(Ask::Sync).await?, "not in sync: {:?}", handle.summary());
+    println!("taken and made on a disk in {:.0?}", begun.elapsed());
+    let long = format!("entry {}/entry {}", (entries - 1) % (entries / 100), entries - 1);
+    for limit in [100, 1000] {
+        let mut times = Vec::new();
+        for _ in 0..TIMES {
+            let begun = Instant::now();
+            let log = handle.ask(|answer| Ask::Log(long.clone(), 0, limit, answer)).await?;
+            times.push(begun.elapsed());
+            ensure!(log.versions.len() == limit as usize && log.more, "{}", log.versions.len());
+        }
+        told(&format!("log of a file of {LONG_LOG} versions, {limit} of them"), times);
+    }
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        let begun = Instant::now();
+        let log = handle.ask(|answer| Ask::Log(String::new(), 0, 1000, answer)).await?;
+        times.push(begun.elapsed());
+        ensure!(log.versions.len() == 1000, "{}", log.versions.len());
+    }
+    told("the folder's timeline, 1000 versions", times);
+    for percent in [1, 50, 90, 99] {
+        let at = author.revision * percent / 100;
+        let mut times = Vec::new();
+        for _ in 0..TIMES {
+            let begun = Instant::now();
+            let what = Listing::At(Moment::Revision(at));
+            let listed = handle.ask(|answer| Ask::List(String::new(), what, answer)).await?;
+            times.push(begun.elapsed());
+            ensure!(listed.entries.len() == made.len(), "{} entries", listed.entries.len());
+        }
+        told(&format!("ls --at revision {at} ({percent} %)"), times);
+    }
+    handle.stop();
+    author.server.shutdown().await;
+    let bytes = fs::metadata(directory.join("server/meta.sqlite"))
+        .or_else(|_| find_database(&directory.join("server")))
+        .context("the metadata")?
+        .len();
+    println!("metadata: {bytes} bytes, {} a revision", bytes / author.revision);
+    Ok(())
+}
+
+fn find_database(directory: &Path) -> std::io::Result<fs::Metadata> {
+    let mut largest = None;
+    for entry in fs::read_dir(directory)? {
+        let metadata = entry?.metadata()?;
+        let bytes = |it: &fs::Metadata| it.len();
+        if metadata.is_file() && largest.as_ref().map_or(0, bytes) < metadata.len() {
+            largest = Some(metadata);
+        }
+    }
+    largest.ok_or_else(|| std::io::Error::other("no file"))
+}
+
+/// A directory that was deleted comes back from a copy that lies elsewhere on the disk.
+fn restore(base: &Path) -> Result<()> {
+    let directory = base.join("restore");
+    fs::create_dir(&directory)?;
+    let programs = Programs::locate()?;
+    let server = tests::harness::Server::start(&programs, &directory)?;
+    let device = Device::join(&programs, &directory, "a", &server.invite()?)?;
+    for name in ["kept", "gone"] {
+        for number in 0..RESTORED {
+            let at = device.root().join(format!("{name}/{}", number % 100));
+            fs::create_dir_all(&at)?;
+            let mut bytes = vec![0; 1024 + number % 4096];
+            blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);
+            fs::write(at.join(number.to_string()), bytes)?;
+        }
+    }
+    device.sync(300)?;
+    let revision = |device: &Device| -> Result<u64> {
+        device.status()?["cursor"]["revision"].as_u64().context("no cursor")
+    };
+    let at = revision(&device)?;
+    let mut times = Vec::new();
+    let gone = device.root().join("gone");
+    for _ in 0..TIMES {
+        fs::remove_dir_all(&gone)?;
+        // Half of the folder goes, which waits for a person.
+        while !device.status()?["halt"].is_object() {}
+        device.ask(&["confirm"])?.success("confirm")?;
+        device.sync(300)?;
+        let path = gone.to_str().context("a path that is no UTF-8")?;
+        let begun = Instant::now();
+        let answer = device.ask(&["restore", path, "--at", &at.to_string()])?;
+        times.push(begun.elapsed());
+        let answer = answer.success("restore")?.json()?;
+        ensure!(answer["complete"] == true, "{}", answer["complete"]);
+        let trees =
+            ["kept", "gone"].map(|name| tests::harness::Tree::read(&device.root().join(name)));
+        let [kept, gone] = trees;
+        ensure!(kept?.counts() == gone?.counts(), "not all of it is back");
+    }
+    told(&format!("restore of a directory of {RESTORED} files"), times);
+    Ok(())
+}
