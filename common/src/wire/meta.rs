@@ -8,7 +8,8 @@
 
 // tidy: long because it is one flat list of messages, whose numbers are read together.
 
-use crate::record::{ConflictMessage, RegistersMessage};
+use super::retention::{LabelsRead, LabelsReply, RetentionPreviewRead, RetentionPreviewReply};
+use crate::record::{ConflictMessage, RegistersMessage, StandingSettingsMessage};
 use prost::{Enumeration, Message, Oneof};
 
 /// Why a node does not do what it was asked. Numbers are stable; unknown ones decode as they are.
@@ -74,7 +75,7 @@ impl Refusal {
 #[derive(Clone, PartialEq, Message)]
 pub struct RequestFrame {
     /// What is asked.
-    #[prost(oneof = "Request", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,20,21,22")]
+    #[prost(oneof = "Request", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,20,21,22,26,27")]
     pub request: Option<Request>,
 }
 
@@ -134,13 +135,19 @@ pub enum Request {
     /// Joining: redeems an invitation, once; [`Reply::Done`].
     #[prost(message, tag = "22")]
     InvitationRedeem(InvitationRedeem),
+    /// The labels and settings of a folder; [`Reply::Labels`].
+    #[prost(message, tag = "26")]
+    Labels(LabelsRead),
+    /// What retention would release now; [`Reply::RetentionPreview`].
+    #[prost(message, tag = "27")]
+    RetentionPreview(RetentionPreviewRead),
 }
 
 /// One reply frame.
 #[derive(Clone, PartialEq, Message)]
 pub struct ReplyFrame {
     /// What is answered.
-    #[prost(oneof = "Reply", tags = "1,2,3,4,5,6,7,8,9,10,11,12")]
+    #[prost(oneof = "Reply", tags = "1,2,3,4,5,6,7,8,9,10,11,12,16,17")]
     pub reply: Option<Reply>,
 }
 
@@ -183,6 +190,12 @@ pub enum Reply {
     /// What was left for a joiner.
     #[prost(message, tag = "12")]
     Invitation(InvitationReply),
+    /// Labels and settings of a folder.
+    #[prost(message, tag = "16")]
+    Labels(LabelsReply),
+    /// What retention would release.
+    #[prost(message, tag = "17")]
+    RetentionPreview(RetentionPreviewReply),
 }
 
 /// Nothing to say.
@@ -457,6 +470,14 @@ pub enum RejectionCode {
     Malformed = 17,
     /// The conflict is not open.
     NoSuchConflict = 18,
+    /// The last content of a deleted entry was released by retention: it comes back with a content.
+    ContentReleased = 19,
+    /// The moment that a label would name is not in the journal, or was thinned.
+    NotWhole = 20,
+    /// The folder has no such label.
+    NoSuchLabel = 21,
+    /// The settings have moved on.
+    StaleSettings = 22,
 }
 
 /// Subscribes to a folder's journal.
@@ -550,6 +571,9 @@ pub struct SnapshotPart {
     /// Set in the last part.
     #[prost(bool, tag = "4")]
     pub last: bool,
+    /// What the folder was set to as of the checkpoint, in the last part.
+    #[prost(message, optional, tag = "5")]
+    pub settings: Option<StandingSettingsMessage>,
 }
 
 /// Asks for versions of an entry.
@@ -604,6 +628,9 @@ pub struct Version {
     /// Both registers as of this revision.
     #[prost(message, optional, tag = "7")]
     pub registers: Option<RegistersMessage>,
+    /// Whether retention has released the content: only what it was is known.
+    #[prost(bool, tag = "8")]
+    pub released: bool,
 }
 
 /// Asks for a capability for one folder.

@@ -7,8 +7,11 @@ use super::db::OpenError;
 use super::sqlite::failed;
 use rusqlite::Connection;
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_revoked.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_revoked.sql"),
+    include_str!("migrations/0003_labels.sql"),
+];
 
 /// Brings the schema to the newest version.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {

@@ -110,6 +110,7 @@ fn version(row: &VersionRow) -> Version {
         content_changed: row.content_changed,
         deleted: row.deleted,
         registers: Some(RegistersMessage::from(&row.registers)),
+        released: row.released,
     }
 }
 

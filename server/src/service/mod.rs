@@ -15,6 +15,7 @@ mod metadata;
 mod presence;
 mod refusal;
 mod replies;
+mod retention;
 mod store_session;
 mod subscription;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use clock::{Clock, SystemClock};
 pub use metadata::Work;
 pub use presence::Presence;
 pub use replies::Replies;
+pub use retention::Thinned;
 pub use store_session::StoreSession;
 pub use subscription::Subscription;
 pub use times::rfc3339;
@@ -191,6 +193,10 @@ impl Service {
             Request::KeyringGet(Empty {}) => return answers::keyring(self, peer).await,
             Request::Outcomes(request) => return answers::outcomes(self, peer, request).await,
             Request::Versions(request) => return answers::versions(self, peer, request).await,
+            Request::Labels(request) => return retention::labels(self, peer, request).await,
+            Request::RetentionPreview(request) => {
+                return retention::preview(self, peer, request).await;
+            }
             Request::Capability(request) => return answers::capability(self, peer, request).await,
             Request::Presence(Empty {}) => return answers::presence(self, peer).await,
             Request::DeviceLogAppend(meta::DeviceLogAppend { record }) => {

@@ -9,16 +9,18 @@ use super::world::{
 };
 use crate::meta_store::schema::migrate;
 use crate::meta_store::sqlite::SqliteStore;
-use common::ids::{ChunkId, EntryId, LookupId, UserId};
-use common::record::{Change, Kind, Resolution, Root};
+use common::ids::{ChunkId, EntryId, LabelId, LookupId, UserId};
+use common::record::{Change, Kind, Resolution, Retention, Root, Settings};
 use common::trust::{Checkpoint, JoinKind, revoke_record};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use server_core::metadata::memory::MemoryStore;
 use server_core::metadata::{
-    Action, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, Quota, query,
+    Action, Answer, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, Quota, query,
+    thinning,
 };
-use std::collections::BTreeMap;
+use server_core::retention::Whole;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 fn sqlite() -> SqliteStore {
@@ -72,12 +74,24 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
         for bytes_soft in [1, 900, usize::MAX] {
             line(&reads.journal(&folder, 1, 5, bytes_soft).unwrap());
         }
+        let whole = reads.whole(&folder).unwrap();
+        line(&whole);
+        line(&reads.labels(&folder).unwrap());
+        line(&reads.entries_with_history(&folder, None, 1_000).unwrap());
+        line(&reads.entries_with_history(&folder, Some(&entry(2)), 2).unwrap());
         for at in 0..=state.revision + 1 {
             line(&reads.mark(&folder, at).unwrap());
+            line(&reads.settings(&folder, at).unwrap());
+            if !whole.contains(at) {
+                continue;
+            }
             line(&query::snapshot_page(reads, &folder, at, None, 1_000).unwrap());
             line(&query::register_digest(reads, &folder, at).unwrap());
             line(&reads.conflicts_open(&folder, at, None, 10).unwrap());
             line(&reads.conflicts_open(&folder, at, Some(&conflict(1)), 10).unwrap());
+        }
+        for time_ms in [0, state.time_ms.saturating_sub(1), state.time_ms, u64::MAX] {
+            line(&reads.settings_by(&folder, time_ms).unwrap());
         }
         line(&reads.conflict(&folder, &conflict(1)).unwrap());
         line(&reads.entries(&folder, Some(&entry(2)), 3).unwrap());
@@ -87,6 +101,8 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
             line(&query::versions(reads, &folder, &id, u64::MAX, 3).unwrap());
             line(&reads.places(&folder, &id, u64::MAX, 100).unwrap());
             line(&reads.contents(&folder, &id, u64::MAX, 100).unwrap());
+            line(&reads.conflicts_naming(&folder, &id).unwrap());
+            line(&thinning::releasable(reads, &folder, &id, &whole).unwrap());
             let named = state.map(|state| reads.named(&folder, &state.parent, &state.name_tag));
             line(&named.transpose().unwrap());
             let mut children = reads.children(&folder, &id, 100).unwrap();
@@ -98,6 +114,27 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
         }
     }
     text
+}
+
+fn label_id(number: u8) -> LabelId {
+    LabelId::from_bytes([number; 16])
+}
+
+fn label(number: u8, at: u64) -> Change {
+    Change::AddLabel { label: label_id(number), at, name: vec![number] }
+}
+
+/// Releases all that these moments and the last do not show.
+fn thin<S: MetaStore>(world: &mut World<S>, kept: BTreeSet<u64>) {
+    let folder = world.folder;
+    let (horizon, _) = world.digest();
+    let standing = world.store.settings(&folder, horizon).unwrap();
+    let settings = standing.map_or(0, |standing| standing.revision);
+    let whole = Whole { horizon, kept };
+    world.done(Action::MoveHorizon { folder, settings, whole });
+    let entries = world.store.entries_with_history(&folder, None, 1_000).unwrap();
+    let released = world.apply(Action::Release { folder, entries }).answer;
+    assert!(matches!(released, Ok(Answer::Released { .. })), "{released:?}");
 }
 
 fn dump<S: MetaStore>(world: &World<S>, lookups: &[LookupId]) -> String {
@@ -140,6 +177,10 @@ fn script<S: MetaStore>(store: S) -> (World<S>, Vec<GroupOutcome>) {
         copy: entry(20),
     };
     outcomes.push(world.commit(1, vec![file(20, "copy"), open]));
+    outcomes.push(world.commit(1, vec![label(1, base), label(2, base + 1)]));
+    let settings = Settings { retention: Retention::EVERYTHING, sealed: vec![1] };
+    outcomes.push(world.commit(1, vec![Change::SetSettings { base: 0, settings }]));
+    outcomes.push(world.commit(0, vec![Change::RemoveLabel { label: label_id(2) }]));
     let resolve =
         Change::ResolveConflict { conflict: conflict(1), resolution: Resolution::KeepBoth };
     outcomes.push(world.commit(0, vec![resolve]));
@@ -151,6 +192,7 @@ fn script<S: MetaStore>(store: S) -> (World<S>, Vec<GroupOutcome>) {
     world.done(Action::PutCheckpoint { device: one, checkpoint });
     world.done(Action::SeeDevices { seen: vec![(one, world.now_ms)] });
     world.done(Action::BeginGeneration { generation: 3 });
+    thin(&mut world, [base].into());
     let signer = &world.members[0].keys.signing;
     let record = revoke_record(&world.log(), signer, &world.device(1), None, 1).unwrap();
     world.done(Action::AppendLog { device: one, record });
@@ -262,5 +304,9 @@ proptest! {
         }
         prop_assert_eq!(dump(&memory, &[]), dump(&sqlite, &[]));
         prop_assert_eq!(memory.tree().len(), model.live().len());
+        let kept: BTreeSet<u64> = groups.iter().map(|group| group.len() as u64 * 3).collect();
+        thin(&mut memory, kept.clone());
+        thin(&mut sqlite, kept);
+        prop_assert_eq!(dump(&memory, &[]), dump(&sqlite, &[]));
     }
 }

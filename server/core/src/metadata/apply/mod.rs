@@ -8,8 +8,10 @@ mod draft;
 mod folders;
 mod group;
 mod invitations;
+mod labels;
 mod proof;
 mod requests;
+mod thin;
 mod users;
 mod write;
 
@@ -74,6 +76,12 @@ fn carry_out(
         Action::BeginEpoch => folders::begin_epoch(store, now, events)?,
         Action::BeginGeneration { generation } => folders::begin_generation(store, *generation)?,
         Action::SeeDevices { seen } => users::see_devices(store, seen)?,
+        Action::MoveHorizon { folder, settings, whole } => {
+            thin::move_horizon(store, folder, *settings, whole)?;
+        }
+        Action::Release { folder, entries } => {
+            return Ok(Answer::Released { versions: thin::release(store, folder, entries)? });
+        }
     }
     Ok(Answer::Done)
 }
