@@ -15,6 +15,7 @@ mod environment;
 mod failure;
 mod folder_commands;
 mod folders;
+mod label_commands;
 mod paths;
 pub mod roots;
 mod shared;

@@ -285,7 +285,7 @@ impl Engine {
     }
 
     /// Does what a refusal asks for; returns whether only what comes with the journal can end it.
-    fn rejected(&mut self, rejection: &Rejection) -> Result<bool, RoundError> {
+    pub(super) fn rejected(&mut self, rejection: &Rejection) -> Result<bool, RoundError> {
         let Rejection { code, message, named, .. } = rejection;
         tracing::debug!(?code, message, "a group was refused");
         match code {

@@ -9,6 +9,7 @@ mod answers;
 mod execute;
 pub mod handle;
 mod history;
+pub mod labels;
 mod mistrust;
 mod online;
 mod phases;

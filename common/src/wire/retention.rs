@@ -27,7 +27,8 @@ pub struct LabelsReply {
     /// or when the newest are no longer new.
     #[prost(message, optional, tag = "3")]
     pub settled: Option<StandingSettingsMessage>,
-    /// From when on thinning obeys the newest settings alone, in milliseconds since 1970.
+    /// From when on thinning obeys the newest settings alone, in milliseconds since 1970; 0 when it
+    /// does.
     #[prost(uint64, tag = "4")]
     pub alone_from_ms: u64,
     /// From this revision on every moment is whole.

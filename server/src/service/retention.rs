@@ -48,11 +48,12 @@ pub(super) async fn labels(
         let horizon = reads.whole(&folder)?.horizon;
         let settled = in_force.settled.filter(|_| !in_force.is_settled);
         let newest = in_force.newest.as_ref();
+        let new = newest.filter(|_| !in_force.is_settled);
         Ok(LabelsReply {
             labels,
             settings: newest.map(StandingSettingsMessage::from),
             settled: settled.as_ref().map(StandingSettingsMessage::from),
-            alone_from_ms: newest.map_or(0, |it| it.time_ms.saturating_add(GRACE_MS)),
+            alone_from_ms: new.map_or(0, |it| it.time_ms.saturating_add(GRACE_MS)),
             horizon,
             horizon_ms: time_of(reads, &folder, horizon.min(last))?,
         })

@@ -6,6 +6,7 @@
 
 mod answers;
 mod ask;
+mod label_answers;
 mod protocol;
 mod socket;
 #[cfg(test)]
@@ -13,7 +14,10 @@ mod tests;
 
 pub use answers::*;
 pub use ask::{AskFailure, ask};
-pub use protocol::{Failure, FolderProgress, Keep, Line, PathArgument, Request};
+pub use label_answers::*;
+pub use protocol::{
+    Failure, FolderProgress, Keep, Line, Merge, PathArgument, Request, SettingsArgument,
+};
 pub use socket::ControlSocket;
 
 use async_trait::async_trait;
