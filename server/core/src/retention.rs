@@ -187,15 +187,6 @@ pub struct EntryMarks<'a> {
     pub is_file: bool,
 }
 
-/// What holds an entry's versions besides the whole moments.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// The moments that open conflicts name.
-    pub moments: BTreeSet<Revision>,
-    /// Whether it is a side of an open conflict.
-    pub in_conflict: bool,
-}
-
 /// What may be released of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Release {
@@ -246,17 +237,17 @@ impl RegisterRelease {
     }
 }
 
-/// What may be released of an entry when only these moments stay whole. The newest version of each
+/// What may be released of an entry when only these moments stay whole. `held` are the moments that
+/// open conflicts name: its versions of those stay too; it was alive then. The newest version of each
 /// register stays, also of a deleted entry. Releasing and asking again gives nothing.
 #[must_use]
-pub fn release(entry: &EntryMarks<'_>, whole: &Whole, held: &Held) -> Release {
-    let places = release_register(entry.places, whole, &held.moments);
-    let mut contents = release_register(entry.contents, whole, &held.moments);
+pub fn release(entry: &EntryMarks<'_>, whole: &Whole, held: &BTreeSet<Revision>) -> Release {
+    let places = release_register(entry.places, whole, held);
+    let mut contents = release_register(entry.contents, whole, held);
     let mut hollow = None;
     let (newest_place, newest_content) = (entry.places.last(), entry.contents.last());
     if let (Some(place), Some(content)) = (newest_place, newest_content)
         && entry.is_file
-        && !held.in_conflict
         && place.gone
         && place.revision <= whole.horizon
         && entry.places.iter().all(|mark| mark.gone || places.gone.contains(&mark.revision))

@@ -9,9 +9,7 @@ use super::store::{
     FolderReads, JournalReads, MetaReads, RegisterReads, RetentionReads, StoreError, Stored,
     TreeReads,
 };
-use crate::retention::{
-    EntryMarks, Held, Release, Standing, Times, VersionMark, Whole, plan, release,
-};
+use crate::retention::{EntryMarks, Release, Standing, Times, VersionMark, Whole, plan, release};
 use common::ids::{ContentTag, EntryId, FolderId};
 use common::limits::REPLY_ITEMS_MAX;
 use common::record::{Kind, Retention, StandingSettings};
@@ -206,19 +204,18 @@ fn ascending(marks: impl Iterator<Item = VersionMark>) -> Vec<VersionMark> {
     marks
 }
 
-/// What open conflicts hold of an entry: the content that both sides started from, what stood when
-/// it was opened, and the entry's last content.
+/// The moments that open conflicts hold of an entry: when it was opened, and of the one that kept the
+/// name also what both sides started from and what the opener found.
 fn held(
     reads: &(impl RetentionReads + ?Sized),
     folder: &FolderId,
     entry: &EntryId,
-) -> Stored<Held> {
-    let mut held = Held::default();
+) -> Stored<BTreeSet<Revision>> {
+    let mut held = BTreeSet::new();
     for conflict in reads.conflicts_naming(folder, entry)? {
-        held.in_conflict = true;
-        held.moments.insert(conflict.opened);
+        held.insert(conflict.opened);
         if conflict.entry == *entry {
-            held.moments.extend([Some(conflict.theirs), conflict.base].into_iter().flatten());
+            held.extend([Some(conflict.theirs), conflict.base].into_iter().flatten());
         }
     }
     Ok(held)

@@ -4,8 +4,7 @@
 //! The oracle goes through every revision one by one. It must not know intervals.
 
 use crate::labels::{add, label, set};
-use crate::model::{Model, Step, step};
-use crate::world::{World, conflict, delete, edit, entry, file, move_to, revive};
+use crate::world::{World, conflict, create, delete, edit, entry, file, move_to, revive};
 use common::ids::EntryId;
 use common::record::{Change, Registers, Resolution, Retention};
 use common::revision::Revision;
@@ -20,6 +19,8 @@ use server_core::metadata::{
 use server_core::retention::Whole;
 use std::collections::BTreeSet;
 
+const FILE: common::record::Kind = common::record::Kind::File;
+const DIRECTORY: common::record::Kind = common::record::Kind::Directory;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 const ALL: usize = usize::MAX >> 1;
 
@@ -70,17 +71,53 @@ fn versions(world: &Thin, id: &EntryId) -> Vec<VersionRow> {
     query::versions(&world.store, &world.folder, id, u64::MAX >> 1, 1_000).unwrap().0
 }
 
+/// A kind of change.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Create { directory: bool },
+    Edit,
+    Move,
+    Delete,
+    Revive { edited: bool },
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        2 => prop::bool::weighted(0.2).prop_map(|directory| Kind::Create { directory }),
+        5 => Just(Kind::Edit),
+        4 => Just(Kind::Move),
+        3 => Just(Kind::Delete),
+        2 => any::<bool>().prop_map(|edited| Kind::Revive { edited }),
+    ]
+}
+
 /// What happens between two looks.
 #[derive(Clone, Debug)]
 enum Act {
-    Commit(Vec<Step>),
+    /// Changes of entries that are picked among those that there are.
+    Commit(Vec<(Kind, usize)>),
     Wait(u64),
     Thin,
-    Label { number: u16, back: u64 },
-    Unlabel { number: u16 },
-    Set { keep_all: u64, daily: u64, monthly: u64 },
-    Open { number: u8, entry: u8, copy: u8 },
-    Resolve { number: u8 },
+    Label {
+        number: u16,
+        back: u64,
+    },
+    Unlabel {
+        number: u16,
+    },
+    Set {
+        keep_all: u64,
+        daily: u64,
+        monthly: u64,
+    },
+    Open {
+        number: u8,
+        entry: u8,
+        copy: u8,
+    },
+    Resolve {
+        number: u8,
+    },
     Checkpoint,
 }
 
@@ -89,14 +126,14 @@ fn act() -> impl Strategy<Value = Act> {
     let window =
         prop_oneof![Just(0), Just(DAY_MS / 2), Just(3 * DAY_MS), Just(40 * DAY_MS), Just(u64::MAX)];
     prop_oneof![
-        10 => prop::collection::vec(step(), 1..5).prop_map(Act::Commit),
+        12 => prop::collection::vec((kind(), any::<usize>()), 1..4).prop_map(Act::Commit),
         5 => wait.prop_map(Act::Wait),
-        3 => Just(Act::Thin),
+        2 => Just(Act::Thin),
         1 => (1..4_u16, 0..9_u64).prop_map(|(number, back)| Act::Label { number, back }),
         1 => (1..4_u16).prop_map(|number| Act::Unlabel { number }),
-        1 => (window.clone(), window.clone(), window)
+        2 => (window.clone(), window.clone(), window)
             .prop_map(|(keep_all, daily, monthly)| Act::Set { keep_all, daily, monthly }),
-        1 => (1..4_u8, 1..9_u8, 1..9_u8)
+        1 => (1..4_u8, 0..6_u8, 0..6_u8)
             .prop_map(|(number, entry, copy)| Act::Open { number, entry, copy }),
         1 => (1..4_u8).prop_map(|number| Act::Resolve { number }),
         1 => Just(Act::Checkpoint),
@@ -107,7 +144,8 @@ fn act() -> impl Strategy<Value = Act> {
 struct Twins {
     thinned: Thin,
     full: Thin,
-    model: Model,
+    /// Makes each name and content another.
+    made: u8,
 }
 
 impl Twins {
@@ -115,10 +153,10 @@ impl Twins {
         let last = last(&self.thinned);
         let standing = self.thinned.store.settings(&self.thinned.folder, last).unwrap();
         match act {
-            Act::Commit(steps) => {
-                let changes = steps.iter().map(|step| self.model.change(step)).collect();
-                if self.commit(changes).is_some() {
-                    self.model = self.model.after(steps, last + 1).unwrap();
+            Act::Commit(picked) => {
+                let changes = self.changes(picked);
+                if !changes.is_empty() {
+                    self.commit(changes);
                 }
             }
             Act::Wait(ms) => {
@@ -173,6 +211,55 @@ impl Twins {
                 }
             }
         }
+    }
+
+    /// Changes that may be made now, of another entry each.
+    fn changes(&mut self, picked: &[(Kind, usize)]) -> Vec<Change> {
+        let (mut changes, mut used) = (Vec::new(), BTreeSet::new());
+        let number_of = |id: &EntryId| id.as_bytes()[0];
+        for (kind, pick) in picked {
+            let (store, folder) = (&self.full.store, &self.full.folder);
+            let all = store.entries(folder, None, ALL).unwrap();
+            let states = all.iter().map(|(id, _)| (*id, store.entry(folder, id).unwrap().unwrap()));
+            let of_deleted = matches!(kind, Kind::Revive { .. });
+            let fitting = states.filter(|(id, state)| {
+                state.deleted == of_deleted
+                    && !used.contains(id)
+                    && (!matches!(kind, Kind::Edit) || state.kind == FILE)
+            });
+            let fitting: Vec<_> = fitting.collect();
+            self.made = self.made.wrapping_add(1);
+            let name = self.made.to_string();
+            if let Kind::Create { directory } = kind {
+                let number = u8::try_from(all.len() + used.len() + 1).unwrap();
+                if number < 9 {
+                    let kind = if *directory { DIRECTORY } else { FILE };
+                    changes.push(create(number, kind, EntryId::ROOT, &name));
+                    used.insert(entry(number));
+                }
+                continue;
+            }
+            if fitting.is_empty() {
+                continue;
+            }
+            let (id, state) = &fitting[pick % fitting.len()];
+            let (number, place, content) =
+                (number_of(id), state.place_revision, state.content_revision);
+            used.insert(*id);
+            match kind {
+                Kind::Edit => changes.push(edit(number, content, self.made)),
+                Kind::Move => changes.push(move_to(number, place, EntryId::ROOT, &name)),
+                Kind::Delete => changes.push(delete(number, place, content)),
+                Kind::Revive { edited } => {
+                    changes.push(revive(number, place, EntryId::ROOT, &name));
+                    if *edited && state.kind == FILE {
+                        changes.push(edit(number, content, self.made));
+                    }
+                }
+                Kind::Create { .. } => {}
+            }
+        }
+        changes
     }
 
     /// Commits to both, but what the thinned one refuses for what it has released to that alone.
@@ -296,10 +383,10 @@ proptest! {
 
     #[test]
     fn s10_thinning_takes_nothing_that_a_whole_moment_shows(
-        acts in prop::collection::vec(act(), 1..60)
+        acts in prop::collection::vec(act(), 1..150)
     ) {
         let (thinned, full) = (World::new(MemoryStore::new()), World::new(MemoryStore::new()));
-        let mut twins = Twins { thinned, full, model: Model::default() };
+        let mut twins = Twins { thinned, full, made: 0 };
         for act in &acts {
             twins.act(act);
         }
