@@ -145,10 +145,11 @@ impl Engine {
         });
         let change = match older {
             _ if version.deleted => "deleted",
-            None => "created",
-            Some(older) if older.deleted => "restored",
-            Some(_) if version.content_changed => "edited",
-            Some(_) => "moved",
+            // Of a thinned history the oldest version that is left need not be the first.
+            None if version.place_changed && version.content_changed => "created",
+            Some(older) if older.deleted && version.place_changed => "restored",
+            _ if version.content_changed => "edited",
+            _ => "moved",
         };
         let opened = self.open_version(entry, version);
         VersionInfo {

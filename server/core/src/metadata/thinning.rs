@@ -2,7 +2,8 @@
 //!
 //! Owns how marks, labels, settings and conflicts become the input of [`crate::retention`]. Every
 //! function reads; [`super::Action::MoveHorizon`] and [`super::Action::Release`] write. It must not
-//! know when thinning runs.
+//! know when thinning runs. Objects that released versions alone reached stay known (`objects`) until
+//! the garbage collection takes them, which has to see to it that nobody names them meanwhile.
 
 use super::state::{ContentVersion, Label, PlaceVersion};
 use super::store::{
