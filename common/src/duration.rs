@@ -1,4 +1,5 @@
-//! How long something lasts, as people write it: `90s`, `30m`, `24h`, `7d`.
+//! How long something lasts, as people write it: `90s`, `30m`, `24h`, `7d`; windows of retention:
+//! `30d`, `1y`, `forever`.
 //!
 //! Owns the notation. It must not read a clock.
 
@@ -42,9 +43,81 @@ pub fn parse_life_ms(text: &str) -> Result<u64, LifeError> {
     }
 }
 
+/// Units of a window of retention, from the longest; a year has 365 days.
+const WINDOW_UNITS: [(char, u64); 5] = [
+    ('y', 365 * 86_400_000),
+    ('w', 7 * 86_400_000),
+    ('d', 86_400_000),
+    ('h', 3_600_000),
+    ('s', 1_000),
+];
+
+/// A text that is no window of retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("forever, none, or a number and one of h, d, w, y, such as 30d or 1y")]
+pub struct WindowError;
+
+/// Reads a window of retention, in milliseconds: `forever` is the largest number, `none` is 0.
+///
+/// # Errors
+/// [`WindowError`], worded for a person.
+pub fn parse_window_ms(text: &str) -> Result<u64, WindowError> {
+    match text {
+        "forever" => return Ok(u64::MAX),
+        "none" => return Ok(0),
+        _ => {}
+    }
+    let unit = text.chars().last().ok_or(WindowError)?;
+    let unit_ms = WINDOW_UNITS.iter().find(|(name, _)| *name == unit).ok_or(WindowError)?.1;
+    let digits = text.strip_suffix(unit).unwrap_or_default();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(WindowError);
+    }
+    let count = digits.parse::<u64>().map_err(|_| WindowError)?;
+    count.checked_mul(unit_ms).filter(|window| (1..u64::MAX).contains(window)).ok_or(WindowError)
+}
+
+/// A window of retention as [`parse_window_ms`] reads it: in years or days where it is whole ones,
+/// and to the second.
+#[must_use]
+pub fn window_text(window_ms: u64) -> String {
+    match window_ms {
+        u64::MAX => return "forever".to_owned(),
+        0 => return "none".to_owned(),
+        _ => {}
+    }
+    let mut units = WINDOW_UNITS.iter().filter(|(name, _)| *name != 'w');
+    let (name, unit_ms) =
+        units.find(|(_, unit_ms)| window_ms.is_multiple_of(*unit_ms)).unwrap_or(&('s', 1_000));
+    format!("{}{name}", window_ms.div_ceil(*unit_ms))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse_life_ms;
+    use super::{parse_life_ms, parse_window_ms, window_text};
+
+    #[test]
+    fn windows_are_read_and_written_as_people_write_them() {
+        const DAY_MS: u64 = 86_400_000;
+        for (text, window_ms, shown) in [
+            ("30d", 30 * DAY_MS, "30d"),
+            ("2w", 14 * DAY_MS, "14d"),
+            ("365d", 365 * DAY_MS, "1y"),
+            ("10y", 3_650 * DAY_MS, "10y"),
+            ("36h", 36 * 3_600_000, "36h"),
+            ("5s", 5_000, "5s"),
+            ("forever", u64::MAX, "forever"),
+            ("none", 0, "none"),
+        ] {
+            assert_eq!(parse_window_ms(text), Ok(window_ms), "{text}");
+            assert_eq!(window_text(window_ms), shown);
+            assert_eq!(parse_window_ms(shown), Ok(window_ms));
+        }
+        for text in ["", "d", "30", "0d", "1m", "-1d", "1.5d", "99999999999999y", "Forever"] {
+            assert!(parse_window_ms(text).is_err(), "{text}");
+        }
+        assert_eq!(window_text(1), "1s");
+    }
 
     #[test]
     fn lives_are_read_as_people_write_them() {

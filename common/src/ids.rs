@@ -131,6 +131,10 @@ byte_id!(
     ConflictId, 16
 );
 byte_id!(
+    /// Names a label of a folder; random.
+    LabelId, 16
+);
+byte_id!(
     /// Where a server finds an invitation, derived from the one-time secret.
     LookupId, 16
 );

@@ -41,6 +41,18 @@ pub const ATTRIBUTES_BYTES_MAX: usize = 8 * 1024;
 /// Largest sealed name, in bytes.
 pub const SEALED_NAME_BYTES_MAX: usize = 512;
 
+/// Longest name of a label, in bytes of UTF-8.
+pub const LABEL_NAME_BYTES_MAX: usize = 128;
+/// Largest sealed name of a label, in bytes.
+pub const SEALED_LABEL_NAME_BYTES_MAX: usize = 256;
+/// Most labels of one folder.
+pub const LABELS_MAX: usize = 1000;
+/// Largest sealed preferences of a folder, in bytes.
+pub const SEALED_PREFERENCES_BYTES_MAX: usize = 1024;
+/// Days for which a folder's history is not thinned by settings that are new, so that they can be
+/// taken back.
+pub const RETENTION_GRACE_DAYS: u64 = 7;
+
 /// Largest frame of a control stream, in bytes, its length prefix not counted.
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Largest commit in all its parts, in bytes.

@@ -2,7 +2,7 @@
 //!
 //! Owns validation and the folding used to find clashes. It must not touch a filesystem.
 
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{LABEL_NAME_BYTES_MAX, NAME_BYTES_MAX};
 use std::fmt;
 use unicode_normalization::UnicodeNormalization;
 
@@ -174,6 +174,35 @@ fn windows_problem(name: &str) -> Option<PlatformProblem> {
     None
 }
 
+/// A text that is no name of a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a label's name has 1 to {LABEL_NAME_BYTES_MAX} bytes and no control characters")]
+pub struct LabelNameError;
+
+/// The name of a label: 1 to 128 bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabelName(String);
+
+impl LabelName {
+    /// Checks a text that came from a person or a peer.
+    ///
+    /// # Errors
+    /// [`LabelNameError`] when no label can be called so.
+    pub fn new(text: &str) -> Result<Self, LabelNameError> {
+        let fits = (1..=LABEL_NAME_BYTES_MAX).contains(&text.len());
+        if !fits || text.chars().any(char::is_control) {
+            return Err(LabelNameError);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,5 +257,16 @@ mod tests {
         assert_eq!(fold("Foo"), fold("foo"));
         assert_eq!(fold("caf\u{e9}"), fold("cafe\u{301}"));
         assert_ne!(fold("foo"), fold("fo"));
+    }
+
+    #[test]
+    fn a_labels_name_is_short_and_printable() {
+        let longest = "é".repeat(LABEL_NAME_BYTES_MAX / 2);
+        for name in ["v1.0", "before the move: 2026/11", &longest] {
+            assert_eq!(LabelName::new(name).map(|name| name.0), Ok(name.to_owned()));
+        }
+        for name in ["", "a\nb", "\u{7f}", &format!("{longest}x")] {
+            assert_eq!(LabelName::new(name), Err(LabelNameError), "{name:?}");
+        }
     }
 }

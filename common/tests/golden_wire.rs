@@ -282,6 +282,7 @@ fn replies_about_a_journal_are_pinned() {
         entries: vec![(&registers()).into()],
         conflicts: vec![(&conflict()).into()],
         last: true,
+        settings: None,
     };
     reply(
         "snapshot",
@@ -414,7 +415,8 @@ fn flags_of_a_version_are_each_their_own_field() {
         &Version { content_changed: true, ..version.clone() },
         "020000002801",
     );
-    framed("deleted", &Version { deleted: true, ..version }, "020000003001");
+    framed("deleted", &Version { deleted: true, ..version.clone() }, "020000003001");
+    framed("released", &Version { released: true, ..version }, "020000004001");
 }
 
 #[test]
@@ -490,6 +492,10 @@ fn codes_keep_their_numbers() {
         RejectionCode::RequestId,
         RejectionCode::Malformed,
         RejectionCode::NoSuchConflict,
+        RejectionCode::ContentReleased,
+        RejectionCode::NotWhole,
+        RejectionCode::NoSuchLabel,
+        RejectionCode::StaleSettings,
     ];
     for (number, code) in (0..).zip(rejections) {
         assert_eq!(RejectionCode::try_from(number), Ok(code));

@@ -32,7 +32,7 @@ async fn ask_to_keep(device: &SimDevice, keep: Keep) -> Result<(), AskError> {
 async fn settled(world: &World) -> Vec<(String, String)> {
     assert!(world.settle().await, "{:#?}", world.ledger.tail());
     invariants::s4_convergence(world);
-    invariants::s10_history_is_readable(world);
+    invariants::s10_history_is_readable(world, false);
     assert_eq!(world.ledger.violations(), Vec::<String>::new());
     let shown = |entry: UserEntry| match entry {
         UserEntry::File(bytes, _) => String::from_utf8_lossy(&bytes).into_owned(),

@@ -2,8 +2,8 @@
 
 use super::asking::{absolute, ask, unexpected};
 use super::table::table;
-use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, FolderAnswer, Request};
+use super::{Context, Outcome, retention};
+use crate::daemon::control::{Answer, Failure, FolderAnswer, Merge, Request, SettingsArgument};
 use std::path::PathBuf;
 
 /// Commands of `folder`.
@@ -33,6 +33,14 @@ pub(super) enum FolderCommand {
         /// The folder
         name: String,
     },
+    /// Set what all devices do with a folder
+    Set {
+        /// The folder
+        name: String,
+        /// Whether two edits of one text are merged
+        #[arg(long, value_name = "POLICY")]
+        merge: Merge,
+    },
 }
 
 pub(super) fn run(command: FolderCommand, context: &Context) -> Result<Outcome, Failure> {
@@ -45,8 +53,15 @@ pub(super) fn run(command: FolderCommand, context: &Context) -> Result<Outcome, 
             Request::FolderLink { name, directory: absolute(&directory)? }
         }
         FolderCommand::Rm { name } => Request::FolderRemove { name },
+        FolderCommand::Set { name, merge } => {
+            let set = SettingsArgument { merge: Some(merge), ..SettingsArgument::default() };
+            Request::SettingsSet { folder: Some(name), set }
+        }
     };
     match ask(context, &request)? {
+        Answer::Settings(settings) => {
+            context.output.answer(&settings, || retention::settings_text(&settings))
+        }
         Answer::Folder(folder) => context.output.answer(&folder, || row(&folder).join(": ")),
         Answer::Folders(folders) => context
             .output

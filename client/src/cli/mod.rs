@@ -19,6 +19,7 @@ mod folder;
 mod foreground;
 mod invite;
 mod join;
+mod label;
 mod list;
 mod log;
 mod moment;
@@ -30,6 +31,7 @@ mod qr;
 mod resolve;
 mod restore;
 mod resume;
+mod retention;
 mod run;
 mod status;
 mod sync;
@@ -89,6 +91,12 @@ enum Command {
     Diff(diff::DiffFlags),
     /// Bring a file, a directory or a folder back as it was
     Restore(restore::RestoreFlags),
+    /// Name moments of a folder, which are then kept
+    #[command(subcommand)]
+    Label(label::LabelCommand),
+    /// Show and set how much of a folder's past is kept
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// List open conflicts
     Conflicts,
     /// Settle a conflict
@@ -180,6 +188,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
         Command::Cat(flags) => cat::run(flags, context),
         Command::Diff(flags) => diff::run(flags, context),
         Command::Restore(flags) => restore::run(flags, context),
+        Command::Label(command) => label::run(command, context),
+        Command::Retention(command) => retention::run(command, context),
         Command::Conflicts => conflicts::run(context),
         Command::Resolve(flags) => resolve::run(flags, context),
         Command::Devices => devices::run(context),
@@ -263,6 +273,15 @@ mod tests {
             "driftless cat a --at 2026-11-20",
             "driftless restore a --rev 3 --to b",
             "driftless restore . --at yesterday --dry-run",
+            "driftless label add v1",
+            "driftless label add v1 --at 7 --folder n",
+            "driftless label ls",
+            "driftless label rm v1",
+            "driftless retention show",
+            "driftless retention set --keep-all 30d --daily 1y --monthly forever --folder n",
+            "driftless retention set --keep-everything",
+            "driftless retention preview --keep-all 1d",
+            "driftless folder set n --merge ask",
             "driftless conflicts",
             "driftless resolve a --keep mine",
             "driftless devices",
@@ -289,6 +308,10 @@ mod tests {
             "driftless ls --deleted --at now",
             "driftless sync --timeout soon",
             "driftless fly",
+            "driftless retention set",
+            "driftless retention set --keep-all soon",
+            "driftless retention set --keep-all 1d --keep-everything",
+            "driftless folder set n",
         ] {
             assert!(Flags::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -112,8 +112,9 @@ fn failed(error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     /// Whatever is printed as an object is declared in one of these.
-    const SOURCES: [&str; 5] = [
+    const SOURCES: [&str; 6] = [
         include_str!("../daemon/control/answers.rs"),
+        include_str!("../daemon/control/label_answers.rs"),
         include_str!("../daemon/control/protocol.rs"),
         include_str!("doctor/mod.rs"),
         include_str!("foreground.rs"),
@@ -169,7 +170,7 @@ mod tests {
             assert!(shapes.iter().any(|(shape, _)| *shape == known), "{known}: {shapes:?}");
         }
         // No command prints what goes over the control socket.
-        let unprinted = ["PathArgument", "FolderProgress"];
+        let unprinted = ["PathArgument", "FolderProgress", "SettingsArgument"];
         let printed = shapes.iter().filter(|(shape, _)| !unprinted.contains(shape));
         for (shape, fields) in printed {
             assert!(!fields.is_empty(), "{shape}");

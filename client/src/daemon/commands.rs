@@ -11,7 +11,7 @@ use super::control::{
 };
 use super::paths::{self, InFolder};
 use super::shared::Shared;
-use super::{history_commands, summaries, times};
+use super::{history_commands, label_commands, summaries, times};
 use crate::engine::handle::Answer as Reply;
 use crate::engine::{self, Ask, AskError, FolderHandle};
 use crate::home::FolderConfig;
@@ -79,6 +79,22 @@ impl Commands for Control {
             Request::FolderList => shared.list_folders().await,
             Request::FolderLink { name, directory } => shared.link_folder(&name, directory).await,
             Request::FolderRemove { name } => shared.remove_folder(&name).await,
+            Request::LabelAdd { folder, name, at } => {
+                label_commands::add(shared, folder.as_deref(), &name, at).await
+            }
+            Request::LabelList { folder } => label_commands::list(shared, folder.as_deref()).await,
+            Request::LabelRemove { folder, name } => {
+                label_commands::remove(shared, folder.as_deref(), name).await
+            }
+            Request::SettingsShow { folder } => {
+                label_commands::show(shared, folder.as_deref()).await
+            }
+            Request::SettingsSet { folder, set } => {
+                label_commands::set(shared, folder.as_deref(), &set).await
+            }
+            Request::RetentionPreview { folder, set } => {
+                label_commands::preview(shared, folder.as_deref(), &set).await
+            }
         }
     }
 }
@@ -146,6 +162,12 @@ pub(super) fn handle(shared: &Shared, folder: &FolderConfig) -> Result<FolderHan
         let message = format!("folder {} does not run: {reason}", folder.name);
         Failure::new("engine", message, "it is tried again by itself")
     })
+}
+
+/// The named folder, or the only one.
+pub(super) fn named_or_only(shared: &Shared, name: Option<&str>) -> Result<FolderConfig, Failure> {
+    let Some(name) = name else { return only_folder(shared) };
+    shared.config().folder_named(name).cloned().ok_or_else(|| no_such_folder(name))
 }
 
 /// The folder that is meant when none is named: the only one.

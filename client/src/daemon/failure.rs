@@ -214,7 +214,7 @@ impl From<AskError> for Failure {
                 let begun = match first_ms {
                     0 => "nothing has been synced to it yet".to_owned(),
                     first_ms => {
-                        format!("its first revision is of {}", super::times::from_ms(first_ms))
+                        format!("what is known begins {}", super::times::from_ms(first_ms))
                     }
                 };
                 return Self::new("no_such_moment", message, begun);
@@ -238,6 +238,13 @@ impl From<AskError> for Failure {
             }
             AskError::Exists(_) => ("exists", "give a path at which nothing is yet"),
             AskError::NoConflict(_) => ("no_conflict", "`driftless conflicts` lists what is open"),
+            AskError::LabelExists(_) => {
+                ("exists", "choose another name, or take that one away with `driftless label rm`")
+            }
+            AskError::NoSuchLabel(_) => ("no_such_label", "`driftless label ls` lists them"),
+            AskError::NoSuchMoment(_) => {
+                ("no_such_revision", "`driftless log PATH` lists revisions; thinned ones are gone")
+            }
             AskError::NotMine(_) => ("not_mine", "use --keep both, or resolve it on that device"),
             AskError::Unsynced(_) => ("unsynced", "wait for `driftless sync`, then try again"),
             AskError::Offline(_) => {

@@ -16,6 +16,7 @@ mod failure;
 mod folder_commands;
 mod folders;
 mod history_commands;
+mod label_commands;
 mod paths;
 pub mod roots;
 mod shared;

@@ -93,6 +93,7 @@ impl Engine {
                 let checkpoint = crate::pull::checkpoint(&self.context);
                 drop(answer.send(checkpoint.map_err(AskError::from)));
             }
+            Ask::Labels(ask) => self.answer_label(ask).await,
             Ask::Stop => {
                 // What is under way ends as it does for a pause, and the questions have ended too.
                 self.paused = true;

@@ -293,8 +293,8 @@ impl Engine {
     }
 
     /// Does what a refusal asks for; returns whether only what comes with the journal can end it.
-    fn rejected(&mut self, rejection: &Rejection) -> Result<bool, RoundError> {
-        let Rejection { code, message, .. } = rejection;
+    pub(super) fn rejected(&mut self, rejection: &Rejection) -> Result<bool, RoundError> {
+        let Rejection { code, message, named, .. } = rejection;
         tracing::debug!(?code, message, "a group was refused");
         match code {
             RejectionCode::MissingChunk | RejectionCode::StaleReceipt | RejectionCode::BadPage => {
@@ -313,6 +313,12 @@ impl Engine {
                 self.back_off();
             }
             RejectionCode::NameTaken => return Ok(true),
+            RejectionCode::ContentReleased => {
+                // The next plan brings the content along; each entry is told of once.
+                if let Some(entry) = named {
+                    self.busy |= self.context.state.forget_content(entry)?;
+                }
+            }
             // Somebody was faster: what they did comes with the journal, and a new plan with it.
             _ => {}
         }

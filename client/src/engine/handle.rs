@@ -3,6 +3,7 @@
 //! Owns the questions and answers. The engine runs on its own thread and answers between two steps
 //! of a round; [`FolderHandle::stop`] stops it, and so does dropping every handle.
 
+use super::labels::LabelAsk;
 use crate::remote::RemoteError;
 use crate::state::StateError;
 use client_core::ignore::IgnoredBy;
@@ -359,10 +360,10 @@ pub enum AskError {
         /// The folder's last one.
         last: Revision,
     },
-    /// A moment before the folder's first revision.
-    #[error("the folder did not exist then")]
+    /// A moment before the first that is known.
+    #[error("nothing of that time is known: the folder did not exist, or retention has let it go")]
     BeforeBeginning {
-        /// When its first revision was accepted, in milliseconds since 1970.
+        /// When the first known revision was accepted, in milliseconds since 1970.
         first_ms: u64,
     },
     /// This device has not heard of a revision yet.
@@ -395,6 +396,15 @@ pub enum AskError {
     /// The path is not a side of an open conflict.
     #[error("{}: has no open conflict", named(.0))]
     NoConflict(String),
+    /// The folder has a label of this name.
+    #[error("there is a label {0} already")]
+    LabelExists(String),
+    /// The folder has no label of this name or id.
+    #[error("there is no label {0}")]
+    NoSuchLabel(String),
+    /// The moment that a label would name is not there.
+    #[error("there is no such moment: {0}")]
+    NoSuchMoment(String),
     /// Neither side of the conflict was written by this device, so mine and theirs mean nothing.
     #[error(
         "{0}: neither side was written on this device; keep both, or resolve it on one that did"
@@ -486,6 +496,8 @@ pub enum Ask {
     Resolve(String, Keep, Answer<()>),
     /// A signed checkpoint of the folder as this device holds it, for an invitation.
     Checkpoint(Answer<Option<Vec<u8>>>),
+    /// About labels, settings and retention.
+    Labels(LabelAsk),
     /// Push and apply nothing more; who waits is told. See [`FolderHandle::stop`].
     Stop,
 }

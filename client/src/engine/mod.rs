@@ -10,6 +10,7 @@ mod execute;
 mod explain;
 pub mod handle;
 mod history;
+pub mod labels;
 mod mistrust;
 mod online;
 mod phases;

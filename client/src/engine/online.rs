@@ -12,7 +12,6 @@ use common::revision::{Cursor, Revision};
 use common::trust::FolderGenesis;
 use common::wire::meta::{JournalBatch, Reply, Request, Subscribe, VersionsRead};
 use futures_util::FutureExt;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -237,7 +236,7 @@ impl Engine {
             self.journal = None;
             return Box::pin(self.other_epoch(batch)).await;
         }
-        let mut revived = BTreeMap::new();
+        let mut revived = pull::Revived::new();
         let mut refreshed = false;
         let pulled = loop {
             let pin = self.pinned;
@@ -257,9 +256,13 @@ impl Engine {
                     let reason = format!("device {device} is not in the user's device log");
                     return Err(PullError::from(Alarm::Forged { revision: 0, reason }).into());
                 }
-                Err(PullError::UnknownEntry(entry)) if !revived.contains_key(&entry) => {
-                    let registers = self.registers_of(&entry).await?;
-                    revived.insert(entry, registers);
+                Err(PullError::UnknownEntry { entry, base })
+                    if !revived.contains_key(&(entry, base)) =>
+                {
+                    let Some(registers) = self.deleted_registers(&entry, base).await? else {
+                        return self.begin_anew().await;
+                    };
+                    revived.insert((entry, base), registers);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -396,24 +399,47 @@ impl Engine {
         Err(no_folder(&self.context.folder))
     }
 
-    async fn registers_of(&self, entry: &EntryId) -> Result<Registers, RoundError> {
+    /// An entry as this revision deleted it; `None` when retention has released that version.
+    async fn deleted_registers(
+        &self,
+        entry: &EntryId,
+        base: Revision,
+    ) -> Result<Option<Registers>, RoundError> {
         let request = VersionsRead {
             folder: self.context.folder.to_vec(),
             entry: entry.to_vec(),
-            at_or_before: 0,
-            limit: common::limits::REPLY_ITEMS_MAX as u32,
+            at_or_before: base,
+            limit: 1,
         };
         let replies = self.context.remote.request(Request::Versions(request)).await?;
         let bad = |error: RecordError| PullError::Protocol(error.to_string());
         for reply in replies {
             let Reply::Versions(part) = reply else { continue };
-            // The newest deletion: what comes back is what was deleted then.
-            let deleted = part.versions.into_iter().find(|version| version.deleted);
-            if let Some(registers) = deleted.and_then(|version| version.registers) {
-                return Ok(Registers::try_from(registers).map_err(bad)?);
+            let mut versions = part.versions.into_iter();
+            let found = versions.find(|version| version.revision == base && version.deleted);
+            if let Some(registers) = found.and_then(|version| version.registers) {
+                return Ok(Some(Registers::try_from(registers).map_err(bad)?));
             }
         }
-        Err(PullError::Protocol(format!("entry {entry} was never deleted")).into())
+        Ok(None)
+    }
+
+    /// Goes on from the newest snapshot: this device was away for longer than the history is kept,
+    /// and cannot follow the journal entry by entry. The newest checkpoint stays whole, so that it
+    /// lies after what is missing.
+    async fn begin_anew(&mut self) -> Result<(), RoundError> {
+        self.journal = None;
+        let Some(cursor) = self.context.state.cursor()? else { return Ok(()) };
+        let least = Cursor { revision: cursor.revision + 1, ..cursor };
+        pull::take_snapshot(&self.context, cursor.epoch, Some(&least)).await?;
+        pull::normalise_synced(&self.context, None)?;
+        for row in self.context.state.outbox()? {
+            self.context.state.remove_outbox(row.counter)?;
+        }
+        self.refresh_ignored()?;
+        self.outbox_known = false;
+        self.busy = true;
+        Ok(())
     }
 
     /// Pins the cursor when it has moved on.

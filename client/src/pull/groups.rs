@@ -1,6 +1,6 @@
 //! Journal groups: checked one by one, applied to the remote tree in one transaction a batch.
 
-use super::registers;
+use super::{labels, registers};
 use crate::context::{Alarm, FolderContext};
 use crate::state::{Effect, FolderState, IssueSource, RemoteRow, StateError};
 use client_core::tree::SyncedNode;
@@ -21,8 +21,13 @@ pub enum PullError {
     #[error("device {0} is not in this device's copy of the device log")]
     UnknownSigner(DeviceId),
     /// An entry comes back that this device has never seen: its registers are to be asked for.
-    #[error("entry {0} came back and is not known here")]
-    UnknownEntry(EntryId),
+    #[error("entry {entry} came back and is not known here")]
+    UnknownEntry {
+        /// Which entry.
+        entry: EntryId,
+        /// The place revision of its deletion.
+        base: Revision,
+    },
     /// The server broke the protocol.
     #[error("the server's journal does not decode: {0}")]
     Protocol(String),
@@ -50,6 +55,9 @@ pub struct Pulled {
     pub moved_directories: bool,
 }
 
+/// Registers of entries as they were deleted, by entry and the revision of the deletion.
+pub type Revived = BTreeMap<(EntryId, Revision), Registers>;
+
 /// Takes a batch of the cursor's epoch. Groups at or before the cursor are passed over. Registers
 /// of entries that come back without being known here are taken from `revived`.
 ///
@@ -59,7 +67,7 @@ pub fn apply_batch(
     context: &FolderContext,
     batch: &JournalBatch,
     pin: Option<&Cursor>,
-    revived: &BTreeMap<EntryId, Registers>,
+    revived: &Revived,
 ) -> Result<Pulled, PullError> {
     let mut pulled = Pulled { last_revision: batch.last_revision, ..Pulled::default() };
     context.state.atomically(|state| {
@@ -92,7 +100,7 @@ pub fn apply_batch(
 struct Taking<'a> {
     context: &'a FolderContext,
     state: &'a FolderState,
-    revived: &'a BTreeMap<EntryId, Registers>,
+    revived: &'a Revived,
 }
 
 #[derive(Default)]
@@ -292,7 +300,7 @@ impl Taking<'_> {
                 self.put(&row)?;
             }
             Change::Revive { entry, base, place } => {
-                let mut row = self.revived(entry, revision)?;
+                let mut row = self.revived(entry, *base, revision)?;
                 if row.node.place_revision != *base {
                     return Err(stale(revision, entry));
                 }
@@ -312,18 +320,23 @@ impl Taking<'_> {
                 })?;
             }
             Change::ResolveConflict { conflict, .. } => self.state.remove_conflict(conflict)?,
-            Change::ConfirmEpoch { .. } => {}
+            other => labels::take(self.state, other, revision, time_ms)?,
         }
         Ok(false)
     }
 
-    fn revived(&self, entry: &EntryId, revision: Revision) -> Result<RemoteRow, PullError> {
+    fn revived(
+        &self,
+        entry: &EntryId,
+        base: Revision,
+        revision: Revision,
+    ) -> Result<RemoteRow, PullError> {
         match self.state.remote_row(entry)? {
             Some(row) if row.node.deleted => Ok(row),
             Some(_) => Err(contradiction(revision, &format!("entry {entry} was not deleted"))),
-            None => match self.revived.get(entry) {
+            None => match self.revived.get(&(*entry, base)) {
                 Some(registers) => Ok(registers::row(self.context, registers)),
-                None => Err(PullError::UnknownEntry(*entry)),
+                None => Err(PullError::UnknownEntry { entry: *entry, base }),
             },
         }
     }

@@ -5,9 +5,10 @@
 //! sent itself also completes its outbox. It must not change the disk.
 
 mod groups;
+mod labels;
 mod registers;
 mod snapshot;
 
-pub use groups::{PullError, Pulled, apply_batch};
+pub use groups::{PullError, Pulled, Revived, apply_batch};
 pub use registers::{RemoteIssue, row as row_of};
 pub use snapshot::{SnapshotError, checkpoint, normalise_synced, take_snapshot};

@@ -8,7 +8,7 @@ use super::registers;
 use crate::context::{Alarm, FolderContext};
 use crate::remote::RemoteError;
 use crate::state::{IssueSource, StateError};
-use common::record::{ConflictRecord, RecordError, RegisterDigest, Registers};
+use common::record::{ConflictRecord, RecordError, RegisterDigest, Registers, StandingSettings};
 use common::revision::{Cursor, Epoch, Revision};
 use common::trust::{Checkpoint, TrustError};
 use common::wire::meta::{Reply, Request, SnapshotPart, SnapshotRead};
@@ -90,6 +90,12 @@ pub async fn take_snapshot(
             digest.conflict(&record);
             state.put_conflict(&record)?;
         }
+        let settings = parts.iter().find_map(|part| part.settings.clone());
+        let settings = settings.map(StandingSettings::try_from).transpose()?;
+        if let Some(standing) = &settings {
+            digest.settings(standing.revision, &standing.settings);
+        }
+        state.set_settings(settings.as_ref())?;
         if let Some(checkpoint) = &checkpoint
             && digest.finish() != checkpoint.digest
         {
@@ -111,7 +117,9 @@ fn check_checkpoint(
 ) -> Result<Option<Checkpoint>, SnapshotError> {
     let bytes = parts.first().map(|part| part.checkpoint.as_slice()).unwrap_or_default();
     if bytes.is_empty() {
-        let has_rows = parts.iter().any(|p| !p.entries.is_empty() || !p.conflicts.is_empty());
+        let has_rows = parts.iter().any(|part| {
+            !part.entries.is_empty() || !part.conflicts.is_empty() || part.settings.is_some()
+        });
         if has_rows || at_least.is_some_and(|cursor| cursor.revision > 0) {
             return Err(Alarm::History("a snapshot came without its checkpoint".into()).into());
         }
@@ -145,6 +153,9 @@ pub fn checkpoint(context: &FolderContext) -> Result<Option<Vec<u8>>, StateError
     }
     for record in context.state.conflicts()? {
         digest.conflict(&record);
+    }
+    if let Some(standing) = context.state.settings()? {
+        digest.settings(standing.revision, &standing.settings);
     }
     let checkpoint = Checkpoint {
         folder: context.folder,

@@ -70,6 +70,8 @@ pub struct Rejection {
     pub message: String,
     /// The first entry that it was about; none when it changed none.
     pub entry: Option<EntryId>,
+    /// The entry that was in the way, as the server says.
+    pub named: Option<EntryId>,
 }
 
 /// Sends prepared groups, as many as one commit takes. With `alone` each is signed by itself, so
@@ -253,6 +255,7 @@ fn take(
                         code: rejected.code(),
                         message: rejected.message.clone(),
                         entry: row.effects.first().map(Effect::entry),
+                        named: EntryId::from_slice(&rejected.entry).ok(),
                     });
                 }
                 None => state.remove_outbox(row.counter)?,

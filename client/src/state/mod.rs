@@ -16,6 +16,7 @@ mod partials;
 mod remote;
 mod row;
 mod rows;
+mod settings;
 mod synced;
 #[cfg(test)]
 mod tests;

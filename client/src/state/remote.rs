@@ -2,7 +2,7 @@
 
 use super::{FolderState, StateError, row};
 use client_core::tree::{ContentState, Position, RemoteNode};
-use common::ids::{EntryId, Head};
+use common::ids::{ContentTag, EntryId, Head};
 use common::record::{Kind, RegisterDigest, Root};
 use rusqlite::{Row, params};
 
@@ -80,6 +80,25 @@ impl FolderState {
             let sql = format!("SELECT {COLUMNS} FROM remote WHERE entry = ?1");
             self.find(&sql, [row::blob(entry)], read)
         })
+    }
+
+    /// Forgets what a deleted entry held: the server has it no longer, so that no content of this disk
+    /// is the same. Returns whether it was remembered.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn forget_content(&self, entry: &EntryId) -> Result<bool, StateError> {
+        let nothing = ContentTag::from_bytes([0; ContentTag::LEN]);
+        let row = self.remote_row(entry)?;
+        let Some(mut row) = row.filter(|it| it.node.deleted && it.node.content.tag != nothing)
+        else {
+            return Ok(false);
+        };
+        row.node.content.tag = nothing;
+        row.root = None;
+        self.put_remote(&row)?;
+        self.mark_dirty(entry)?;
+        Ok(true)
     }
 
     /// The live remote row at a position. Where a hostile server put two, the one that a fixed

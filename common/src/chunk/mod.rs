@@ -1,4 +1,4 @@
-//! Sealed objects: chunks, manifest pages, names and attributes.
+//! Sealed objects: chunks, manifest pages, names, attributes, names of labels, preferences.
 //!
 //! Every object is stored as *clear header ‖ IV ‖ ciphertext ‖ tag*:
 //!
@@ -13,7 +13,8 @@
 //! | n, 16 | AES-256-GCM under keyed BLAKE3(`K_enc`, IV), with a zero nonce | |
 //!
 //! AD = magic ‖ version ‖ type ‖ FolderId ‖ epoch ‖ what the type binds: of a page its level, count
-//! and child ids, of a name or attributes the EntryId, of a chunk nothing. The FolderId stays clear
+//! and child ids, of a name or attributes the EntryId, of a label its id and moment, of preferences the
+//! retention beside them, of a chunk nothing. The FolderId stays clear
 //! in pages alone, whose clear part a server checks; elsewhere whoever opens knows it, as it knows
 //! the EntryId. A key seals one plaintext only, because the IV commits to it: hence the zero nonce.
 //!
@@ -28,6 +29,7 @@ mod cdc;
 mod entry;
 mod envelope;
 mod error;
+mod labels;
 mod manifest;
 mod page;
 mod piece;
@@ -37,6 +39,9 @@ mod tests;
 pub use cdc::Chunker;
 pub use entry::{Attributes, open_attributes, open_name, seal_attributes, seal_name};
 pub use error::{OpenError, PageError};
+pub use labels::{
+    MergePolicy, Preferences, open_label_name, open_preferences, seal_label_name, seal_preferences,
+};
 pub use manifest::{Built, ChunkRef, build_manifest};
 pub use page::{Child, ClearPage, Page, open_page, read_clear_page};
 pub use piece::{open_chunk, seal_chunk};
@@ -52,6 +57,10 @@ pub enum ObjectType {
     Name,
     /// The attributes of an entry.
     Attributes,
+    /// The name of a label.
+    Label,
+    /// The preferences of a folder.
+    Preferences,
 }
 
 impl ObjectType {
@@ -63,6 +72,8 @@ impl ObjectType {
             Self::Page => 2,
             Self::Name => 3,
             Self::Attributes => 4,
+            Self::Label => 6,
+            Self::Preferences => 7,
         }
     }
 }

@@ -27,6 +27,10 @@ const fn sealing_contexts(object: ObjectType) -> (&'static str, &'static str) {
         ObjectType::Attributes => {
             ("driftless 2026 attributes iv key v1", "driftless 2026 attributes enc key v1")
         }
+        ObjectType::Label => ("driftless 2026 label iv key v1", "driftless 2026 label enc key v1"),
+        ObjectType::Preferences => {
+            ("driftless 2026 preferences iv key v1", "driftless 2026 preferences enc key v1")
+        }
     }
 }
 
@@ -67,6 +71,8 @@ struct EpochKeys {
     page: SealingPair,
     name: SealingPair,
     attributes: SealingPair,
+    label: SealingPair,
+    preferences: SealingPair,
 }
 
 /// `K_iv` and `K_enc` of one epoch and object type.
@@ -92,6 +98,8 @@ impl EpochKeys {
             page: SealingPair::derive(ObjectType::Page, epoch_key),
             name: SealingPair::derive(ObjectType::Name, epoch_key),
             attributes: SealingPair::derive(ObjectType::Attributes, epoch_key),
+            label: SealingPair::derive(ObjectType::Label, epoch_key),
+            preferences: SealingPair::derive(ObjectType::Preferences, epoch_key),
         }
     }
 }
@@ -170,6 +178,8 @@ impl FolderKeys {
             ObjectType::Page => &keys.page,
             ObjectType::Name => &keys.name,
             ObjectType::Attributes => &keys.attributes,
+            ObjectType::Label => &keys.label,
+            ObjectType::Preferences => &keys.preferences,
         })
     }
 
@@ -371,8 +381,14 @@ mod tests {
     fn every_type_and_epoch_has_keys_of_its_own() {
         let mut keys = FolderKeys::new([1; 32], [2; 32]);
         keys.add_epoch([3; 32]);
-        let objects =
-            [ObjectType::Chunk, ObjectType::Page, ObjectType::Name, ObjectType::Attributes];
+        let objects = [
+            ObjectType::Chunk,
+            ObjectType::Page,
+            ObjectType::Name,
+            ObjectType::Attributes,
+            ObjectType::Label,
+            ObjectType::Preferences,
+        ];
         let mut seen = BTreeSet::new();
         for epoch in 1..=2 {
             for object in objects {

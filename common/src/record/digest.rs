@@ -2,13 +2,14 @@
 //!
 //! Owns the order and the encoding that is hashed. It must not know where registers are stored.
 
-use super::{ConflictRecord, Content, Kind, Place, Registers, encoding};
+use super::{ConflictRecord, Content, Kind, Place, Registers, Settings, encoding, settings};
 use crate::ids::{EntryId, FolderId, Head};
 use crate::revision::Revision;
 
 const CONTEXT: &str = "driftless 2026 register digest v1";
 const PLACE_CONTEXT: &str = "driftless 2026 place register v1";
 const CONTENT_CONTEXT: &str = "driftless 2026 content register v1";
+const SETTINGS_CONTEXT: &str = "driftless 2026 register digest with settings v1";
 const ROW_CONTEXT: &str = "driftless 2026 register row v1";
 
 /// Hashes live registers in ascending order of [`EntryId`], then open conflicts in ascending
@@ -18,6 +19,7 @@ pub struct RegisterDigest {
     last: Option<EntryId>,
     entries: u64,
     conflicts: u64,
+    settings: Option<(Revision, Vec<u8>)>,
 }
 
 impl RegisterDigest {
@@ -26,7 +28,7 @@ impl RegisterDigest {
     pub fn new(folder: &FolderId) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(folder.as_bytes());
-        Self { hasher, last: None, entries: 0, conflicts: 0 }
+        Self { hasher, last: None, entries: 0, conflicts: 0, settings: None }
     }
 
     /// The hash of a place register, which a device keeps beside its remote tree.
@@ -86,11 +88,23 @@ impl RegisterDigest {
         self.hasher.update(&encoding::conflict(record));
     }
 
+    /// Adds what the folder is set to and the revision that set it. A folder that was never set has
+    /// the digest that it had before there were settings.
+    pub fn settings(&mut self, revision: Revision, standing: &Settings) {
+        self.settings = Some((revision, settings::settings_bytes(standing)));
+    }
+
     /// The digest.
     #[must_use]
     pub fn finish(mut self) -> Head {
         self.hasher.update(&self.entries.to_le_bytes());
         self.hasher.update(&self.conflicts.to_le_bytes());
-        Head::from_bytes(*self.hasher.finalize().as_bytes())
+        let registers = Head::from_bytes(*self.hasher.finalize().as_bytes());
+        let Some((revision, settings)) = self.settings else { return registers };
+        let mut hasher = blake3::Hasher::new_derive_key(SETTINGS_CONTEXT);
+        hasher.update(registers.as_bytes());
+        hasher.update(&revision.to_le_bytes());
+        hasher.update(&settings);
+        Head::from_bytes(*hasher.finalize().as_bytes())
     }
 }

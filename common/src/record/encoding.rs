@@ -3,8 +3,11 @@
 //! Owns field numbers and the checks on what comes from outside. Fields are only ever added; a
 //! reader skips those it does not know. It must not know of signatures.
 
+use super::settings::SettingsMessage;
 use super::{Change, ConflictRecord, Content, Group, Kind, Place, Registers, Resolution, Root};
-use crate::ids::{ChunkId, ConflictId, ContentTag, EntryId, IdLengthError, NameTag, RequestId};
+use crate::ids::{
+    ChunkId, ConflictId, ContentTag, EntryId, IdLengthError, LabelId, NameTag, RequestId,
+};
 use crate::limits;
 use crate::revision::Cursor;
 use prost::Message;
@@ -148,6 +151,14 @@ struct ChangeMessage {
     restored: Option<CursorMessage>,
     #[prost(message, optional, tag = "13")]
     highest: Option<CursorMessage>,
+    #[prost(bytes = "vec", tag = "14")]
+    label: Vec<u8>,
+    #[prost(uint64, tag = "15")]
+    at: u64,
+    #[prost(bytes = "vec", tag = "16")]
+    name: Vec<u8>,
+    #[prost(message, optional, tag = "17")]
+    settings: Option<SettingsMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -220,7 +231,7 @@ fn place(message: Option<PlaceMessage>) -> Result<Place, RecordError> {
     })
 }
 
-fn at_most(field: &'static str, actual: usize, limit: usize) -> Result<(), RecordError> {
+pub(super) fn at_most(field: &'static str, actual: usize, limit: usize) -> Result<(), RecordError> {
     if actual > limit {
         return Err(RecordError::TooLarge { field, actual, limit });
     }
@@ -371,6 +382,21 @@ fn change_message(change: &Change) -> ChangeMessage {
             message.restored = Some(cursor_message(restored));
             message.highest = Some(cursor_message(highest));
         }
+        Change::AddLabel { label, at, name } => {
+            message.what = 9;
+            message.label = label.to_vec();
+            message.at = *at;
+            message.name.clone_from(name);
+        }
+        Change::RemoveLabel { label } => {
+            message.what = 10;
+            message.label = label.to_vec();
+        }
+        Change::SetSettings { base, settings } => {
+            message.what = 11;
+            message.base = Some(*base);
+            message.settings = Some(SettingsMessage::from(settings));
+        }
     }
     message
 }
@@ -427,8 +453,22 @@ fn change(message: ChangeMessage) -> Result<Change, RecordError> {
             restored: cursor(message.restored, "restored")?,
             highest: cursor(message.highest, "highest")?,
         }),
+        9 | 10 => label_change(message),
+        11 => Ok(Change::SetSettings {
+            base: base?,
+            settings: message.settings.ok_or(RecordError::Missing("settings"))?.try_into()?,
+        }),
         other => Err(RecordError::Unknown { field: "change", value: u64::from(other) }),
     }
+}
+
+fn label_change(message: ChangeMessage) -> Result<Change, RecordError> {
+    let label = LabelId::from_slice(&message.label)?;
+    if message.what == 10 {
+        return Ok(Change::RemoveLabel { label });
+    }
+    at_most("sealed label", message.name.len(), limits::SEALED_LABEL_NAME_BYTES_MAX)?;
+    Ok(Change::AddLabel { label, at: message.at, name: message.name })
 }
 
 /// Encodes a group; the result is what is signed, hashed, sent and stored.

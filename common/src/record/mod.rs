@@ -7,13 +7,18 @@
 mod digest;
 mod encoding;
 mod group;
+mod settings;
 
 pub use digest::RegisterDigest;
 pub use encoding::{ConflictMessage, RecordError, RegistersMessage};
 pub use group::{GroupError, SignedGroup};
+pub use settings::{
+    Retention, Settings, SettingsMessage, StandingSettings, StandingSettingsMessage,
+};
 
 use crate::ids::{
-    ChunkId, ConflictId, ContentTag, DeviceId, EntryId, FolderId, Head, NameTag, RequestId, UserId,
+    ChunkId, ConflictId, ContentTag, DeviceId, EntryId, FolderId, Head, LabelId, NameTag,
+    RequestId, UserId,
 };
 use crate::revision::{Cursor, Epoch, Revision};
 
@@ -172,6 +177,27 @@ pub enum Change {
         restored: Cursor,
         /// The furthest position of the earlier epoch that the author had pinned.
         highest: Cursor,
+    },
+    /// Names a moment of the past, which is then kept whole.
+    AddLabel {
+        /// New random id of the label.
+        label: LabelId,
+        /// The last revision of that moment; not after what the author had seen.
+        at: Revision,
+        /// Sealed name, bound to the label and the moment.
+        name: Vec<u8>,
+    },
+    /// Takes a label away.
+    RemoveLabel {
+        /// Which.
+        label: LabelId,
+    },
+    /// Sets what the folder is set to, all of it.
+    SetSettings {
+        /// The revision that set what the author had read; 0 when nothing had been set.
+        base: Revision,
+        /// What it becomes.
+        settings: Settings,
     },
 }
 

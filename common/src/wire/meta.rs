@@ -8,7 +8,8 @@
 
 // tidy: long because it is one flat list of messages, whose numbers are read together.
 
-use crate::record::{ConflictMessage, RegistersMessage};
+use super::retention::{LabelsRead, LabelsReply, RetentionPreviewRead, RetentionPreviewReply};
+use crate::record::{ConflictMessage, RegistersMessage, StandingSettingsMessage};
 use prost::{Enumeration, Message, Oneof};
 
 /// Why a node does not do what it was asked. Numbers are stable; unknown ones decode as they are.
@@ -76,7 +77,7 @@ pub struct RequestFrame {
     /// What is asked.
     #[prost(
         oneof = "Request",
-        tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,20,21,22,23,24,25,29,30,31"
+        tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,20,21,22,23,24,25,26,27,29,30,31"
     )]
     pub request: Option<Request>,
 }
@@ -158,13 +159,19 @@ pub enum Request {
     /// What of a folder is on each device's disk; [`Reply::Holders`].
     #[prost(message, tag = "31")]
     Holders(HoldersRead),
+    /// The labels and settings of a folder; [`Reply::Labels`].
+    #[prost(message, tag = "26")]
+    Labels(LabelsRead),
+    /// What retention would release now; [`Reply::RetentionPreview`].
+    #[prost(message, tag = "27")]
+    RetentionPreview(RetentionPreviewRead),
 }
 
 /// One reply frame.
 #[derive(Clone, PartialEq, Message)]
 pub struct ReplyFrame {
     /// What is answered.
-    #[prost(oneof = "Reply", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,19")]
+    #[prost(oneof = "Reply", tags = "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,19")]
     pub reply: Option<Reply>,
 }
 
@@ -219,6 +226,12 @@ pub enum Reply {
     /// What of a folder is on each device's disk.
     #[prost(message, tag = "19")]
     Holders(HoldersReply),
+    /// Labels and settings of a folder.
+    #[prost(message, tag = "16")]
+    Labels(LabelsReply),
+    /// What retention would release.
+    #[prost(message, tag = "17")]
+    RetentionPreview(RetentionPreviewReply),
 }
 
 /// Nothing to say.
@@ -493,6 +506,14 @@ pub enum RejectionCode {
     Malformed = 17,
     /// The conflict is not open.
     NoSuchConflict = 18,
+    /// The last content of a deleted entry was released by retention: it comes back with a content.
+    ContentReleased = 19,
+    /// The moment that a label would name is not in the journal, or was thinned.
+    NotWhole = 20,
+    /// The folder has no such label.
+    NoSuchLabel = 21,
+    /// The settings have moved on.
+    StaleSettings = 22,
 }
 
 /// Subscribes to a folder's journal.
@@ -586,6 +607,9 @@ pub struct SnapshotPart {
     /// Set in the last part.
     #[prost(bool, tag = "4")]
     pub last: bool,
+    /// What the folder was set to as of the checkpoint, in the last part.
+    #[prost(message, optional, tag = "5")]
+    pub settings: Option<StandingSettingsMessage>,
 }
 
 /// Asks for versions of an entry.
@@ -652,6 +676,9 @@ pub struct Version {
     /// Whether a conflict of the entry was settled at this revision.
     #[prost(bool, tag = "9")]
     pub settled: bool,
+    /// Whether retention has released the content: only what it was is known.
+    #[prost(bool, tag = "10")]
+    pub released: bool,
 }
 
 /// A place that an entry had.
@@ -735,7 +762,8 @@ pub struct MomentRead {
     /// Which folder.
     #[prost(bytes = "vec", tag = "1")]
     pub folder: Vec<u8>,
-    /// A revision; 0 for the last one at or before `time_ms`.
+    /// A revision; 0 for the last one at or before `time_ms`. Of either the last one at or before it is
+    /// told at which the whole folder is still known.
     #[prost(uint64, tag = "2")]
     pub revision: u64,
     /// Milliseconds since 1970.
@@ -746,13 +774,13 @@ pub struct MomentRead {
 /// A moment of a folder's life.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct MomentReply {
-    /// Its revision; 0 when it is before the first.
+    /// Its revision; 0 when it is before the first that is known.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
     /// When that was accepted, in milliseconds since 1970.
     #[prost(uint64, tag = "2")]
     pub time_ms: u64,
-    /// When the first revision was accepted; 0 when there is none.
+    /// When the first of them was accepted; 0 when there is none.
     #[prost(uint64, tag = "3")]
     pub first_ms: u64,
     /// The folder's last revision.

@@ -12,6 +12,7 @@
 pub mod frame;
 pub mod hello;
 pub mod meta;
+pub mod retention;
 pub mod store;
 
 /// ALPN of metadata requests from an enrolled device.

@@ -5,3 +5,4 @@
 //! simulation comes to the same state.
 
 pub mod metadata;
+pub mod retention;

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_revoked.sql"),
     include_str!("migrations/0003_history.sql"),
+    include_str!("migrations/0004_labels.sql"),
 ];
 
 /// Brings the schema to the newest version.

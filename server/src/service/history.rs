@@ -102,6 +102,10 @@ pub(super) async fn past(
     let (at, known) = (at_or_before(request.at), at_or_before(request.known));
     let read = move |reads: &dyn MetaReads| {
         access::folder(reads, &peer, &folder)?;
+        if !reads.whole(&folder)?.contains(at) {
+            let text = "retention has released a part of that moment";
+            return Err(Denied::Refused(Refusal::new(RefusalCode::NotFound, text)));
+        }
         let range = (at, known);
         Ok(query::past_page(reads, &folder, range, after.as_ref(), REPLY_ITEMS_MAX)?)
     };
@@ -131,16 +135,20 @@ pub(super) async fn moment(
     let read = move |reads: &dyn MetaReads| {
         access::folder(reads, &peer, &folder)?;
         let last = reads.folder(&folder)?.map_or(0, |state| state.revision);
-        let revision = match revision {
+        let asked = match revision {
             0 => query::revision_at(reads, &folder, time_ms)?,
             revision => revision.min(last),
         };
+        // Of what retention has thinned, the last moment before it that is still whole.
+        let whole = reads.whole(&folder)?;
+        let revision = whole.at_or_before(asked).unwrap_or(0);
+        let first = whole.kept.first().copied().unwrap_or(whole.horizon).min(last);
         let time =
             |at: Revision| Ok::<_, Denied>(reads.mark(&folder, at)?.map_or(0, |m| m.time_ms));
         Ok(MomentReply {
             revision,
             time_ms: time(revision)?,
-            first_ms: time(1)?,
+            first_ms: time(first)?,
             last_revision: last,
         })
     };
@@ -206,6 +214,7 @@ fn version(row: &VersionRow) -> Version {
         registers: Some(RegistersMessage::from(&row.registers)),
         before,
         settled: row.settled,
+        released: row.released,
     }
 }
 

@@ -17,6 +17,7 @@ mod positions;
 mod presence;
 mod refusal;
 mod replies;
+mod retention;
 mod store_session;
 mod subscription;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use clock::{Clock, SystemClock};
 pub use metadata::Work;
 pub use presence::Presence;
 pub use replies::Replies;
+pub use retention::Thinned;
 pub use store_session::StoreSession;
 pub use subscription::Subscription;
 pub use times::rfc3339;
@@ -203,6 +205,10 @@ impl Service {
             Request::Named(request) => return history::named(self, peer, request).await,
             Request::Report(request) => return positions::report(self, peer, request).await,
             Request::Holders(request) => return positions::holders(self, peer, request).await,
+            Request::Labels(request) => return retention::labels(self, peer, request).await,
+            Request::RetentionPreview(request) => {
+                return retention::preview(self, peer, request).await;
+            }
             Request::Capability(request) => return answers::capability(self, peer, request).await,
             Request::Presence(Empty {}) => return answers::presence(self, peer).await,
             Request::DeviceLogAppend(meta::DeviceLogAppend { record }) => {

@@ -6,10 +6,10 @@
 use super::Service;
 use super::access::{self, Denied};
 use super::admission::Admitted;
-use super::refusal::bad_id;
+use super::refusal::{bad_id, busy};
 use common::ids::{ConflictId, DeviceId, EntryId, FolderId, UserId};
 use common::limits::{REPLY_BYTES_SOFT, REPLY_ITEMS_MAX};
-use common::record::{ConflictMessage, RegistersMessage};
+use common::record::{ConflictMessage, RegistersMessage, StandingSettingsMessage};
 use common::revision::Revision;
 use common::wire::meta::{
     DeviceLogPart, FolderListPart, FolderState, Refusal, Reply, SnapshotPart, SnapshotRead,
@@ -190,6 +190,7 @@ fn entries(
     at: Revision,
     after: Option<EntryId>,
 ) -> Result<Page, Denied> {
+    check_whole(reads, &folder, at)?;
     let (found, next) = query::snapshot_page(reads, &folder, at, after.as_ref(), ENTRIES_PAGE)?;
     let messages = found.iter().map(RegistersMessage::from).collect();
     let frames = cut(messages, Message::encoded_len)
@@ -212,9 +213,21 @@ fn conflicts(
     let found = reads.conflicts_open(&folder, at, after.as_ref(), REPLY_ITEMS_MAX)?;
     let next = found.last().filter(|_| found.len() == REPLY_ITEMS_MAX).map(|last| last.conflict);
     let conflicts = found.iter().map(ConflictMessage::from).collect();
-    let part = SnapshotPart { conflicts, last: next.is_none(), ..SnapshotPart::default() };
+    let last = next.is_none();
+    let settings = if last { reads.settings(&folder, at)? } else { None };
+    let settings = settings.as_ref().map(StandingSettingsMessage::from);
+    let part = SnapshotPart { conflicts, last, settings, ..SnapshotPart::default() };
     let rest = next.map(|conflict| Rest::Conflicts { folder, at, after: Some(conflict) });
     Ok((VecDeque::from([Reply::Snapshot(part)]), rest))
+}
+
+/// A newer checkpoint lets retention thin the moment of an older one while that is being sent: what
+/// is left of it is not to be taken for the whole.
+fn check_whole(reads: &dyn MetaReads, folder: &FolderId, at: Revision) -> Result<(), Denied> {
+    if reads.whole(folder)?.contains(at) {
+        return Ok(());
+    }
+    Err(Denied::Refused(busy("a newer snapshot has come meanwhile")))
 }
 
 /// Cuts items into frames: one is closed before it would hold more than [`REPLY_BYTES_SOFT`] or

@@ -53,6 +53,8 @@ pub struct Report {
     pub purges: u64,
     /// Times that a person agreed to what waited.
     pub confirmations: u64,
+    /// Versions that retention released.
+    pub thinned: u64,
     /// Values written.
     pub written: u64,
     /// Values replaced by somebody who saw them.
@@ -73,7 +75,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 28] {
+    fn fields(&mut self) -> [&mut u64; 29] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -98,6 +100,7 @@ impl Report {
             &mut self.clashes,
             &mut self.purges,
             &mut self.confirmations,
+            &mut self.thinned,
             &mut self.written,
             &mut self.superseded,
             &mut self.deleted,
@@ -115,7 +118,7 @@ impl fmt::Display for Report {
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
              restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
-             {} mass deletions, {} confirmations; {} conflicts; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
+             {} mass deletions, {} confirmations; {} conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
             self.seeds,
             self.actions,
             self.operations,
@@ -139,6 +142,7 @@ impl fmt::Display for Report {
             self.purges,
             self.confirmations,
             self.conflicts,
+            self.thinned,
             self.written,
             self.superseded,
             self.deleted,

@@ -3,9 +3,11 @@
 //! Owns what happens in which order. Which kinds of trouble a seed has is drawn from the seed too
 //! (swarm testing: a seed without crashes finds other bugs than one with everything).
 
+mod keeping;
 mod kinds;
 mod mishaps;
 
+use keeping::Keeping;
 pub use kinds::Kinds;
 use mishaps::Mishaps;
 
@@ -80,7 +82,8 @@ async fn tell(options: Options) -> Ending {
     world.ledger.log(|| format!("seed {} with {kinds:?}", options.seed));
     world.ledger.follow(options.follow);
     let mishaps = Mishaps::new(options.seed);
-    let mut story = Story { world, kinds, report: Report::default(), mishaps };
+    let keeping = Keeping::new(options.seed);
+    let mut story = Story { world, kinds, report: Report::default(), mishaps, keeping };
     story.report.seeds = 1;
     story.tell(options.actions).await;
     story.finish(options.seed).await
@@ -91,6 +94,7 @@ struct Story {
     kinds: Kinds,
     report: Report,
     mishaps: Mishaps,
+    keeping: Keeping,
 }
 
 impl Story {
@@ -175,6 +179,7 @@ impl Story {
                 self.trouble(&device).await;
             }
             self.mishap(step);
+            self.keep().await;
             let pause_ms = match draw.below(10) {
                 0..4 => 0,
                 4..8 => draw.below(120),
@@ -230,6 +235,7 @@ impl Story {
             return false;
         }
         self.check_lost_databases();
+        self.thin().await;
         let world = &self.world;
         invariants::s4_convergence(world);
         invariants::s1_no_lost_update(world);
@@ -242,7 +248,10 @@ impl Story {
         invariants::m9_no_gaps(world);
         invariants::m9_cursors_have_no_gaps(world);
         invariants::m9_the_server_has_everything(world);
-        invariants::s10_history_is_readable(world);
+        invariants::s10_history_is_readable(world, self.kinds.thinning);
+        if self.kinds.thinning {
+            invariants::s10_whole_moments_are_whole(world);
+        }
         invariants::s11_a_tree_stays_a_tree(world);
         // What a disk that folds names cannot hold stands where it stood.
         let folds = world.devices.iter().any(|device| device.folds);

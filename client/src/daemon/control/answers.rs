@@ -3,6 +3,7 @@
 //!
 //! Owns their names. It must not know where the values come from.
 
+use super::label_answers::{LabelAnswer, LabelsAnswer, PreviewAnswer, SettingsAnswer};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -24,6 +25,14 @@ pub enum Answer {
     Devices(DevicesAnswer),
     /// To `invite`.
     Invite(InviteAnswer),
+    /// To `label add`.
+    Label(LabelAnswer),
+    /// To `label ls`.
+    Labels(LabelsAnswer),
+    /// To `retention show`, `retention set` and `folder set`.
+    Settings(SettingsAnswer),
+    /// To `retention preview`.
+    Preview(PreviewAnswer),
     /// To `folder add` and `folder link`.
     Folder(FolderAnswer),
     /// To `folder ls`.

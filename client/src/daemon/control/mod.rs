@@ -6,6 +6,7 @@
 
 mod answers;
 mod ask;
+mod label_answers;
 mod protocol;
 mod socket;
 #[cfg(test)]
@@ -13,8 +14,10 @@ mod tests;
 
 pub use answers::*;
 pub use ask::{AskFailure, ask};
+pub use label_answers::*;
 pub use protocol::{
-    Failure, FolderProgress, Keep, Line, Listing, Moment, PathArgument, Request, Which,
+    Failure, FolderProgress, Keep, Line, Listing, Merge, Moment, PathArgument, Request,
+    SettingsArgument, Which,
 };
 pub use socket::ControlSocket;
 

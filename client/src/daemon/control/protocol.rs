@@ -133,6 +133,71 @@ pub enum Request {
         /// Which.
         name: String,
     },
+    /// Names a moment.
+    LabelAdd {
+        /// Of which folder; the only one when it is not said.
+        folder: Option<String>,
+        /// The label's name.
+        name: String,
+        /// The last revision of the moment; that which this device has when it is not said.
+        at: Option<u64>,
+    },
+    /// The labels of a folder.
+    LabelList {
+        /// Which; the only one when it is not said.
+        folder: Option<String>,
+    },
+    /// Takes a label away.
+    LabelRemove {
+        /// Of which folder; the only one when it is not said.
+        folder: Option<String>,
+        /// Its name or its id.
+        name: String,
+    },
+    /// What a folder is set to.
+    SettingsShow {
+        /// Which; the only one when it is not said.
+        folder: Option<String>,
+    },
+    /// Sets what is said, and leaves the rest.
+    SettingsSet {
+        /// Of which folder; the only one when it is not said.
+        folder: Option<String>,
+        /// What.
+        set: SettingsArgument,
+    },
+    /// What retention would release now.
+    RetentionPreview {
+        /// Of which folder; the only one when it is not said.
+        folder: Option<String>,
+        /// Under these windows; those that are not said are as they are set.
+        set: SettingsArgument,
+    },
+}
+
+/// Settings as they were asked for. Windows are in milliseconds; the largest number is for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsArgument {
+    /// Within it every moment is kept.
+    pub keep_all_ms: Option<u64>,
+    /// Within it the last moment of each day.
+    pub daily_ms: Option<u64>,
+    /// Within it the last moment of each month.
+    pub monthly_ms: Option<u64>,
+    /// Whether two edits of one text are merged.
+    pub merge: Option<Merge>,
+}
+
+/// Whether two edits of one text are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Merge {
+    /// Where nothing contradicts
+    Auto,
+    /// Only when a person asks for it
+    Ask,
+    /// Not at all
+    Never,
 }
 
 /// A moment of a folder's life.

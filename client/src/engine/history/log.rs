@@ -144,7 +144,9 @@ impl Engine {
             "deleted"
         } else if before.is_some_and(|before| before.deleted) {
             "restored"
-        } else if version.place_changed && before.is_none() {
+        } else if version.place_changed && version.content_changed && before.is_none() && !is_merge
+        {
+            // Of a thinned history the oldest version that is left need not be the first.
             "created"
         } else if version.content_changed && is_merge {
             "merged"

@@ -119,6 +119,9 @@ impl Engine {
     ) -> Result<OpenVersion, AskError> {
         let bad = |error: &dyn std::fmt::Display| AskError::Unreadable(error.to_string());
         let message = version.registers.clone().ok_or_else(|| bad(&"it is empty"))?;
+        if version.released {
+            return Err(bad(&"its content was released, as the folder's retention says"));
+        }
         let registers = Registers::try_from(message).map_err(|error| bad(&error))?;
         let sealed = &registers.content.attributes;
         let attributes = open_attributes(&self.context.keys, &self.context.folder, entry, sealed)

@@ -5,7 +5,8 @@
 
 use super::commit::PreparedCommit;
 use super::state::Quota;
-use common::ids::{DeviceId, FolderId, LookupId, UserId};
+use crate::retention::Whole;
+use common::ids::{DeviceId, EntryId, FolderId, LookupId, UserId};
 use common::revision::Revision;
 
 /// What to do, and when it was asked.
@@ -102,6 +103,25 @@ pub enum Action {
     BeginGeneration {
         /// Its number; only grows.
         generation: u64,
+    },
+    /// Thinning begins: from now on these moments alone are whole, and the labels and the newest
+    /// checkpoint.
+    MoveHorizon {
+        /// Of which folder.
+        folder: FolderId,
+        /// Revision of the newest settings that the plan knew, 0 for none: when others came since,
+        /// it is refused.
+        settings: Revision,
+        /// What stays whole.
+        whole: Whole,
+    },
+    /// Releases what no whole moment shows of these entries, at most
+    /// [`super::thinning::RELEASED_TOGETHER`] versions.
+    Release {
+        /// Of which folder.
+        folder: FolderId,
+        /// Which entries: a few hundred at a time, so that commits are not held up.
+        entries: Vec<EntryId>,
     },
     /// These devices had a connection.
     SeeDevices {

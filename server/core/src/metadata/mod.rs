@@ -17,6 +17,7 @@ mod outcome;
 pub mod query;
 mod state;
 mod store;
+pub mod thinning;
 
 pub use apply::apply;
 pub use command::{Action, Command};
@@ -24,11 +25,11 @@ pub use commit::{PreparedCommit, PreparedGroup, PreparedPage, Receipt};
 pub use outcome::{Answer, Event, GroupOutcome, Outcome, Refused, Rejection};
 pub use state::{
     ConflictState, ContentVersion, DeviceState, EntryState, EpochStart, FolderState,
-    InvitationState, JournalMark, JournalRow, KeptOutcome, ObjectState, PlaceVersion, Quota,
+    InvitationState, JournalMark, JournalRow, KeptOutcome, Label, ObjectState, PlaceVersion, Quota,
     RequestWindow, Usage, UserState, VersionRow,
 };
 pub use store::{
     FolderReads, FolderWrites, JournalReads, JournalWrites, MetaReads, MetaStore, RegisterReads,
-    RegisterWrites, RequestReads, RequestWrites, Savepoints, StoreError, Stored, TreeReads,
-    UserReads, UserWrites,
+    RegisterWrites, RequestReads, RequestWrites, RetentionReads, RetentionWrites, Savepoints,
+    StoreError, Stored, TreeReads, UserReads, UserWrites,
 };

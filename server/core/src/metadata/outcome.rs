@@ -23,6 +23,11 @@ pub enum Answer {
     Done,
     /// What became of a commit's groups, in order.
     Groups(Vec<GroupOutcome>),
+    /// How many versions of places and contents were released.
+    Released {
+        /// So many.
+        versions: u64,
+    },
 }
 
 impl Answer {
@@ -30,7 +35,7 @@ impl Answer {
     #[must_use]
     pub fn into_groups(self) -> Vec<GroupOutcome> {
         match self {
-            Self::Done => Vec::new(),
+            Self::Done | Self::Released { .. } => Vec::new(),
             Self::Groups(outcomes) => outcomes,
         }
     }
@@ -191,6 +196,15 @@ pub enum Refused {
         /// Bytes that there may be.
         limit: usize,
     },
+    /// Other settings came since a thinning was planned: it is planned anew.
+    #[error("the folder's settings have moved on to revision {stored}")]
+    SettingsMoved {
+        /// The revision of the newest settings.
+        stored: Revision,
+    },
+    /// A checkpoint of a moment that retention has thinned: nobody could be given it whole.
+    #[error("the checkpoint's revision {0} has been thinned: sync first")]
+    CheckpointThinned(Revision),
     /// A generation or an expiry that goes back.
     #[error("generation {given} does not follow {stored}")]
     GenerationBack {
@@ -210,9 +224,11 @@ impl Refused {
             Self::NoSuchFolder => RefusalCode::NoSuchFolder,
             Self::NoSuchUser => RefusalCode::NotFound,
             Self::InvitationInvalid => RefusalCode::InvitationInvalid,
-            Self::LogMoved | Self::KeyringMoved { .. } | Self::GenerationBack { .. } => {
-                RefusalCode::Conflict
-            }
+            Self::LogMoved
+            | Self::KeyringMoved { .. }
+            | Self::GenerationBack { .. }
+            | Self::SettingsMoved { .. }
+            | Self::CheckpointThinned(_) => RefusalCode::Conflict,
             Self::TooMany { .. } | Self::RecordInvalid(TrustError::LogFull) => RefusalCode::Quota,
             Self::RecordInvalid(_)
             | Self::RecordKind

@@ -5,14 +5,18 @@
 //! function reads a store that does not change meanwhile; pages of one snapshot may come from
 //! different states of the store, for what was at a revision stays so. It must not write.
 
-use super::state::{ContentVersion, DeviceState, EpochStart, VersionRow};
+use super::state::{
+    ContentVersion, DeviceState, EpochStart, JournalMark, PlaceVersion, VersionRow,
+};
 use super::store::{
-    FolderReads, JournalReads, MetaReads, RegisterReads, StoreError, Stored, UserReads,
+    FolderReads, JournalReads, MetaReads, RegisterReads, RetentionReads, StoreError, Stored,
+    UserReads,
 };
 use common::ids::{ConflictId, DeviceId, EntryId, FolderId, Head};
 use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, RegisterDigest, Registers};
 use common::revision::{Epoch, Revision};
+use std::collections::BTreeSet;
 
 /// The device's state if it is enrolled now.
 ///
@@ -57,8 +61,9 @@ pub fn lineage_after(
     Ok(lineage.into_iter().filter(later).collect())
 }
 
-/// Registers that were live as of `at`, in ascending order of entry, after `after`: about `limit`
-/// of them, and where to go on, `None` at the end.
+/// Registers that were live as of `at`, a moment that is whole ([`RetentionReads::whole`]), in
+/// ascending order of entry, after `after`: about `limit` of them, and where to go on, `None` at the
+/// end.
 ///
 /// # Errors
 /// What the store says.
@@ -78,13 +83,13 @@ pub fn snapshot_page(
     Ok((page, next))
 }
 
-/// The digest of all registers and open conflicts as of `at`: what a checkpoint signs. Costs a
-/// pass over the folder.
+/// The digest of all registers, open conflicts and settings as of `at`, a moment that is whole: what
+/// a checkpoint signs. Costs a pass over the folder.
 ///
 /// # Errors
 /// What the store says.
 pub fn register_digest(
-    reads: &(impl RegisterReads + ?Sized),
+    reads: &(impl RegisterReads + RetentionReads + ?Sized),
     folder: &FolderId,
     at: Revision,
 ) -> Stored<Head> {
@@ -108,13 +113,18 @@ pub fn register_digest(
         }
         last = page.last().map(|record| record.conflict);
         if page.len() < REPLY_ITEMS_MAX {
-            return Ok(digest.finish());
+            break;
         }
     }
+    if let Some(standing) = reads.settings(folder, at)? {
+        digest.settings(standing.revision, &standing.settings);
+    }
+    Ok(digest.finish())
 }
 
 /// Versions of an entry at or before `at`, newest first, at most `limit`, and whether older ones
-/// exist. A group that merged gives one row for each content it set.
+/// exist. A group that merged gives one row for each content it set. Of a thinned history those
+/// revisions are told of which both registers are known: what stood at the others is not guessed.
 ///
 /// # Errors
 /// What the store says.
@@ -128,50 +138,98 @@ pub fn versions(
     let Some(state) = reads.entry(folder, entry)? else {
         return Ok((Vec::new(), false));
     };
-    let places = reads.places(folder, entry, at, limit.saturating_add(2))?;
-    let contents = reads.contents(folder, entry, at, limit.saturating_add(2))?;
-    let mut rows = Vec::new();
-    let (mut place, mut content) = (0, 0);
-    while rows.len() <= limit {
-        let newest = (
-            places.get(place).map(|version| version.revision),
-            contents.get(content).map(|version| version.revision),
-        );
-        let Some(revision) = newest.0.max(newest.1) else { break };
-        let place_changed = newest.0 == Some(revision);
-        let content_changed = newest.1 == Some(revision);
-        let stands = places.get(place).zip(contents.get(content));
-        let Some((place_now, content_now)) = stands else { break };
-        let mark = reads
-            .mark(folder, revision)?
-            .ok_or(StoreError::Corrupt { what: "journal mark of a version" })?;
-        let before = places.get(place + 1).filter(|_| place_changed).cloned();
-        rows.push(VersionRow {
-            before,
-            settled: reads.settled(folder, entry, revision)?,
-            time_ms: mark.time_ms,
-            device: mark.device,
-            revision,
-            place_changed,
-            content_changed,
-            deleted: place_now.deleted,
-            registers: Registers {
-                entry: *entry,
-                kind: state.kind,
-                place_revision: place_now.revision,
-                place: place_now.place.clone(),
-                content_revision: content_now.revision,
-                content: content_now.content.clone(),
-            },
-        });
-        let again = content_changed && repeats(&contents, content);
-        content += usize::from(content_changed);
-        // A content that the same revision set before stands with the same place.
-        place += usize::from(place_changed && !again);
+    // A page ends within the contents of one revision at worst.
+    let page = limit.saturating_add(GROUP_CONTENTS_MAX + 2);
+    let (mut rows, mut at) = (Vec::new(), at);
+    loop {
+        let places = reads.places(folder, entry, at, page)?;
+        let contents = reads.contents(folder, entry, at, page)?;
+        let floor = floor(&places, &contents, page);
+        let set = places.iter().map(|version| version.revision);
+        let set: BTreeSet<_> = set.chain(contents.iter().map(|version| version.revision)).collect();
+        for revision in set.range(floor..).rev() {
+            if rows.len() > limit {
+                break;
+            }
+            for (place, content) in standing_at(*revision, &places, &contents) {
+                let mark = reads.mark(folder, *revision)?;
+                let mark = mark.ok_or(StoreError::Corrupt { what: "journal mark of a version" })?;
+                let row = version_row((*entry, state.kind), *revision, &mark, place, content);
+                let before = before(&places, place, *revision);
+                let settled = reads.settled(folder, entry, *revision)?;
+                rows.push(VersionRow { before, settled, ..row });
+            }
+        }
+        if floor == 0 || rows.len() > limit {
+            break;
+        }
+        at = floor - 1;
     }
     let more = rows.len() > limit;
     rows.truncate(limit);
     Ok((rows, more))
+}
+
+/// The revision from which on a page of versions tells all; 0 when nothing is left beyond it.
+fn floor(places: &[PlaceVersion], contents: &[ContentVersion], page: usize) -> Revision {
+    let place = places.last().filter(|_| places.len() >= page).map_or(0, |last| last.revision);
+    let content = contents.last().filter(|_| contents.len() >= page);
+    // The contents of the last revision may go on in the next page, and what its place replaced may
+    // be there.
+    let beyond = |last: Revision| if last == 0 { 0 } else { last + 1 };
+    beyond(place.max(content.map_or(0, |last| last.revision)))
+}
+
+/// Both registers as of a revision, once for each content that it set; nothing when retention has
+/// released one of them. Both lists come newest first.
+fn standing_at<'a>(
+    revision: Revision,
+    places: &'a [PlaceVersion],
+    contents: &'a [ContentVersion],
+) -> Vec<(&'a PlaceVersion, &'a ContentVersion)> {
+    let stands = |until: Option<Revision>| until.is_none_or(|until| until > revision);
+    let place = places.get(places.partition_point(|version| version.revision > revision));
+    let Some(place) = place.filter(|place| stands(place.until)) else { return Vec::new() };
+    let from = contents.partition_point(|version| version.revision > revision);
+    let older = contents.get(from..).unwrap_or_default();
+    let set = older.iter().take_while(|version| version.revision == revision).count();
+    let standing = older.iter().take(set.max(1)).filter(|version| stands(version.until));
+    standing.map(|content| (place, content)).collect()
+}
+
+fn version_row(
+    (entry, kind): (EntryId, Kind),
+    revision: Revision,
+    mark: &JournalMark,
+    place: &PlaceVersion,
+    content: &ContentVersion,
+) -> VersionRow {
+    VersionRow {
+        time_ms: mark.time_ms,
+        device: mark.device,
+        revision,
+        place_changed: place.revision == revision,
+        content_changed: content.revision == revision,
+        deleted: place.deleted,
+        registers: Registers {
+            entry,
+            kind,
+            place_revision: place.revision,
+            place: place.place.clone(),
+            content_revision: content.revision,
+            content: content.content.clone(),
+        },
+        released: content.released,
+        before: None,
+        settled: false,
+    }
+}
+
+/// The place that a revision replaced, if it set one and that is known. Places come newest first.
+fn before(places: &[PlaceVersion], place: &PlaceVersion, at: Revision) -> Option<PlaceVersion> {
+    let older = places.get(places.partition_point(|version| version.revision >= at))?;
+    // What retention has released in between is not guessed.
+    (place.revision == at && older.until.is_none()).then(|| older.clone())
 }
 
 /// The last revision at or before a time, 0 before the first. Times of revisions never go back.
@@ -197,7 +255,7 @@ pub fn revision_at(
 /// An entry and what it was; nothing when it was not there.
 pub type PastRow = (EntryId, Option<Registers>);
 
-/// What the entries that changed after `at` were then, `None` for one that was not there: in
+/// What the entries that changed after `at`, a moment that is whole, were then, `None` for one that was not there: in
 /// ascending order, after one, at most `limit`, and where to go on, `None` at the end. The asker
 /// knows the folder as of `known`.
 ///
@@ -337,9 +395,4 @@ pub fn deleted_page(
         rows.append(&mut last);
     }
     Ok((rows, next))
-}
-
-/// Whether the next older content was set by the same revision.
-fn repeats(contents: &[ContentVersion], at: usize) -> bool {
-    contents.get(at).zip(contents.get(at + 1)).is_some_and(|(a, b)| a.revision == b.revision)
 }

@@ -4,7 +4,7 @@
 //! know how a row is stored, nor which rules relate rows to each other.
 
 use super::outcome::GroupOutcome;
-use common::ids::{DeviceId, EntryId, Head, NameTag, UserId};
+use common::ids::{DeviceId, EntryId, Head, LabelId, NameTag, UserId};
 use common::record::{ConflictRecord, Content, JournalEntry, Kind, Place, Registers, Resolution};
 use common::revision::{Cursor, Epoch, Revision};
 
@@ -174,6 +174,8 @@ pub struct PlaceVersion {
     pub place: Place,
     /// Whether the entry was deleted.
     pub deleted: bool,
+    /// The revision that replaced it, where retention has released that version.
+    pub until: Option<Revision>,
 }
 
 /// A version of a content register.
@@ -186,6 +188,10 @@ pub struct ContentVersion {
     pub change: u32,
     /// The content.
     pub content: Content,
+    /// The revision that replaced it, where retention has released that version.
+    pub until: Option<Revision>,
+    /// Whether retention has released it: then it has no root, and what it was is known alone.
+    pub released: bool,
 }
 
 /// A version of an entry: a revision at which one of its registers was set.
@@ -209,6 +215,21 @@ pub struct VersionRow {
     pub before: Option<PlaceVersion>,
     /// Whether a conflict of the entry was settled at this revision.
     pub settled: bool,
+    /// Whether retention has released the content: what it was is known alone.
+    pub released: bool,
+}
+
+/// A label of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Names it.
+    pub label: LabelId,
+    /// The last revision of the moment that it marks.
+    pub at: Revision,
+    /// The revision that added it.
+    pub added: Revision,
+    /// Its sealed name.
+    pub name: Vec<u8>,
 }
 
 /// A sealed object that an accepted version reaches.

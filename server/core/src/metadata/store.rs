@@ -7,13 +7,15 @@
 
 use super::state::{
     ConflictState, ContentVersion, DeviceState, EntryState, EpochStart, FolderState,
-    InvitationState, JournalMark, JournalRow, KeptOutcome, ObjectState, PlaceVersion, Quota,
+    InvitationState, JournalMark, JournalRow, KeptOutcome, Label, ObjectState, PlaceVersion, Quota,
     RequestWindow, Usage, UserState,
 };
+use crate::retention::{Release, Whole};
 use common::ids::{
-    ChunkId, ConflictId, DeviceId, EntryId, FolderId, Head, LookupId, NameTag, RequestId, UserId,
+    ChunkId, ConflictId, DeviceId, EntryId, FolderId, Head, LabelId, LookupId, NameTag, RequestId,
+    UserId,
 };
-use common::record::{ConflictRecord, Kind, SignedGroup};
+use common::record::{ConflictRecord, Kind, SignedGroup, StandingSettings};
 use common::revision::Revision;
 
 /// A store that did not do what it was asked.
@@ -329,6 +331,47 @@ pub trait RegisterWrites {
     fn put_conflict(&mut self, folder: &FolderId, conflict: &ConflictState) -> Stored<()>;
 }
 
+/// Labels, settings, and what is whole of a folder's past.
+pub trait RetentionReads {
+    /// What the folder was set to as of a revision.
+    fn settings(&self, folder: &FolderId, at: Revision) -> Stored<Option<StandingSettings>>;
+    /// The newest settings that were accepted at or before a time.
+    fn settings_by(&self, folder: &FolderId, time_ms: u64) -> Stored<Option<StandingSettings>>;
+    /// All labels, by moment and then by id; at most [`common::limits::LABELS_MAX`].
+    fn labels(&self, folder: &FolderId) -> Stored<Vec<Label>>;
+    /// The moments that are whole.
+    fn whole(&self, folder: &FolderId) -> Stored<Whole>;
+    /// Entries after one of which there is more than one revision of a register, or that are
+    /// deleted, at most `limit`.
+    fn entries_with_history(
+        &self,
+        folder: &FolderId,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Stored<Vec<EntryId>>;
+    /// Conflicts that are open now and name an entry, as the one that kept the name or as the copy.
+    fn conflicts_naming(&self, folder: &FolderId, entry: &EntryId) -> Stored<Vec<ConflictRecord>>;
+}
+
+/// Writes of what [`RetentionReads`] reads.
+pub trait RetentionWrites {
+    /// Adds settings; their revision is later than that of all before.
+    fn put_settings(&mut self, folder: &FolderId, standing: &StandingSettings) -> Stored<()>;
+    /// Adds a label.
+    fn put_label(&mut self, folder: &FolderId, label: &Label) -> Stored<()>;
+    /// Forgets a label.
+    fn delete_label(&mut self, folder: &FolderId, label: &LabelId) -> Stored<()>;
+    /// Sets which moments are whole.
+    fn set_whole(&mut self, folder: &FolderId, whole: &Whole) -> Stored<()>;
+    /// Releases versions of an entry; returns how many rows went.
+    fn release_versions(
+        &mut self,
+        folder: &FolderId,
+        entry: &EntryId,
+        release: &Release,
+    ) -> Stored<u64>;
+}
+
 /// Undoing the writes of one group inside the caller's transaction. Savepoints do not nest.
 pub trait Savepoints {
     /// Marks the state to come back to.
@@ -341,18 +384,31 @@ pub trait Savepoints {
 
 /// Everything that can be read.
 pub trait MetaReads:
-    UserReads + FolderReads + JournalReads + RequestReads + TreeReads + RegisterReads
+    UserReads + FolderReads + JournalReads + RequestReads + TreeReads + RegisterReads + RetentionReads
 {
 }
 
 impl<T> MetaReads for T where
-    T: UserReads + FolderReads + JournalReads + RequestReads + TreeReads + RegisterReads
+    T: UserReads
+        + FolderReads
+        + JournalReads
+        + RequestReads
+        + TreeReads
+        + RegisterReads
+        + RetentionReads
 {
 }
 
 /// Everything that [`super::apply`] needs, inside a transaction that the caller began and ends.
 pub trait MetaStore:
-    MetaReads + UserWrites + FolderWrites + JournalWrites + RequestWrites + RegisterWrites + Savepoints
+    MetaReads
+    + UserWrites
+    + FolderWrites
+    + JournalWrites
+    + RequestWrites
+    + RegisterWrites
+    + RetentionWrites
+    + Savepoints
 {
 }
 
@@ -363,6 +419,7 @@ impl<T> MetaStore for T where
         + JournalWrites
         + RequestWrites
         + RegisterWrites
+        + RetentionWrites
         + Savepoints
 {
 }

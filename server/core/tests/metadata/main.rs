@@ -6,10 +6,12 @@
 mod concurrency;
 mod epochs;
 mod history;
+mod labels;
 mod model;
 mod proof;
 mod properties;
 mod requests;
+mod thinning;
 mod tree;
 mod users;
 mod world;

@@ -249,7 +249,7 @@ impl<S: MetaStore> World<S> {
         let commit = PreparedCommit::prepare(device, self.folder, groups, pages, receipts);
         match self.apply(Action::Commit(commit)).answer.unwrap() {
             Answer::Groups(outcomes) => outcomes,
-            Answer::Done => panic!("a commit is answered by outcomes"),
+            Answer::Done | Answer::Released { .. } => panic!("a commit is answered by outcomes"),
         }
     }
 

@@ -8,6 +8,7 @@ mod folders;
 mod journal;
 mod registers;
 mod requests;
+mod retention;
 mod users;
 
 use common::ids::{FolderId, UserId};

@@ -16,7 +16,8 @@ use server_core::metadata::{
 /// are.
 const CHANGES_FEW: u64 = 4096;
 
-const CONFLICT: &str = "SELECT conflict, entry, base, theirs, copy, opened, time_ms, device,
+pub(super) const CONFLICT: &str =
+    "SELECT conflict, entry, base, theirs, copy, opened, time_ms, device,
     closed, resolution FROM conflicts";
 
 fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<Kind> {
@@ -41,7 +42,8 @@ fn place_row(row: &Row<'_>) -> rusqlite::Result<PlaceVersion> {
         name: row.get(3)?,
         name_tag: NameTag::from_bytes(row.get(2)?),
     };
-    Ok(PlaceVersion { revision: uint(row, 0)?, place, deleted: row.get(4)? })
+    let (deleted, until) = (row.get(4)?, optional(row, 5)?);
+    Ok(PlaceVersion { revision: uint(row, 0)?, place, deleted, until })
 }
 
 fn content_row(row: &Row<'_>) -> rusqlite::Result<ContentVersion> {
@@ -52,10 +54,21 @@ fn content_row(row: &Row<'_>) -> rusqlite::Result<ContentVersion> {
         tag: ContentTag::from_bytes(row.get(4)?),
         attributes: row.get(5)?,
     };
-    Ok(ContentVersion { revision: uint(row, 0)?, change: row.get(1)?, content })
+    Ok(ContentVersion {
+        revision: uint(row, 0)?,
+        change: row.get(1)?,
+        content,
+        until: optional(row, 6)?,
+        released: row.get(7)?,
+    })
 }
 
-fn conflict_row(row: &Row<'_>) -> rusqlite::Result<ConflictState> {
+fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    let value: Option<i64> = row.get(column)?;
+    value.map(|_| uint(row, column)).transpose()
+}
+
+pub(super) fn conflict_row(row: &Row<'_>) -> rusqlite::Result<ConflictState> {
     let base: Option<i64> = row.get(2)?;
     let closed: Option<i64> = row.get(8)?;
     let record = ConflictRecord {
@@ -164,7 +177,7 @@ impl RegisterReads for SqliteStore {
         limit: usize,
     ) -> Stored<Vec<PlaceVersion>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
-        let sql = "SELECT p.revision, p.parent, p.name_tag, p.name, p.deleted
+        let sql = "SELECT p.revision, p.parent, p.name_tag, p.name, p.deleted, p.until
             FROM entries e JOIN places p ON p.entry = e.number
             WHERE e.folder = ?1 AND e.entry = ?2 AND p.revision <= ?3
             ORDER BY p.revision DESC LIMIT ?4";
@@ -179,7 +192,8 @@ impl RegisterReads for SqliteStore {
         limit: usize,
     ) -> Stored<Vec<ContentVersion>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
-        let sql = "SELECT c.revision, c.change, c.root, c.level, c.tag, c.attributes
+        let sql = "SELECT c.revision, c.change, c.root, c.level, c.tag, c.attributes, c.until,
+            c.released
             FROM entries e JOIN contents c ON c.entry = e.number
             WHERE e.folder = ?1 AND e.entry = ?2 AND c.revision <= ?3
             ORDER BY c.revision DESC, c.change DESC LIMIT ?4";

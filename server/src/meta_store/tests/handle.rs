@@ -67,7 +67,7 @@ impl Site {
     async fn accept(&self, counter: u64, changes: Vec<Change>) -> u64 {
         match self.handle.apply(self.commit(counter, changes)).await.unwrap() {
             Answer::Groups(outcomes) => outcomes[0].revision().unwrap(),
-            Answer::Done => panic!("a commit is answered by outcomes"),
+            Answer::Done | Answer::Released { .. } => panic!("a commit is answered by outcomes"),
         }
     }
 

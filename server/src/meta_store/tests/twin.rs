@@ -9,19 +9,20 @@ use super::world::{
 };
 use crate::meta_store::schema::{migrate, migrate_to};
 use crate::meta_store::sqlite::SqliteStore;
-use common::ids::{ChunkId, EntryId, FolderId, LookupId, UserId};
-use common::record::{Change, Kind, Registers, Resolution, Root};
+use common::ids::{ChunkId, EntryId, FolderId, LabelId, LookupId, UserId};
+use common::record::{Change, Kind, Registers, Resolution, Retention, Root, Settings};
 use common::revision::Revision;
 use common::trust::{Checkpoint, JoinKind, revoke_record};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use server_core::metadata::memory::MemoryStore;
 use server_core::metadata::{
-    Action, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, Quota, RegisterReads,
-    query,
+    Action, Answer, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, Quota,
+    RegisterReads, query, thinning,
 };
+use server_core::retention::Whole;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 fn sqlite() -> SqliteStore {
@@ -76,8 +77,17 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
         for bytes_soft in [1, 900, usize::MAX] {
             line(&reads.journal(&folder, 1, 5, bytes_soft).unwrap());
         }
+        let whole = reads.whole(&folder).unwrap();
+        line(&whole);
+        line(&reads.labels(&folder).unwrap());
+        line(&reads.entries_with_history(&folder, None, 1_000).unwrap());
+        line(&reads.entries_with_history(&folder, Some(&entry(2)), 2).unwrap());
         for at in 0..=state.revision + 1 {
             line(&reads.mark(&folder, at).unwrap());
+            line(&reads.settings(&folder, at).unwrap());
+            if !whole.contains(at) {
+                continue;
+            }
             line(&query::snapshot_page(reads, &folder, at, None, 1_000).unwrap());
             line(&query::register_digest(reads, &folder, at).unwrap());
             line(&reads.conflicts_open(&folder, at, None, 10).unwrap());
@@ -100,6 +110,9 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
         line(&timeline);
         line(&reads.deleted(&folder, None, 1_000).unwrap());
         line(&reads.deleted(&folder, Some(&entry(2)), 2).unwrap());
+        for time_ms in [0, state.time_ms.saturating_sub(1), state.time_ms, u64::MAX] {
+            line(&reads.settings_by(&folder, time_ms).unwrap());
+        }
         line(&reads.conflict(&folder, &conflict(1)).unwrap());
         line(&reads.entries(&folder, Some(&entry(2)), 3).unwrap());
         for (id, _) in reads.entries(&folder, None, 1_000).unwrap() {
@@ -108,6 +121,8 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
             line(&query::versions(reads, &folder, &id, u64::MAX, 3).unwrap());
             line(&reads.places(&folder, &id, u64::MAX, 100).unwrap());
             line(&reads.contents(&folder, &id, u64::MAX, 100).unwrap());
+            line(&reads.conflicts_naming(&folder, &id).unwrap());
+            line(&thinning::releasable(reads, &folder, &id, &whole).unwrap());
             let named = state.map(|state| reads.named(&folder, &state.parent, &state.name_tag));
             line(&named.transpose().unwrap());
             let mut children = reads.children(&folder, &id, 100).unwrap();
@@ -135,6 +150,9 @@ fn past(
     at: Revision,
     last: Revision,
 ) -> Vec<query::PastRow> {
+    if !reads.whole(folder).unwrap().contains(at) {
+        return Vec::new();
+    }
     let (few, _) = query::past_page(reads, folder, (at, last), None, 10_000).unwrap();
     let (all, _) = query::past_page(reads, folder, (at, u64::MAX), None, 10_000).unwrap();
     assert_eq!(few, all, "as of {at}");
@@ -165,6 +183,27 @@ fn paged(reads: &dyn MetaReads, folder: &FolderId) -> Vec<(Revision, EntryId)> {
         from = (*revision, Some(*entry));
         found.extend(page);
     }
+}
+
+fn label_id(number: u8) -> LabelId {
+    LabelId::from_bytes([number; 16])
+}
+
+fn label(number: u8, at: u64) -> Change {
+    Change::AddLabel { label: label_id(number), at, name: vec![number] }
+}
+
+/// Releases all that these moments and the last do not show.
+fn thin<S: MetaStore>(world: &mut World<S>, kept: BTreeSet<u64>) {
+    let folder = world.folder;
+    let (horizon, _) = world.digest();
+    let standing = world.store.settings(&folder, horizon).unwrap();
+    let settings = standing.map_or(0, |standing| standing.revision);
+    let whole = Whole { horizon, kept };
+    world.done(Action::MoveHorizon { folder, settings, whole });
+    let entries = world.store.entries_with_history(&folder, None, 1_000).unwrap();
+    let released = world.apply(Action::Release { folder, entries }).answer;
+    assert!(matches!(released, Ok(Answer::Released { .. })), "{released:?}");
 }
 
 fn dump<S: MetaStore>(world: &World<S>, lookups: &[LookupId]) -> String {
@@ -207,6 +246,10 @@ fn script<S: MetaStore>(store: S) -> (World<S>, Vec<GroupOutcome>) {
         copy: entry(20),
     };
     outcomes.push(world.commit(1, vec![file(20, "copy"), open]));
+    outcomes.push(world.commit(1, vec![label(1, base), label(2, base + 1)]));
+    let settings = Settings { retention: Retention::EVERYTHING, sealed: vec![1] };
+    outcomes.push(world.commit(1, vec![Change::SetSettings { base: 0, settings }]));
+    outcomes.push(world.commit(0, vec![Change::RemoveLabel { label: label_id(2) }]));
     let resolve =
         Change::ResolveConflict { conflict: conflict(1), resolution: Resolution::KeepBoth };
     outcomes.push(world.commit(0, vec![resolve]));
@@ -220,6 +263,7 @@ fn script<S: MetaStore>(store: S) -> (World<S>, Vec<GroupOutcome>) {
     let positions = vec![(world.folder, one, 2), (world.folder, world.device(1), 1 << 40)];
     world.done(Action::NotePositions { positions });
     world.done(Action::BeginGeneration { generation: 3 });
+    thin(&mut world, [base].into());
     let signer = &world.members[0].keys.signing;
     let record = revoke_record(&world.log(), signer, &world.device(1), None, 1).unwrap();
     world.done(Action::AppendLog { device: one, record });
@@ -283,7 +327,10 @@ fn what_happened_before_there_was_a_timeline_is_in_it() {
     migrate_to(&mut old, 2).unwrap();
     old.execute("ATTACH ?1 AS now", [path.to_str().unwrap()]).unwrap();
     for table in ["folders", "entries", "places", "contents", "conflicts"] {
-        let copy = format!("INSERT INTO main.{table} SELECT * FROM now.{table}");
+        let sql = format!("SELECT group_concat(name) FROM pragma_table_info('{table}', 'main')");
+        let columns: String = old.query_row(&sql, [], |row| row.get(0)).unwrap();
+        let copy =
+            format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM now.{table}");
         old.execute(&copy, []).unwrap();
     }
     old.execute("DETACH now", []).unwrap();
@@ -355,5 +402,9 @@ proptest! {
         }
         prop_assert_eq!(dump(&memory, &[]), dump(&sqlite, &[]));
         prop_assert_eq!(memory.tree().len(), model.live().len());
+        let kept: BTreeSet<u64> = groups.iter().map(|group| group.len() as u64 * 3).collect();
+        thin(&mut memory, kept.clone());
+        thin(&mut sqlite, kept);
+        prop_assert_eq!(dump(&memory, &[]), dump(&sqlite, &[]));
     }
 }

@@ -6,6 +6,7 @@ use common::keys::DeviceKeys;
 use common::limits::KEYRING_BYTES_MAX;
 use common::trust::{JoinKind, NewDevice, genesis_record, redeem_record, revoke_record};
 use common::wire::meta::{self, Empty, RefusalCode, Reply, Request};
+use common::wire::retention::{LabelsRead, RetentionPreviewRead};
 use common::wire::store::StoreVerb;
 use futures_util::FutureExt;
 
@@ -17,6 +18,8 @@ fn requests_for(folder: &FolderId) -> Vec<Request> {
         Request::Capability(meta::CapabilityRequest { folder: folder.clone() }),
         Request::Outcomes(meta::OutcomesRead { folder: folder.clone(), ..Default::default() }),
         Request::Snapshot(meta::SnapshotRead { folder: folder.clone() }),
+        Request::Labels(LabelsRead { folder: folder.clone() }),
+        Request::RetentionPreview(RetentionPreviewRead { folder: folder.clone(), retention: None }),
         Request::Versions(meta::VersionsRead { folder, entry, ..Default::default() }),
     ]
 }

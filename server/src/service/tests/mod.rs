@@ -7,4 +7,5 @@ mod chunks;
 mod identity;
 mod journal;
 mod life;
+mod retention;
 mod world;

@@ -115,6 +115,10 @@ fn contexts(object: ObjectType) -> (&'static str, &'static str) {
         ObjectType::Attributes => {
             ("driftless 2026 attributes iv key v1", "driftless 2026 attributes enc key v1")
         }
+        ObjectType::Label => ("driftless 2026 label iv key v1", "driftless 2026 label enc key v1"),
+        ObjectType::Preferences => {
+            ("driftless 2026 preferences iv key v1", "driftless 2026 preferences enc key v1")
+        }
     }
 }
 

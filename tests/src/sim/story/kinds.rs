@@ -12,6 +12,9 @@ const UNMOUNTED: u32 = 150;
 /// Of a thousand seeds, so many have a mass deletion in each phase.
 const PURGE: u32 = 120;
 
+/// Of a thousand seeds, so many have a history that is thinned.
+const THINNING: u32 = 250;
+
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
@@ -54,6 +57,8 @@ pub struct Kinds {
     pub meddling: bool,
     /// Many files are made, and most of what a device has vanishes at once.
     pub purge: bool,
+    /// The history is thinned all the time.
+    pub thinning: bool,
 }
 
 impl Kinds {
@@ -77,6 +82,7 @@ impl Kinds {
             late: kind(300),
             ..Self::default()
         };
+        let thinning = Draw::new(seed ^ 0x0005_eed5).per_mille(THINNING);
         let draw = Draw::new(seed ^ 0x0005_eed2);
         let kind = |per_mille| draw.per_mille(per_mille);
         Self {
@@ -87,6 +93,7 @@ impl Kinds {
             meddling: kind(250),
             unmounted: kind(UNMOUNTED),
             purge: kind(PURGE),
+            thinning,
             ..first
         }
     }

@@ -8,6 +8,7 @@
 use super::super::query::head_at;
 use super::super::state::{EntryState, FolderState};
 use super::super::store::{MetaReads, StoreError, Stored};
+use super::labels::LabelDraft;
 use common::ids::{ConflictId, EntryId, FolderId, NameTag};
 use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX};
 use common::record::{Change, Content, Group, Kind, Place};
@@ -63,6 +64,7 @@ pub(super) struct Draft<'a> {
     contents: BTreeMap<EntryId, usize>,
     opened: BTreeSet<ConflictId>,
     closed: BTreeSet<ConflictId>,
+    labels: LabelDraft,
     claims: BTreeMap<(EntryId, NameTag), EntryId>,
     depths: BTreeMap<EntryId, usize>,
 }
@@ -87,6 +89,7 @@ impl<'a> Draft<'a> {
             contents: BTreeMap::new(),
             opened: BTreeSet::new(),
             closed: BTreeSet::new(),
+            labels: LabelDraft::default(),
             claims: BTreeMap::new(),
             depths: BTreeMap::from([(EntryId::ROOT, 0)]),
         };
@@ -166,6 +169,9 @@ impl<'a> Draft<'a> {
             }
             Change::ResolveConflict { conflict, .. } => self.check_resolve(conflict),
             Change::ConfirmEpoch { restored, highest } => self.check_epoch(restored, highest),
+            Change::AddLabel { .. } | Change::RemoveLabel { .. } | Change::SetSettings { .. } => {
+                self.labels.check(self.reads, self.id, self.folder, change)
+            }
         }
     }
 
@@ -249,12 +255,12 @@ impl<'a> Draft<'a> {
 
     fn check_after(&mut self, change: &Change) -> Result<(), Stopped> {
         match change {
-            Change::Create { entry, place, .. }
-            | Change::Move { entry, place, .. }
-            | Change::Revive { entry, place, .. } => {
-                self.check_parent(entry, place)?;
-                self.check_climb(entry, place)?;
-                self.check_name(entry, place)
+            Change::Create { entry, place, .. } | Change::Move { entry, place, .. } => {
+                self.check_place(entry, place)
+            }
+            Change::Revive { entry, place, .. } => {
+                self.check_content_is_there(entry)?;
+                self.check_place(entry, place)
             }
             Change::Edit { entry, .. } => self.check_live(entry),
             Change::Delete { entry, .. } => self.check_empty(entry),
@@ -262,8 +268,31 @@ impl<'a> Draft<'a> {
                 self.check_live(entry)?;
                 self.check_live(copy)
             }
-            Change::ResolveConflict { .. } | Change::ConfirmEpoch { .. } => Ok(()),
+            Change::ResolveConflict { .. }
+            | Change::ConfirmEpoch { .. }
+            | Change::AddLabel { .. }
+            | Change::RemoveLabel { .. }
+            | Change::SetSettings { .. } => Ok(()),
         }
+    }
+
+    fn check_place(&mut self, entry: &EntryId, place: &Place) -> Result<(), Stopped> {
+        self.check_parent(entry, place)?;
+        self.check_climb(entry, place)?;
+        self.check_name(entry, place)
+    }
+
+    /// What comes back has a content: that which it had, or one that the group brings.
+    fn check_content_is_there(&mut self, entry: &EntryId) -> Result<(), Stopped> {
+        if self.contents.contains_key(entry) {
+            return Ok(());
+        }
+        let last = self.reads.contents(self.id, entry, self.folder.revision, 1)?.pop();
+        if last.is_some_and(|last| last.released) {
+            let message = "the entry's content was released: it comes back with a new one";
+            return fault(Code::ContentReleased, *entry, message);
+        }
+        Ok(())
     }
 
     fn after(&mut self, entry: &EntryId) -> Stored<Option<Placed>> {

@@ -103,6 +103,9 @@ pub(super) fn put_checkpoint(
     }
     let newest = store.checkpoint(&checkpoint.folder)?;
     if newest.is_none_or(|(at, _)| at < cursor.revision) {
+        if !store.whole(&checkpoint.folder)?.contains(cursor.revision) {
+            return Err(Refused::CheckpointThinned(cursor.revision).into());
+        }
         store.put_checkpoint(&checkpoint.folder, cursor.revision, bytes)?;
     }
     Ok(())

@@ -225,7 +225,10 @@ fn usage_after(
             Change::Delete { .. } => (gone, versions) = (gone + 1, versions + 1),
             _ => versions += 1,
         }
-        grows |= !matches!(change, Change::Delete { .. } | Change::ResolveConflict { .. });
+        grows |= !matches!(
+            change,
+            Change::Delete { .. } | Change::ResolveConflict { .. } | Change::RemoveLabel { .. }
+        );
     }
     let usage = Usage {
         bytes: user.usage.bytes.saturating_add(bytes),

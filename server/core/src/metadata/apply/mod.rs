@@ -8,8 +8,10 @@ mod draft;
 mod folders;
 mod group;
 mod invitations;
+mod labels;
 mod proof;
 mod requests;
+mod thin;
 mod users;
 mod write;
 
@@ -75,6 +77,12 @@ fn carry_out(
         Action::BeginGeneration { generation } => folders::begin_generation(store, *generation)?,
         Action::SeeDevices { seen } => users::see_devices(store, seen)?,
         Action::NotePositions { positions } => folders::note_positions(store, positions)?,
+        Action::MoveHorizon { folder, settings, whole } => {
+            thin::move_horizon(store, folder, *settings, whole)?;
+        }
+        Action::Release { folder, entries } => {
+            return Ok(Answer::Released { versions: thin::release(store, folder, entries)? });
+        }
     }
     Ok(Answer::Done)
 }

@@ -10,6 +10,7 @@ use super::super::state::{
 };
 use super::super::store::{MetaStore, StoreError, Stored};
 use super::group::Judged;
+use super::labels;
 use common::ids::{EntryId, FolderId};
 use common::record::{Change, ConflictRecord, Content, Group, Place};
 use common::revision::Revision;
@@ -37,6 +38,7 @@ pub(super) fn write(
     for (number, change) in (0..).zip(&group.changes) {
         write_versions(store, id, revision, number, change)?;
         write_conflict(store, id, revision, &mark, change)?;
+        labels::write(store, id, revision, time_ms, change)?;
     }
     for (object, state) in &judged.objects {
         store.put_object(id, object, state)?;
@@ -84,7 +86,10 @@ fn registers_after(
             }
             Change::OpenConflict { .. }
             | Change::ResolveConflict { .. }
-            | Change::ConfirmEpoch { .. } => {}
+            | Change::ConfirmEpoch { .. }
+            | Change::AddLabel { .. }
+            | Change::RemoveLabel { .. }
+            | Change::SetSettings { .. } => {}
         }
     }
     Ok(after)
@@ -133,7 +138,10 @@ fn write_versions(
         // The journal keeps a confirmation, and other devices read it there.
         Change::OpenConflict { .. }
         | Change::ResolveConflict { .. }
-        | Change::ConfirmEpoch { .. } => Ok(()),
+        | Change::ConfirmEpoch { .. }
+        | Change::AddLabel { .. }
+        | Change::RemoveLabel { .. }
+        | Change::SetSettings { .. } => Ok(()),
     }
 }
 
@@ -176,7 +184,7 @@ fn append_place(
     place: &Place,
     deleted: bool,
 ) -> Stored<()> {
-    let version = PlaceVersion { revision, place: place.clone(), deleted };
+    let version = PlaceVersion { revision, place: place.clone(), deleted, until: None };
     store.append_place(id, entry, &version)
 }
 
@@ -188,6 +196,7 @@ fn append_content(
     change: u32,
     content: &Content,
 ) -> Stored<()> {
-    let version = ContentVersion { revision, change, content: content.clone() };
+    let content = content.clone();
+    let version = ContentVersion { revision, change, content, until: None, released: false };
     store.append_content(id, entry, &version)
 }

@@ -6,17 +6,20 @@
 
 mod journal;
 mod registers;
+mod retention;
 mod users;
 
 use super::state::{
     ConflictState, ContentVersion, DeviceState, EntryState, EpochStart, FolderState,
-    InvitationState, JournalMark, KeptOutcome, ObjectState, PlaceVersion, RequestWindow, UserState,
+    InvitationState, JournalMark, KeptOutcome, Label, ObjectState, PlaceVersion, RequestWindow,
+    UserState,
 };
 use super::store::{Savepoints, StoreError, Stored};
+use crate::retention::Whole;
 use common::ids::{
-    ChunkId, ConflictId, DeviceId, EntryId, FolderId, Head, LookupId, RequestId, UserId,
+    ChunkId, ConflictId, DeviceId, EntryId, FolderId, Head, LabelId, LookupId, RequestId, UserId,
 };
-use common::record::SignedGroup;
+use common::record::{SignedGroup, StandingSettings};
 use common::revision::Revision;
 use std::collections::BTreeMap;
 
@@ -51,6 +54,9 @@ struct Folder {
     entries: BTreeMap<EntryId, Entry>,
     objects: BTreeMap<ChunkId, ObjectState>,
     conflicts: BTreeMap<ConflictId, ConflictState>,
+    settings: Vec<StandingSettings>,
+    labels: BTreeMap<LabelId, Label>,
+    whole: Whole,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,6 +7,7 @@ use super::super::state::{
 };
 use super::super::store::{FolderReads, FolderWrites, StoreError, Stored, UserReads, UserWrites};
 use super::{Folder, MemoryStore, User};
+use crate::retention::Whole;
 use common::ids::{DeviceId, FolderId, Head, LookupId, UserId};
 use common::revision::Revision;
 use std::collections::BTreeMap;
@@ -179,6 +180,9 @@ impl FolderWrites for MemoryStore {
             entries: BTreeMap::new(),
             objects: BTreeMap::new(),
             conflicts: BTreeMap::new(),
+            settings: Vec::new(),
+            labels: BTreeMap::new(),
+            whole: Whole::default(),
         };
         self.write()?.folders.insert(*folder, row);
         Ok(())

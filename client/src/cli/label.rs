@@ -1,0 +1,79 @@
+//! `driftless label`: names for moments of a folder, which are then kept.
+
+use super::asking::{ask, unexpected};
+use super::table::titled;
+use super::{Context, Outcome};
+use crate::daemon::control::{Answer, Failure, LabelAnswer, Request};
+
+/// What the columns are called.
+const TITLES: [&str; 5] = ["NAME", "MOMENT", "REVISION", "ADDED", "BY"];
+
+/// Commands of `label`.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum LabelCommand {
+    /// Name a moment of the folder: it is kept whole for as long as it has the name
+    Add {
+        /// The label's name
+        name: String,
+        /// The moment, as a revision [default: what this device has synced]
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+        /// The folder [default: the only one]
+        #[arg(long, value_name = "NAME")]
+        folder: Option<String>,
+    },
+    /// List the labels
+    Ls {
+        /// The folder [default: the only one]
+        #[arg(long, value_name = "NAME")]
+        folder: Option<String>,
+    },
+    /// Take a label away: its moment is kept as others are
+    Rm {
+        /// The label's name, or its id
+        name: String,
+        /// The folder [default: the only one]
+        #[arg(long, value_name = "NAME")]
+        folder: Option<String>,
+    },
+}
+
+pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, Failure> {
+    let request = match command {
+        LabelCommand::Add { name, at, folder } => {
+            Request::LabelAdd { folder, name, at: at.as_deref().map(moment).transpose()? }
+        }
+        LabelCommand::Ls { folder } => Request::LabelList { folder },
+        LabelCommand::Rm { name, folder } => Request::LabelRemove { folder, name },
+    };
+    match ask(context, &request)? {
+        Answer::Label(label) => context.output.answer(&label, || {
+            let LabelAnswer { name, revision, time, .. } = &label;
+            format!("{name} is revision {revision} of {time}")
+        }),
+        Answer::Labels(labels) => {
+            context.output.answer(&labels, || titled(&TITLES, labels.labels.iter().map(row)))
+        }
+        Answer::Done(done) => {
+            context.output.answer(&done, || format!("label {} is gone", done.on.join(", ")))
+        }
+        _ => Err(unexpected(&context.home)),
+    }
+}
+
+/// The revision that a moment is given by.
+fn moment(text: &str) -> Result<u64, Failure> {
+    text.parse().map_err(|_| {
+        let message = format!("--at {text}: is no revision");
+        Failure::new("usage", message, "`driftless log PATH` lists revisions and their times")
+    })
+}
+
+fn row(label: &LabelAnswer) -> Vec<String> {
+    let name = match &label.unreadable {
+        None => label.name.clone(),
+        Some(reason) => format!("{} ({reason})", label.id),
+    };
+    let LabelAnswer { time, revision, added, device, .. } = label;
+    vec![name, time.clone(), revision.to_string(), added.clone(), device.clone()]
+}

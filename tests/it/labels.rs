@@ -1,0 +1,89 @@
+//! Labels, settings and the preview of retention between two devices, as their users type them.
+//!
+//! The built programs on loopback: what is promised here is what the commands print, on the device
+//! that sets something and on the one that hears of it.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::fs;
+use tests::harness::{Device, Programs, Server};
+
+/// Time for one sync, in seconds.
+const SYNC_SECONDS: u64 = 60;
+
+#[test]
+fn what_one_device_labels_and_sets_the_other_shows() {
+    labelled_and_set().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn labelled_and_set() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let mut server = Server::start(&programs, directory.path())?;
+    let first = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
+    fs::write(first.root().join("a.txt"), "one")?;
+    first.sync(SYNC_SECONDS)?;
+    let one = first.versions("a.txt")?[0].revision;
+
+    let label = told(&first, &["label", "add", "the first"])?;
+    ensure!(label["name"] == "the first" && label["revision"] == one, "{label}");
+    ensure!(label["device"] == "first", "{label}");
+    fs::write(first.root().join("a.txt"), "two")?;
+    first.sync(SYNC_SECONDS)?;
+    fs::write(first.root().join("a.txt"), "three")?;
+    first.sync(SYNC_SECONDS)?;
+    is_refused(&first, &["label", "add", "the first"], "exists")?;
+    is_refused(&first, &["label", "add", "two\nlines"], "bad_name")?;
+    is_refused(&first, &["label", "add", "far", "--at", "1000"], "no_such_revision")?;
+    is_refused(&first, &["label", "rm", "nothing"], "no_such_label")?;
+
+    let default = json!({ "keep_all": "30d", "daily": "1y", "monthly": "forever" });
+    let shown = told(&first, &["retention", "show"])?;
+    ensure!(shown["retention"] == default && shown["merge"] == "auto", "{shown}");
+    ensure!(shown["until"] == Value::Null, "{shown}");
+    let set = told(&first, &["retention", "set", "--keep-all", "5d"])?;
+    let windows = json!({ "keep_all": "5d", "daily": "1y", "monthly": "forever" });
+    ensure!(set["retention"] == windows, "{set}");
+    ensure!(set["until"]["retention"] == default, "what was kept before is kept for now: {set}");
+    let merge = told(&first, &["folder", "set", "folder", "--merge", "ask"])?;
+    ensure!(merge["retention"] == windows && merge["merge"] == "ask", "{merge}");
+
+    // The other one begins with a snapshot that has settings.
+    let second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
+    second.sync(SYNC_SECONDS)?;
+    ensure!(told(&second, &["retention", "show"])? == merge, "the second shows others");
+    let labels = told(&second, &["label", "ls"])?;
+    ensure!(labels == json!({ "labels": [label] }), "{labels}");
+
+    let preview = told(&second, &["retention", "preview"])?;
+    ensure!(preview["released_versions"] == 0, "{preview}");
+    let nothing = ["--keep-all", "none", "--daily", "none", "--monthly", "none"];
+    let preview = told(&second, &[&["retention", "preview"][..], &nothing].concat())?;
+    // Of the three contents the last stays as it stands, and the first as it has a label.
+    ensure!(preview["released_versions"] == 1 && preview["released_contents"] == 1, "{preview}");
+    let kept = preview["kept"].as_array().context("no moments")?;
+    ensure!(kept.iter().any(|moment| moment["revision"] == one), "{preview}");
+
+    told(&second, &["label", "rm", "the first"])?;
+    ensure!(told(&first, &["label", "ls"])? == json!({ "labels": [] }), "a label is left");
+    let all = told(&second, &["retention", "set", "--keep-everything"])?;
+    ensure!(all["retention"]["keep_all"] == "forever" && all["merge"] == "ask", "{all}");
+    first.sync(SYNC_SECONDS)?;
+    // A server that comes back has what was set.
+    server.stop()?;
+    server.run()?;
+    first.sync(SYNC_SECONDS)?;
+    ensure!(told(&first, &["retention", "show"])? == all, "the server has forgotten");
+    Ok(())
+}
+
+fn told(device: &Device, arguments: &[&str]) -> Result<Value> {
+    device.ask(arguments)?.success(&arguments.join(" "))?.json()
+}
+
+fn is_refused(device: &Device, arguments: &[&str], kind: &str) -> Result<()> {
+    let finished = device.ask(arguments)?;
+    let error = &finished.json()?["error"];
+    ensure!(finished.code == Some(1) && error["kind"] == kind, "{arguments:?}: {error}");
+    Ok(())
+}
