@@ -4,8 +4,9 @@
 //! 1970, and every random byte that it needs. It must not know what it will do.
 
 use super::commit::PreparedCommit;
+use super::reclaim::ObjectChange;
 use super::state::Quota;
-use common::ids::{DeviceId, LookupId, UserId};
+use common::ids::{DeviceId, FolderId, LookupId, UserId};
 
 /// What to do, and when it was asked.
 #[derive(Clone, Debug)]
@@ -101,6 +102,13 @@ pub enum Action {
     BeginGeneration {
         /// Its number; only grows.
         generation: u64,
+    },
+    /// Garbage collection changes what is known of a folder's objects.
+    ChangeObjects {
+        /// Whose.
+        folder: FolderId,
+        /// In order.
+        changes: Vec<ObjectChange>,
     },
     /// These devices had a connection.
     SeeDevices {

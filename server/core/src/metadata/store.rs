@@ -5,6 +5,7 @@
 //! alone, from a snapshot that does not change while it is read. Lists are in ascending order of
 //! their key unless said otherwise. Every implementation passes one contract suite.
 
+use super::reclaim::{ReclaimReads, ReclaimWrites};
 use super::state::{
     ConflictState, ContentVersion, DeviceState, EntryState, EpochStart, FolderState,
     InvitationState, JournalMark, JournalRow, KeptOutcome, ObjectState, PlaceVersion, Quota,
@@ -299,18 +300,31 @@ pub trait Savepoints {
 
 /// Everything that can be read.
 pub trait MetaReads:
-    UserReads + FolderReads + JournalReads + RequestReads + TreeReads + RegisterReads
+    UserReads + FolderReads + JournalReads + RequestReads + TreeReads + RegisterReads + ReclaimReads
 {
 }
 
 impl<T> MetaReads for T where
-    T: UserReads + FolderReads + JournalReads + RequestReads + TreeReads + RegisterReads
+    T: UserReads
+        + FolderReads
+        + JournalReads
+        + RequestReads
+        + TreeReads
+        + RegisterReads
+        + ReclaimReads
 {
 }
 
 /// Everything that [`super::apply`] needs, inside a transaction that the caller began and ends.
 pub trait MetaStore:
-    MetaReads + UserWrites + FolderWrites + JournalWrites + RequestWrites + RegisterWrites + Savepoints
+    MetaReads
+    + UserWrites
+    + FolderWrites
+    + JournalWrites
+    + RequestWrites
+    + RegisterWrites
+    + ReclaimWrites
+    + Savepoints
 {
 }
 
@@ -321,6 +335,7 @@ impl<T> MetaStore for T where
         + JournalWrites
         + RequestWrites
         + RegisterWrites
+        + ReclaimWrites
         + Savepoints
 {
 }

@@ -6,7 +6,9 @@
 mod concurrency;
 mod epochs;
 mod history;
+
 mod model;
+mod objects;
 mod proof;
 mod properties;
 mod requests;
