@@ -219,6 +219,16 @@ impl MetaDb {
         std::fs::File::open(directory).and_then(|file| file.sync_all()).map_err(io)
     }
 
+    /// Forgets all versions of an entry's content, for tests of what follows from it.
+    #[cfg(test)]
+    pub(crate) fn thin(
+        &self,
+        folder: &common::ids::FolderId,
+        entry: &common::ids::EntryId,
+    ) -> Stored<()> {
+        self.writing()?.store.thin(folder, entry)
+    }
+
     #[cfg(test)]
     pub(super) fn set_log_bytes_soft(&self, bytes: u64) -> Stored<()> {
         let mut writing = self.writing()?;

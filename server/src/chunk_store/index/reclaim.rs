@@ -100,8 +100,11 @@ impl Index {
         &mut self,
         keys: &[ChunkKey],
     ) -> Result<Reclaimed, IndexError> {
-        let transaction = self.connection.transaction()?;
         let mut done = Reclaimed::default();
+        if self.trashed == 0 {
+            return Ok(done);
+        }
+        let transaction = self.connection.transaction()?;
         for key in keys {
             if untrash(&transaction, std::iter::once(key))? > 0
                 && let Some(entry) = find(&transaction, key, 0)?

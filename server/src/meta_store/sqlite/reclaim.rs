@@ -48,6 +48,17 @@ impl ReclaimReads for SqliteStore {
     }
 }
 
+#[cfg(test)]
+impl SqliteStore {
+    /// Forgets all versions of an entry's content, as retention does with old ones.
+    pub(in crate::meta_store) fn thin(&self, folder: &FolderId, entry: &EntryId) -> Stored<()> {
+        let number = self.folder_row(folder)?;
+        let sql = "DELETE FROM contents WHERE entry =
+            (SELECT number FROM entries WHERE folder = ?1 AND entry = ?2)";
+        self.run(sql, params![number, entry.as_bytes()])
+    }
+}
+
 impl ReclaimWrites for SqliteStore {
     fn remove_object(&mut self, folder: &FolderId, id: &ChunkId) -> Stored<()> {
         let number = self.folder_row(folder)?;

@@ -266,6 +266,16 @@ impl Device {
         name: &str,
         root: ChunkId,
     ) -> GroupMessage {
+        self.creation_of(folder, name, Root { id: root, level: 0 })
+    }
+
+    /// A signed group that creates a file.
+    pub(super) fn creation_of(
+        &mut self,
+        folder: &FolderId,
+        name: &str,
+        root: Root,
+    ) -> GroupMessage {
         self.counter += 1;
         let keys = keys_of(folder);
         let mut entry = [0; 16];
@@ -284,7 +294,7 @@ impl Device {
                 name: seal_name(&keys, folder, &entry, &named),
                 name_tag: keys.name_tag(&EntryId::ROOT, &named),
             },
-            content: Content { root: Some(Root { id: root, level: 0 }), tag, attributes },
+            content: Content { root: Some(root), tag, attributes },
         };
         self.group(folder, vec![change])
     }
