@@ -366,10 +366,13 @@ impl Collector {
             Known::Condemn | Known::Right => ObjectChange::Condemn(*id),
         });
         self.change(folder, changes.collect(), report, pace).await?;
+        if of_chunks == 0 {
+            return Ok(());
+        }
         let mut after = None;
-        while of_chunks > 0 {
+        loop {
             let objects = self.objects(folder, after).await?;
-            let Some((last, _)) = objects.last() else { break };
+            let Some((last, _)) = objects.last() else { return Ok(()) };
             after = Some(*last);
             let wrong = objects.into_iter().filter(|(id, state)| {
                 state.level == 0 && judge_known(marks, id, 0) == Known::Condemn
@@ -377,7 +380,6 @@ impl Collector {
             let changes = wrong.map(|(id, _)| ObjectChange::Condemn(id)).collect();
             self.change(folder, changes, report, pace).await?;
         }
-        Ok(())
     }
 
     async fn change(

@@ -18,7 +18,7 @@ mod replies;
 mod store_session;
 mod subscription;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod times;
 
 pub use clock::{Clock, SystemClock};

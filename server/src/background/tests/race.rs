@@ -4,13 +4,13 @@
 //! taken has all of its chunks (N3). When the devices rest, all garbage goes (N4).
 
 use super::runs::Never;
-use super::world::{Became, Device, World, became, keys_of, now};
 use crate::background::{Collector, GcError, GcParts, Pace};
 use crate::chunk_store::{
     ChunkKey, ChunkStore, Compacted, Dropped, Due, MemoryStore, Reclaim, Reclaimed, SegmentUse,
     StoreError, StoreStats, Stored, Surveyed, TrashStamp,
 };
 use crate::service::Work;
+use crate::service::tests::world::{Became, Device, World, became, keys_of, now};
 use async_trait::async_trait;
 use bytes::Bytes;
 use common::chunk::{ChunkRef, build_manifest, read_clear_page, seal_chunk};
@@ -122,7 +122,7 @@ impl Actor {
         entry[8..].copy_from_slice(&counter.to_le_bytes());
         let entry = EntryId::from_bytes(entry);
         let keys = keys_of(&self.folder);
-        let name = common::name::Name::new(&counter.to_string()).unwrap();
+        let name = common::name::Name::new(counter.to_string()).unwrap();
         let place = Place {
             parent: EntryId::ROOT,
             name: vec![1; 32],

@@ -1,10 +1,10 @@
 //! Single runs: what goes when, and what keeps a run from taking anything.
 
-use super::world::{Became, DAY_MS, Device, World, became, keys_of, now};
 use crate::background::gc::Amount;
 use crate::background::{Collector, GcParts, GcReport, Pace};
 use crate::chunk_store::{ChunkKey, ChunkStore, Reclaim};
 use crate::service::Work;
+use crate::service::tests::world::{Became, DAY_MS, Device, World, became, keys_of, now};
 use async_trait::async_trait;
 use bytes::Bytes;
 use common::chunk::{ChunkRef, build_manifest};

@@ -7,4 +7,4 @@ mod chunks;
 mod identity;
 mod journal;
 mod life;
-mod world;
+pub(crate) mod world;
