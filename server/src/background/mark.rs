@@ -3,9 +3,10 @@
 //! Owns the way from roots over pages to chunks. A folder with a page that cannot be read is not
 //! traced, and then nothing of it is reclaimed. It must not know what becomes of what is not reached.
 
-use super::gc::{GcError, Problem};
+use super::gc::GcError;
 use super::metadata::Metadata;
 use super::pace::Pace;
+use super::report::Problem;
 use crate::chunk_store::{ChunkKey, Reclaim, StoreError};
 use common::chunk::read_clear_page;
 use common::ids::{ChunkId, FolderId};
@@ -54,15 +55,15 @@ impl Tracer<'_> {
     /// Everything that the folder's versions reach; the inner error is what kept it from being found
     /// out.
     pub(super) async fn mark(&self, pace: &dyn Pace) -> Result<Result<Marks, Problem>, GcError> {
-        let mut marks = Marks::new();
-        let mut roots = Roots::new();
+        let (mut marks, mut roots, mut problems) = (Marks::new(), Roots::new(), Vec::new());
         loop {
             let page = roots.next(self).await?;
             if page.is_empty() {
                 return Ok(Ok(marks));
             }
             for root in page {
-                if let Err(problem) = self.reach(&root, &mut marks, &mut |_, _| {}).await? {
+                self.reach(&root, &mut marks, &mut |_, _| {}, &mut problems).await?;
+                if let Some(problem) = problems.pop() {
                     return Ok(Err(problem));
                 }
             }
@@ -71,13 +72,14 @@ impl Tracer<'_> {
     }
 
     /// Marks what a root reaches, and tells of each object that was not reached before (or of a page
-    /// that was not reached as one).
+    /// that was not reached as one). Goes on beside a page that cannot be read, and says so.
     pub(super) async fn reach(
         &self,
         root: &Root,
         marks: &mut Marks,
         found: &mut (dyn FnMut(ChunkId, u8) + Send),
-    ) -> Result<Result<(), Problem>, GcError> {
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), GcError> {
         let mut open = vec![(root.id, root.level)];
         while let Some((id, level)) = open.pop() {
             let is_new = !marks.is_reached(&id);
@@ -88,15 +90,15 @@ impl Tracer<'_> {
             if is_page_to_walk {
                 match self.children(&id, level).await? {
                     Ok(children) => open.extend(children.into_iter().map(|id| (id, level - 1))),
-                    Err(problem) => return Ok(Err(problem)),
+                    Err(problem) => problems.push(problem),
                 }
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// The children of a page.
-    pub(super) async fn children(
+    async fn children(
         &self,
         id: &ChunkId,
         level: u8,

@@ -39,12 +39,22 @@ impl Metadata {
         if self.handle.is_stopped() {
             return Err(MetaError::Stopped);
         }
+        let db = self.handle.db().clone();
+        self.run(move || db.read(read)).await
+    }
+
+    /// Does something else with the database, off the runtime's threads.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> Stored<T> + Send + 'static,
+    ) -> Result<T, MetaError> {
         if self.work == Work::Inline {
-            return self.handle.read(read);
+            return run().map_err(MetaError::Read);
         }
-        let handle = self.handle.clone();
-        let reading = tokio::task::spawn_blocking(move || handle.read(read)).await;
-        // It ends early only when the runtime does, or by a panic, which was printed.
-        reading.unwrap_or(Err(MetaError::Stopped))
+        match tokio::task::spawn_blocking(run).await {
+            Ok(done) => done.map_err(MetaError::Read),
+            // It ends early only when the runtime does, or by a panic, which was printed.
+            Err(_) => Err(MetaError::Stopped),
+        }
     }
 }

@@ -3,10 +3,10 @@
 //!
 //! Owns their bounds and wire shapes. It must not change anything.
 
+use super::Service;
 use super::access::{self, Denied};
 use super::presence::Seen;
 use super::refusal::{bad_id, malformed};
-use super::{CAPABILITY_KEY, Service};
 use common::ids::{DeviceId, EntryId, FolderId, RequestId};
 use common::limits::{CAPABILITY_LIFE_MS, REPLY_BYTES_SOFT, REPLY_ITEMS_MAX};
 use common::record::RegistersMessage;
@@ -134,7 +134,7 @@ pub(super) async fn capability(
         write: true,
         bytes_max: left.min(CAPABILITY_BYTES_MAX),
         expires_ms,
-        key_id: CAPABILITY_KEY,
+        key_id: service.inner.capability_key,
     };
     let capability = capability.sign(&service.inner.cluster_key);
     Ok(Reply::Capability(CapabilityReply { capability, expires_ms }))

@@ -53,6 +53,10 @@ pub struct Report {
     pub purges: u64,
     /// Times that a person agreed to what waited.
     pub confirmations: u64,
+    /// Runs of the server's garbage collection.
+    pub collections: u64,
+    /// Chunks that they purged.
+    pub collected: u64,
     /// Values written.
     pub written: u64,
     /// Values replaced by somebody who saw them.
@@ -73,7 +77,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 28] {
+    fn fields(&mut self) -> [&mut u64; 30] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -98,6 +102,8 @@ impl Report {
             &mut self.clashes,
             &mut self.purges,
             &mut self.confirmations,
+            &mut self.collections,
+            &mut self.collected,
             &mut self.written,
             &mut self.superseded,
             &mut self.deleted,
@@ -115,7 +121,7 @@ impl fmt::Display for Report {
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
              restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
-             {} mass deletions, {} confirmations; {} conflicts; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
+             {} mass deletions, {} confirmations; {} collections of {} chunks; {} conflicts; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
             self.seeds,
             self.actions,
             self.operations,
@@ -138,6 +144,8 @@ impl fmt::Display for Report {
             self.clashes,
             self.purges,
             self.confirmations,
+            self.collections,
+            self.collected,
             self.conflicts,
             self.written,
             self.superseded,

@@ -175,6 +175,7 @@ impl Story {
                 self.trouble(&device).await;
             }
             self.mishap(step);
+            self.collect_garbage().await;
             let pause_ms = match draw.below(10) {
                 0..4 => 0,
                 4..8 => draw.below(120),

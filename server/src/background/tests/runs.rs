@@ -1,7 +1,6 @@
 //! Single runs: what goes when, and what keeps a run from taking anything.
 
-use crate::background::gc::Amount;
-use crate::background::{Collector, GcParts, GcReport, Pace};
+use crate::background::{Amount, Collector, GcParts, GcReport, Pace};
 use crate::chunk_store::{ChunkKey, ChunkStore, Reclaim};
 use crate::service::Work;
 use crate::service::tests::world::{Became, DAY_MS, Device, World, became, keys_of, now};
@@ -12,6 +11,7 @@ use common::ids::{ChunkId, EntryId, FolderId};
 use common::record::Root;
 use common::wire::meta::CommitPart;
 use common::wire::store::StoreVerb;
+use server_core::metadata::{Action, Command};
 use std::sync::Arc;
 
 /// Does not wait.
@@ -175,8 +175,8 @@ fn a_folder_with_a_page_that_cannot_be_read_is_left_alone() {
     assert!(rig.world.chunks.damage(&key));
     for _ in 0..3 {
         let report = rig.run(0);
-        assert_eq!((report.folders, report.condemned, report.problems.len()), (0, 0, 1));
-        assert_eq!(report.problems[0].object, page.to_string());
+        assert_eq!((report.folders, report.condemned, report.problems.problems.len()), (0, 0, 1));
+        assert_eq!(report.problems.problems[0].object, page.to_string());
     }
     assert!(rig.holds(gone));
     // Put again, it is whole, and nothing keeps the rest any more.
@@ -207,4 +207,21 @@ fn a_generation_is_logged_before_chunks_are_stamped_with_it() {
     assert_eq!(report.generation, 8);
     assert_eq!(rig.world.meta.read(|reads| reads.generation()).unwrap(), 8);
     assert_eq!(rig.world.chunks.generation(), 8);
+}
+
+/// A disk without room for the chunk store's generation must not let the metadata run ahead of it:
+/// two ahead, it would refuse every receipt.
+#[test]
+fn a_store_that_takes_no_generation_keeps_the_metadata_from_logging_more() {
+    let mut rig = Rig::new();
+    let generation = 5;
+    let begin = Action::BeginGeneration { generation };
+    rig.world.meta.apply_here(&Command { time_ms: 1, action: begin }).unwrap();
+    let (id, stale) = rig.device.put(&rig.folder, b"text");
+    let group = rig.device.creation(&rig.folder, "text", id);
+    let became = rig.device.commit(&rig.folder, stale, vec![group]).remove(0);
+    assert!(matches!(became, Became::Rejected(_)), "{became:?}");
+    assert_eq!(rig.run(0).generation, 6);
+    assert_eq!(rig.world.chunks.generation(), 6);
+    assert!(matches!(rig.device.create(&rig.folder, "again"), Became::Accepted(_)));
 }

@@ -60,6 +60,7 @@ impl World {
             chunks: Arc::clone(&chunks) as Arc<_>,
             node_key: node_key(),
             cluster_key: SigningKey::from_seed([201; 32]),
+            capability_key: 1,
             clock: Arc::clone(&clock) as Arc<_>,
             quota,
             work: Work::Inline,

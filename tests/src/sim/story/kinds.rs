@@ -11,6 +11,8 @@ const FOLDING: u32 = 167;
 const UNMOUNTED: u32 = 150;
 /// Of a thousand seeds, so many have a mass deletion in each phase.
 const PURGE: u32 = 120;
+/// Of a thousand seeds, so many have a server that collects its garbage all the time.
+const GC: u32 = 330;
 
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Kinds {
     pub meddling: bool,
     /// Many files are made, and most of what a device has vanishes at once.
     pub purge: bool,
+    /// Garbage is collected all the time.
+    pub gc: bool,
 }
 
 impl Kinds {
@@ -79,6 +83,7 @@ impl Kinds {
         };
         let draw = Draw::new(seed ^ 0x0005_eed2);
         let kind = |per_mille| draw.per_mille(per_mille);
+        let first = Self { gc: Draw::new(seed ^ 0x0005_eed3).per_mille(GC), ..first };
         Self {
             folding: kind(FOLDING),
             syncs: kind(200),
