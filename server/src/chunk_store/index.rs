@@ -9,8 +9,8 @@
 //! stamp. So the index is marked *open*, synced, before it is used and *clean* when it is closed;
 //! one that is found open is checked for damage, and all its stamps count as of the generation of
 //! that start (`stamp_floor`): a chunk may be kept longer for it, never shorter. For the same reason
-//! its trash is emptied then, back into what is kept: that a chunk was taken out of the trash may be
-//! among what was lost.
+//! what was in its trash then is there no more (a row of the trash counts only if it is of a later
+//! generation than the floor): that a chunk was taken out of the trash may be among what was lost.
 
 mod reclaim;
 
@@ -181,8 +181,8 @@ pub(super) struct IndexBatch {
 pub(super) struct Index {
     connection: Connection,
     stamp_floor: u64,
-    /// Chunks in the trash.
-    trashed: u64,
+    /// Whether anything may be in the trash.
+    has_trash: bool,
     /// The write-ahead log.
     log: PathBuf,
     /// Growth of the log after which it is written back.
@@ -230,16 +230,15 @@ impl Index {
         if !clean {
             check(&connection)?;
             stamp_floor = stamp_floor.max(generation);
-            connection.execute("DELETE FROM trash", [])?;
         }
         connection
             .execute("UPDATE state SET clean = 0, stamp_floor = ?1", params![stamp_floor as i64])?;
         connection.pragma_update(None, "synchronous", "normal")?;
         let log = beside(path, "-wal");
         let (log_bytes_soft, log_bytes_next) = (LOG_BYTES_SOFT, LOG_BYTES_SOFT);
-        let trashed =
-            connection.query_row("SELECT count(*) FROM trash", [], |row| number(row, 0))?;
-        Ok(Self { connection, stamp_floor, trashed, log, log_bytes_soft, log_bytes_next })
+        let has_trash =
+            connection.query_row("SELECT EXISTS (SELECT 1 FROM trash)", [], |row| row.get(0))?;
+        Ok(Self { connection, stamp_floor, has_trash, log, log_bytes_soft, log_bytes_next })
     }
 
     /// Stamps older than this count as of this generation.
@@ -292,14 +291,12 @@ impl Index {
                 params![number, row.id.0, row.mark as i64],
             )?;
         }
-        let mut untrashed = 0;
-        if self.trashed > 0 {
+        if self.has_trash {
             let placed = batch.placed.iter().map(|(key, _)| key);
-            untrashed = reclaim::untrash(&transaction, placed.chain(&batch.stamped))?;
+            reclaim::untrash(&transaction, placed.chain(&batch.stamped))?;
         }
         set_totals(&transaction, &totals)?;
         transaction.commit()?;
-        self.trashed -= untrashed;
         self.write_back()?;
         Ok(totals)
     }
@@ -335,8 +332,6 @@ impl Index {
                 WHERE chunks.folder = trash.folder AND chunks.id = trash.id AND segment = ?1)",
             params![number],
         )?;
-        self.trashed =
-            transaction.query_row("SELECT count(*) FROM trash", [], |row| self::number(row, 0))?;
         transaction.execute("DELETE FROM chunks WHERE segment = ?1", params![number])?;
         transaction.execute("DELETE FROM segments WHERE number = ?1", params![number])?;
         transaction.execute(

@@ -35,27 +35,30 @@ pub(super) fn relocate(
     Ok(())
 }
 
-/// Takes chunks out of the trash; says how many were in it.
+/// Takes chunks out of the trash.
 pub(super) fn untrash<'a>(
     transaction: &Connection,
     keys: impl Iterator<Item = &'a ChunkKey>,
-) -> Result<u64, IndexError> {
+) -> Result<(), IndexError> {
     let mut untrash =
         transaction.prepare_cached("DELETE FROM trash WHERE folder = ?1 AND id = ?2")?;
-    let mut untrashed = 0;
     for key in keys {
-        untrashed += untrash.execute(params![key.folder.as_bytes(), key.id.as_bytes()])? as u64;
+        untrash.execute(params![key.folder.as_bytes(), key.id.as_bytes()])?;
     }
-    Ok(untrashed)
+    Ok(())
 }
 
-fn trash_of(connection: &Connection, key: &ChunkKey) -> Result<Option<TrashStamp>, IndexError> {
+fn trash_of(
+    connection: &Connection,
+    key: &ChunkKey,
+    stamp_floor: u64,
+) -> Result<Option<TrashStamp>, IndexError> {
     let mut statement = connection
         .prepare_cached("SELECT since_ms, generation FROM trash WHERE folder = ?1 AND id = ?2")?;
     let found = statement.query_row(params![key.folder.as_bytes(), key.id.as_bytes()], |row| {
         Ok(TrashStamp { since_ms: number(row, 0)?, generation: number(row, 1)? })
     });
-    Ok(found.optional()?)
+    Ok(found.optional()?.filter(|trash| trash.generation > stamp_floor))
 }
 
 impl Index {
@@ -71,7 +74,8 @@ impl Index {
         {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO trash (folder, id, since_ms, generation) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO NOTHING",
+                 ON CONFLICT (folder, id) DO UPDATE SET since_ms = excluded.since_ms,
+                    generation = excluded.generation WHERE trash.generation <= ?5",
             )?;
             for key in keys {
                 let Some(entry) = find(&transaction, key, self.stamp_floor)? else { continue };
@@ -82,7 +86,8 @@ impl Index {
                     key.folder.as_bytes(),
                     key.id.as_bytes(),
                     trash.since_ms as i64,
-                    trash.generation as i64
+                    trash.generation as i64,
+                    self.stamp_floor as i64
                 ])?;
                 if inserted > 0 {
                     done.add(entry.location.length);
@@ -90,7 +95,7 @@ impl Index {
             }
         }
         transaction.commit()?;
-        self.trashed += done.chunks;
+        self.has_trash |= done.chunks > 0;
         self.write_back()?;
         Ok(done)
     }
@@ -101,19 +106,19 @@ impl Index {
         keys: &[ChunkKey],
     ) -> Result<Reclaimed, IndexError> {
         let mut done = Reclaimed::default();
-        if self.trashed == 0 {
+        if !self.has_trash {
             return Ok(done);
         }
         let transaction = self.connection.transaction()?;
         for key in keys {
-            if untrash(&transaction, std::iter::once(key))? > 0
+            if trash_of(&transaction, key, self.stamp_floor)?.is_some()
                 && let Some(entry) = find(&transaction, key, 0)?
             {
                 done.add(entry.location.length);
             }
         }
+        untrash(&transaction, keys.iter())?;
         transaction.commit()?;
-        self.trashed -= done.chunks;
         self.write_back()?;
         Ok(done)
     }
@@ -133,7 +138,7 @@ impl Index {
             let mut forget =
                 transaction.prepare_cached("DELETE FROM chunks WHERE folder = ?1 AND id = ?2")?;
             for key in keys {
-                let Some(trash) = trash_of(&transaction, key)? else { continue };
+                let Some(trash) = trash_of(&transaction, key, self.stamp_floor)? else { continue };
                 let Some(entry) = find(&transaction, key, self.stamp_floor)? else { continue };
                 let is_due = trash.generation < trashed_before && trash.since_ms <= since_ms_max;
                 if !is_due || entry.generation >= stamped_before {
@@ -146,10 +151,9 @@ impl Index {
                 purged.push(*key);
             }
         }
-        let untrashed = untrash(&transaction, purged.iter())?;
+        untrash(&transaction, purged.iter())?;
         set_totals(&transaction, &totals)?;
         transaction.commit()?;
-        self.trashed -= untrashed;
         self.write_back()?;
         Ok((purged, done, totals))
     }
@@ -185,7 +189,8 @@ impl IndexReader {
     ) -> Result<Vec<Surveyed>, IndexError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT c.folder, c.id, c.length, c.generation, t.since_ms, t.generation
-             FROM chunks c LEFT JOIN trash t ON t.folder = c.folder AND t.id = c.id
+             FROM chunks c LEFT JOIN trash t
+                ON t.folder = c.folder AND t.id = c.id AND t.generation > ?4
              WHERE (c.folder, c.id) > (?1, ?2) ORDER BY c.folder, c.id LIMIT ?3",
         )?;
         let (folder, id) = match after {
@@ -193,7 +198,9 @@ impl IndexReader {
             None => (Vec::new(), Vec::new()),
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = statement.query_map(params![folder, id, limit], |row| self.surveyed(row))?;
+        let floor = self.stamp_floor as i64;
+        let rows =
+            statement.query_map(params![folder, id, limit, floor], |row| self.surveyed(row))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
