@@ -5,7 +5,10 @@
 
 use crate::limits::INVITATION_LIFE_MS_MAX;
 
-/// Why a text is no life of an invitation.
+/// Longest grace of the garbage collection, in milliseconds: ten years.
+const GRACE_MS_MAX: u64 = 3_650 * 86_400_000;
+
+/// Why a text is no life of an invitation, or no grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LifeError {
     /// Not the notation.
@@ -14,9 +17,12 @@ pub enum LifeError {
     /// Nothing at all.
     #[error("it would be expired at once")]
     Zero,
-    /// Longer than [`INVITATION_LIFE_MS_MAX`].
-    #[error("at most {} days", INVITATION_LIFE_MS_MAX / 86_400_000)]
-    TooLong,
+    /// Longer than it may be.
+    #[error("at most {days} days")]
+    TooLong {
+        /// How long it may be.
+        days: u64,
+    },
 }
 
 /// Reads the life of an invitation, in milliseconds.
@@ -24,6 +30,21 @@ pub enum LifeError {
 /// # Errors
 /// [`LifeError`], worded for a person.
 pub fn parse_life_ms(text: &str) -> Result<u64, LifeError> {
+    match parse_ms(text, INVITATION_LIFE_MS_MAX)? {
+        0 => Err(LifeError::Zero),
+        life_ms => Ok(life_ms),
+    }
+}
+
+/// Reads how long something is kept for good measure, in milliseconds; it may be no time at all.
+///
+/// # Errors
+/// [`LifeError`], worded for a person.
+pub fn parse_grace_ms(text: &str) -> Result<u64, LifeError> {
+    parse_ms(text, GRACE_MS_MAX)
+}
+
+fn parse_ms(text: &str, most_ms: u64) -> Result<u64, LifeError> {
     let unit = text.chars().last().ok_or(LifeError::Notation)?;
     let unit_ms: u64 = match unit {
         's' => 1_000,
@@ -37,9 +58,8 @@ pub fn parse_life_ms(text: &str) -> Result<u64, LifeError> {
         return Err(LifeError::Notation);
     }
     match digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit_ms)) {
-        Some(0) => Err(LifeError::Zero),
-        Some(life_ms) if life_ms <= INVITATION_LIFE_MS_MAX => Ok(life_ms),
-        _ => Err(LifeError::TooLong),
+        Some(ms) if ms <= most_ms => Ok(ms),
+        _ => Err(LifeError::TooLong { days: most_ms / 86_400_000 }),
     }
 }
 
@@ -94,7 +114,7 @@ pub fn window_text(window_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_life_ms, parse_window_ms, window_text};
+    use super::{parse_grace_ms, parse_life_ms, parse_window_ms, window_text};
 
     #[test]
     fn windows_are_read_and_written_as_people_write_them() {
@@ -131,5 +151,8 @@ mod tests {
         {
             assert!(parse_life_ms(text).is_err(), "{text}");
         }
+        assert_eq!(parse_grace_ms("0s"), Ok(0));
+        assert_eq!(parse_grace_ms("400d"), Ok(34_560_000_000));
+        assert!(parse_grace_ms("4000d").is_err());
     }
 }

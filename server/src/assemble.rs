@@ -1,23 +1,26 @@
 //! The one composition root: a whole server from a data directory and an address.
 //!
-//! Owns what a running server consists of, the order in which it starts and stops, and its two
-//! tasks of its own: the control socket and the keeper of presence. Both `driftless-server serve`
+//! Owns what a running server consists of, the order in which it starts and stops, and its tasks of
+//! its own: the control socket, the keeper of presence and the garbage collection. Both `driftless-server serve`
 //! and the device's `up` start it here. It must not know what a request means.
 
 mod addresses;
 mod admin;
 mod data_dir;
 mod error;
+mod offline;
 mod reserve;
 
 pub use admin::{MintError, Minted};
 pub use data_dir::{DataDir, DataDirError, ServerKeys};
 pub use error::ServerError;
+pub use offline::{OfflineError, RestoreReport, check_stopped, restore};
 
-use crate::chunk_store::{ChunkStore, SegmentOptions, SegmentStore};
+use crate::background::{Collector, GcParts, Gentle, Identity};
+use crate::chunk_store::{ChunkStore, Reclaim, SegmentOptions, SegmentStore};
 use crate::control::ControlSocket;
 use crate::listen::Listener;
-use crate::meta_store::{MetaDb, MetaHandle};
+use crate::meta_store::{MetaDb, MetaHandle, OpenError as MetaOpenError};
 use crate::service::{Service, ServiceParts, SystemClock, Work};
 use admin::Core;
 use common::ids::ClusterId;
@@ -32,6 +35,13 @@ use tokio::task::JoinHandle;
 
 /// How often is written down who is connected: devices are seen to the minute across a restart.
 const PRESENCE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// When garbage is first collected after a start: not in the middle of what waited for the server.
+const FIRST_GC: Duration = Duration::from_secs(3600);
+/// How often garbage is collected.
+const GC_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// How long chunks that nothing names stay in the trash.
+const GRACE_MS: u64 = 24 * 3600 * 1000;
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -62,6 +72,7 @@ pub struct Server {
     listener: Listener,
     control: ControlSocket,
     presence: JoinHandle<()>,
+    collecting: JoinHandle<()>,
     /// Let go of last: the lock says that nothing of this server runs any more.
     data: DataDir,
 }
@@ -69,7 +80,7 @@ pub struct Server {
 /// The parts that do their own closing.
 struct Stores {
     meta: MetaHandle,
-    chunks: Arc<dyn ChunkStore>,
+    chunks: Arc<dyn Reclaim>,
 }
 
 impl Stores {
@@ -79,9 +90,16 @@ impl Stores {
         let opening = tokio::task::spawn_blocking(move || {
             let chunks = SegmentStore::open(&chunks, SegmentOptions::default())?;
             let meta = MetaHandle::spawn(MetaDb::open(&meta)?).map_err(ServerError::Thread)?;
-            Ok(Self { meta, chunks: Arc::new(chunks) })
+            Ok::<Self, ServerError>(Self { meta, chunks: Arc::new(chunks) })
         });
-        opening.await.map_err(ServerError::Opening)?
+        let opened: Self = opening.await.map_err(ServerError::Opening)??;
+        // A run may have been cut off between the two, and either may have been put back: receipts of
+        // a generation that the metadata has left behind would be refused.
+        let generation = opened.meta.db().read(|reads| reads.generation());
+        let generation = generation.map_err(MetaOpenError::Store)?;
+        let raised = opened.chunks.raise_generation(generation).await;
+        raised.map_err(ServerError::Generation)?;
+        Ok(opened)
     }
 
     /// Closes both; what is queued is carried out first.
@@ -117,7 +135,10 @@ impl Server {
             Ok((core, listener, control)) => {
                 keep(&reserve);
                 let presence = tokio::spawn(keep_house(core.service.clone(), reserve));
-                Ok(Self { core, meta: stores.meta, listener, control, presence, data })
+                let collecting =
+                    tokio::spawn(collect(core.service.clone(), Arc::clone(&core.collector)));
+                let meta = stores.meta;
+                Ok(Self { core, meta, listener, control, presence, collecting, data })
             }
             Err(error) => {
                 stores.close().await;
@@ -134,9 +155,10 @@ impl Server {
     ) -> Result<(Arc<Core>, Listener, ControlSocket), ServerError> {
         let service = Service::new(ServiceParts {
             meta: stores.meta.clone(),
-            chunks: Arc::clone(&stores.chunks),
+            chunks: Arc::clone(&stores.chunks) as Arc<dyn ChunkStore>,
             node_key: keys.node.clone(),
             cluster_key: keys.cluster.clone(),
+            capability_key: data.capability_key()?,
             clock: Arc::new(SystemClock),
             quota: config.quota,
             work: Work::Pool,
@@ -144,8 +166,15 @@ impl Server {
         let listener = Listener::start(service.clone(), tls_key(keys), config.listen)?;
         let local_addr = listener.local_addr().map_err(ServerError::LocalAddress)?;
         let addresses = addresses::advertised(&config.advertise, local_addr);
-        let chunks = Arc::clone(&stores.chunks);
-        let core = Arc::new(Core::new(service, chunks, local_addr, addresses)?);
+        let gc = GcParts {
+            meta: stores.meta.clone(),
+            chunks: Arc::clone(&stores.chunks),
+            clock: Arc::new(SystemClock),
+            work: Work::Pool,
+        };
+        let cluster = keys.cluster_id().to_string();
+        let identity = Identity { cluster, key_file: data.key_file() };
+        let core = Arc::new(Core::new(service, gc, identity, local_addr, addresses)?);
         let control = ControlSocket::bind(data.path(), Arc::clone(&core) as Arc<_>)?;
         tracing::info!(%local_addr, cluster = %keys.cluster_id(), "serving");
         Ok((core, listener, control))
@@ -193,14 +222,16 @@ impl Server {
     /// Stops: no new connections, requests under way end, everything acknowledged is on the disk
     /// (it was before), and the data directory can be opened again when this returns.
     pub async fn shutdown(self) {
-        let Self { core, meta, listener, control, presence, data } = self;
+        let Self { core, meta, listener, control, presence, collecting, data } = self;
         control.close().await;
         listener.shutdown().await;
         presence.abort();
+        // Between two of its steps: what it has done stands, and the next run goes on from there.
+        collecting.abort();
         if let Err(refusal) = core.service.record_presence().await {
             tracing::warn!(reason = refusal.message, "who was connected is not written down");
         }
-        Stores { meta, chunks: Arc::clone(&core.chunks) }.close().await;
+        Stores { meta, chunks: Arc::clone(&core.gc.chunks) }.close().await;
         if let Err(error) = Reserve::of(data.path()).keep_for_next_start() {
             tracing::warn!(%error, "no room is kept for the next start");
         }
@@ -245,5 +276,23 @@ async fn keep_house(service: Service, reserve: Reserve) {
         if let Err(refusal) = service.record_presence().await {
             tracing::warn!(reason = refusal.message, "who is connected is not written down");
         }
+    }
+}
+
+/// Thins histories and collects garbage once a day, gently, until it is aborted at shutdown.
+async fn collect(service: Service, collector: Arc<Collector>) {
+    tokio::time::sleep(FIRST_GC).await;
+    loop {
+        match service.thin_all().await {
+            Ok(thinned) => tracing::info!(?thinned, "histories were thinned"),
+            Err(refusal) => {
+                tracing::error!(reason = refusal.message, "histories were not thinned");
+            }
+        }
+        match collector.run(GRACE_MS, &Gentle::default()).await {
+            Ok(report) => tracing::info!(?report, "garbage was collected"),
+            Err(error) => tracing::error!(%error, "garbage was not collected"),
+        }
+        tokio::time::sleep(GC_INTERVAL).await;
     }
 }

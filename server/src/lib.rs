@@ -5,6 +5,7 @@
 //! sealed by devices.
 
 pub mod assemble;
+pub mod background;
 pub mod chunk_store;
 pub mod cli;
 pub mod control;

@@ -1,6 +1,7 @@
 //! `driftless label`: names for moments of a folder, which are then kept.
 
 use super::asking::{ask, unexpected};
+use super::moment;
 use super::table::titled;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, LabelAnswer, Request};
@@ -15,7 +16,8 @@ pub(super) enum LabelCommand {
     Add {
         /// The label's name
         name: String,
-        /// The moment, as a revision [default: what this device has synced]
+        /// The moment, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, or a revision [default: what
+        /// this device has synced]
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
         /// The folder [default: the only one]
@@ -41,7 +43,7 @@ pub(super) enum LabelCommand {
 pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, Failure> {
     let request = match command {
         LabelCommand::Add { name, at, folder } => {
-            Request::LabelAdd { folder, name, at: at.as_deref().map(moment).transpose()? }
+            Request::LabelAdd { folder, name, at: at.as_deref().map(moment::parse).transpose()? }
         }
         LabelCommand::Ls { folder } => Request::LabelList { folder },
         LabelCommand::Rm { name, folder } => Request::LabelRemove { folder, name },
@@ -62,13 +64,6 @@ pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, F
 }
 
 /// The revision that a moment is given by.
-fn moment(text: &str) -> Result<u64, Failure> {
-    text.parse().map_err(|_| {
-        let message = format!("--at {text}: is no revision");
-        Failure::new("usage", message, "`driftless log PATH` lists revisions and their times")
-    })
-}
-
 fn row(label: &LabelAnswer) -> Vec<String> {
     let name = match &label.unreadable {
         None => label.name.clone(),

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// Versions that one answer shows at most.
 const VERSIONS_MAX: u32 = 10_000;
 
-fn moment(moment: Moment) -> handle::Moment {
+pub(super) fn moment(moment: Moment) -> handle::Moment {
     match moment {
         Moment::Revision(revision) => handle::Moment::Revision(revision),
         Moment::TimeMs(time_ms) => handle::Moment::Time(time_ms),

@@ -6,11 +6,11 @@
 use super::account::Account;
 use super::commands::{done, handle, named_or_only};
 use super::control::{
-    Answer, Failure, LabelAnswer, LabelsAnswer, Merge, MomentAnswer, PreviewAnswer,
+    Answer, Failure, LabelAnswer, LabelsAnswer, Merge, Moment, MomentAnswer, PreviewAnswer,
     RetentionAnswer, SettingsAnswer, SettingsArgument, UntilAnswer,
 };
 use super::shared::Shared;
-use super::times;
+use super::{history_commands, times};
 use crate::engine::labels::{LabelAsk, LabelInfo, SettingsChange, SettingsInfo};
 use crate::engine::{Ask, AskError, FolderHandle};
 use common::chunk::MergePolicy;
@@ -31,8 +31,9 @@ pub(super) async fn add(
     shared: &Shared,
     folder: Option<&str>,
     name: &str,
-    at: Option<u64>,
+    at: Option<Moment>,
 ) -> Result<Answer, Failure> {
+    let at = at.map(history_commands::moment);
     let hint = "choose another name";
     let name = LabelName::new(name);
     let name = name.map_err(|error| Failure::new("bad_name", error.to_string(), hint))?;

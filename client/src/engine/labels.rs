@@ -3,6 +3,7 @@
 //! Owns that a label's name is unique, what the windows and preferences of settings are made of, and
 //! how a refusal is told. It must not know what retention releases: that is the server's.
 
+use super::handle::Moment as Asked;
 use super::handle::{Answer, AskError};
 use super::online::RoundError;
 use super::run::Engine;
@@ -26,7 +27,7 @@ pub enum LabelAsk {
     /// All labels, by moment.
     List(Answer<Vec<LabelInfo>>),
     /// Names a moment, that of the last revision this device has when none is given.
-    Add(LabelName, Option<Revision>, Answer<LabelInfo>),
+    Add(LabelName, Option<Asked>, Answer<LabelInfo>),
     /// Takes a label away, by its name or its id.
     Remove(String, Answer<()>),
     /// What the folder is set to.
@@ -182,14 +183,19 @@ impl Engine {
     async fn add_label(
         &mut self,
         name: &LabelName,
-        at: Option<Revision>,
+        at: Option<Asked>,
     ) -> Result<LabelInfo, AskError> {
         let labels = self.labels().await?;
         if labels.iter().any(|label| label.name == name.as_str()) {
             return Err(AskError::LabelExists(name.as_str().to_owned()));
         }
         let seen = self.context.state.cursor()?.map_or(0, |cursor| cursor.revision);
-        let at = at.unwrap_or(seen);
+        let at = match at {
+            None => seen,
+            // What a person names by its number is not rounded.
+            Some(Asked::Revision(revision)) => revision,
+            Some(time) => self.instant(time).await?.revision,
+        };
         if at == 0 || at > seen {
             return Err(AskError::NoSuchMoment(format!("this device has revisions 1 to {seen}")));
         }

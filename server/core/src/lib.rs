@@ -4,5 +4,6 @@
 //! and state is reached through traits, so that every node of a cluster and every run of the
 //! simulation comes to the same state.
 
+pub mod gc;
 pub mod metadata;
 pub mod retention;

@@ -1,14 +1,19 @@
 //! What an administrator may ask of a running server.
 //!
-//! Owns join codes of first devices and the status. It must not know how it was asked.
+//! Owns join codes of first devices, the status, and the way to garbage collection, checks and
+//! backups. It must not know how it was asked.
 
-use crate::chunk_store::{ChunkStore, StoreState};
+use crate::background::{
+    AtOnce, BackupReport, CheckReport, Collector, GcParts, GcReport, Identity, back_up, check,
+};
+use crate::chunk_store::StoreState;
 use crate::control::{Admin, Failure, Invitation, MetadataStatus, Status, StorageStatus};
 use crate::service::{Service, rfc3339};
 use async_trait::async_trait;
 use common::trust::{JoinCode, JoinCodeError, JoinKind};
 use common::wire::meta::Refusal;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A new join code.
@@ -34,7 +39,9 @@ pub enum MintError {
 /// What the running server and its control socket share.
 pub(super) struct Core {
     pub(super) service: Service,
-    pub(super) chunks: Arc<dyn ChunkStore>,
+    pub(super) gc: GcParts,
+    pub(super) collector: Arc<Collector>,
+    pub(super) identity: Identity,
     pub(super) local_addr: SocketAddr,
     pub(super) addresses: Vec<String>,
 }
@@ -43,11 +50,13 @@ impl Core {
     /// Checks that join codes can be made of the addresses.
     pub(super) fn new(
         service: Service,
-        chunks: Arc<dyn ChunkStore>,
+        gc: GcParts,
+        identity: Identity,
         local_addr: SocketAddr,
         addresses: Vec<String>,
     ) -> Result<Self, JoinCodeError> {
-        let core = Self { service, chunks, local_addr, addresses };
+        let collector = Arc::new(Collector::new(gc.clone()));
+        let core = Self { service, gc, collector, identity, local_addr, addresses };
         core.code([0; 32]).check()?;
         Ok(core)
     }
@@ -88,7 +97,7 @@ impl Admin for Core {
     }
 
     async fn status(&self) -> Result<Status, Failure> {
-        let stats = self.chunks.stats().await;
+        let stats = self.gc.chunks.stats().await;
         let state = match stats.state {
             StoreState::Open => "open",
             StoreState::Full => "full",
@@ -108,4 +117,45 @@ impl Admin for Core {
             },
         })
     }
+
+    async fn gc(&self, dry_run: bool, grace_ms: u64) -> Result<GcReport, Failure> {
+        if dry_run {
+            let ran = self.collector.preview(grace_ms, &AtOnce).await;
+            return ran.map_err(|error| failure("gc", &error));
+        }
+        // What retention lets go of is garbage from now on.
+        let thinned = self.service.thin_all().await;
+        let thinned = thinned.map_err(|refusal| {
+            let message = format!("the histories cannot be thinned: {}", refusal.message);
+            Failure { kind: "gc".into(), message, hint: "look at the server's log".into() }
+        })?;
+        let ran = self.collector.run(grace_ms, &AtOnce).await;
+        let mut report = ran.map_err(|error| failure("gc", &error))?;
+        report.thinned = thinned.versions;
+        Ok(report)
+    }
+
+    async fn check(&self) -> Result<CheckReport, Failure> {
+        let checked = check(&self.collector, &self.gc, &AtOnce).await;
+        checked.map_err(|error| failure("check", &error))
+    }
+
+    async fn backup(&self, to: &Path) -> Result<BackupReport, Failure> {
+        let done = back_up(&self.collector, &self.gc, &self.identity, to, &AtOnce).await;
+        done.map_err(|error| failure("backup", &error))
+    }
+}
+
+fn failure(kind: &str, error: &dyn std::error::Error) -> Failure {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !message.contains(&said) {
+            message = format!("{message}: {said}");
+        }
+        cause = error.source();
+    }
+    let hint = "what was done so far stands; look at the disk and at the server's log".to_owned();
+    Failure { kind: kind.to_owned(), message, hint }
 }

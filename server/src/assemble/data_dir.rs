@@ -54,6 +54,12 @@ pub enum DataDirError {
         #[source]
         source: io::Error,
     },
+    /// A restore into it was not finished.
+    #[error("a restore into {path} was not finished")]
+    Unfinished {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The system gave no randomness for new keys.
     #[error("the system gives no random bytes for the server's keys")]
     NoEntropy,
@@ -100,8 +106,47 @@ impl DataDir {
     /// Creates (mode 0700) or opens the directory and locks it.
     ///
     /// # Errors
-    /// [`DataDirError::InUse`] when another process has the lock; [`DataDirError::Io`].
+    /// [`DataDirError::InUse`] when another process has the lock, [`DataDirError::Unfinished`] when a
+    /// restore was cut off; [`DataDirError::Io`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let opened = Self::lock(path)?;
+        if opened.restoring().exists() {
+            return Err(DataDirError::Unfinished { path: path.to_owned() });
+        }
+        Ok(opened)
+    }
+
+    /// Creates and locks a directory for a restore: until [`DataDir::end_restore`] it is no server's.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`].
+    pub(super) fn begin_restore(path: &Path) -> Result<Self, DataDirError> {
+        let opened = Self::lock(path)?;
+        let marker = opened.restoring();
+        let made = File::create(&marker).and_then(|_| File::open(path)?.sync_all());
+        made.map_err(|source| DataDirError::Io { doing: "creating", path: marker, source })?;
+        Ok(opened)
+    }
+
+    /// Says that a restore is complete, durably.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub(super) fn end_restore(&self) -> Result<(), DataDirError> {
+        let ended = File::open(&self.path).and_then(|directory| {
+            directory.sync_all()?;
+            fs::remove_file(self.restoring())?;
+            directory.sync_all()
+        });
+        let path = self.restoring();
+        ended.map_err(|source| DataDirError::Io { doing: "removing", path, source })
+    }
+
+    fn restoring(&self) -> PathBuf {
+        self.path.join("restoring")
+    }
+
+    fn lock(path: &Path) -> Result<Self, DataDirError> {
         let io_error =
             |doing, path: &Path, source| DataDirError::Io { doing, path: path.to_owned(), source };
         make(path).map_err(|error| io_error("creating", path, error))?;
@@ -149,12 +194,55 @@ impl DataDir {
         self.path.join("chunks")
     }
 
+    /// The file with the keys.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        self.path.join("server.key")
+    }
+
+    /// The number under which capabilities are signed; 1 until a restore takes another.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn capability_key(&self) -> Result<u64, DataDirError> {
+        let path = self.path.join("capability");
+        let read = match fs::read_to_string(&path) {
+            Ok(text) => text
+                .trim_end()
+                .parse()
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(1),
+            Err(error) => Err(error),
+        };
+        read.map_err(|source| DataDirError::Io { doing: "reading", path, source })
+    }
+
+    /// Takes another number for capabilities; durable when this returns.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub(super) fn set_capability_key(&self, number: u64) -> Result<(), DataDirError> {
+        let path = self.path.join("capability");
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| {
+                writeln!(file, "{number}")?;
+                file.sync_all()
+            })
+            .and_then(|()| File::open(&self.path)?.sync_all());
+        written.map_err(|source| DataDirError::Io { doing: "writing", path, source })
+    }
+
     /// The keys; drawn and stored durably at the first start.
     ///
     /// # Errors
     /// All but [`DataDirError::InUse`].
     pub fn keys(&self) -> Result<ServerKeys, DataDirError> {
-        let path = self.path.join("server.key");
+        let path = self.key_file();
         match OpenOptions::new().read(true).open(&path) {
             Ok(file) => read_keys(&path, file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

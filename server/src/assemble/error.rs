@@ -4,7 +4,7 @@
 
 use super::data_dir::DataDirError;
 use super::reserve::START_BYTES;
-use crate::chunk_store::{IndexError, OpenError};
+use crate::chunk_store::{IndexError, OpenError, StoreError};
 use crate::control::ControlError;
 use crate::listen::ListenError;
 use crate::meta_store::OpenError as MetaOpenError;
@@ -39,6 +39,9 @@ pub enum ServerError {
     /// The addresses to advertise make no join code.
     #[error("the addresses cannot be advertised: {0}")]
     Advertise(#[from] JoinCodeError),
+    /// The chunk store does not take the metadata's generation.
+    #[error("the chunk store does not take the generation of the garbage collection: {0}")]
+    Generation(#[source] StoreError),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -54,7 +57,7 @@ impl ServerError {
                 "data_in_use"
             }
             Self::Data(_) => "data",
-            Self::Chunks(_) => "chunk_store",
+            Self::Chunks(_) | Self::Generation(_) => "chunk_store",
             Self::Meta(_) => "metadata",
             Self::Opening(_) | Self::Thread(_) => "system",
             Self::Listen(ListenError::PortInUse { .. }) => "port_in_use",
@@ -84,6 +87,9 @@ impl ServerError {
             Self::Data(DataDirError::KeyMalformed { .. }) => {
                 "put server.key back from a backup".to_owned()
             }
+            Self::Data(DataDirError::Unfinished { .. }) => {
+                "remove what is in it, and restore again".to_owned()
+            }
             Self::Data(DataDirError::Io { .. } | DataDirError::NoEntropy)
             | Self::Control(_)
             | Self::LocalAddress(_)
@@ -94,7 +100,7 @@ impl ServerError {
             Self::Meta(MetaOpenError::Version { .. }) => {
                 "run the newer version of driftless-server that wrote this data".to_owned()
             }
-            Self::Chunks(_) | Self::Meta(_) => {
+            Self::Chunks(_) | Self::Meta(_) | Self::Generation(_) => {
                 "look at the disk under the data directory".to_owned()
             }
             Self::Listen(ListenError::PortInUse { address }) => format!(
@@ -116,6 +122,7 @@ impl ServerError {
             Self::Chunks(OpenError::Index { source, .. }) => matches!(source, IndexError::NoRoom),
             Self::Meta(error) => error.is_no_room(),
             Self::Control(error) => full(&error.source),
+            Self::Generation(error) => matches!(error, StoreError::DiskFull { .. }),
             _ => false,
         }
     }

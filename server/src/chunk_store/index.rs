@@ -1,13 +1,18 @@
 //! Where each chunk lies: a SQLite index beside the segments, which can be rebuilt from them.
 //!
-//! Owns the SQL and the rules of starting. It must not know files of segments or their bytes.
+//! Owns the SQL and the rules of starting; what garbage collection asks is in `reclaim`. It must not
+//! know files of segments or their bytes.
 //!
 //! The index is not synced with each batch (`synchronous=NORMAL`): a power cut may take back its
 //! last transactions, in order, and then the marks of the segments go back with the rows, so that
 //! recovery scans what came after them. What recovery cannot find again is the generation of a
 //! stamp. So the index is marked *open*, synced, before it is used and *clean* when it is closed;
 //! one that is found open is checked for damage, and all its stamps count as of the generation of
-//! that start (`stamp_floor`): a chunk may be kept longer for it, never shorter.
+//! that start (`stamp_floor`): a chunk may be kept longer for it, never shorter. For the same reason
+//! what was in its trash then is there no more (a row of the trash counts only if it is of a later
+//! generation than the floor): that a chunk was taken out of the trash may be among what was lost.
+
+mod reclaim;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +22,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, pa
 use super::ChunkKey;
 use super::record::{HEADER_BYTES, SegmentId};
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// "DrLi", so that another program's database is not taken for an index.
 const APPLICATION_ID: i64 = 0x4472_4c69;
 const BUSY_MS_MAX: u64 = 10_000;
@@ -44,6 +49,17 @@ const SCHEMA: &str = "
         segment INTEGER NOT NULL,
         position INTEGER NOT NULL,
         length INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        PRIMARY KEY (folder, id)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// What version 2 added.
+const TRASH: &str = "
+    CREATE TABLE trash (
+        folder BLOB NOT NULL,
+        id BLOB NOT NULL,
+        since_ms INTEGER NOT NULL,
         generation INTEGER NOT NULL,
         PRIMARY KEY (folder, id)
     ) STRICT, WITHOUT ROWID;
@@ -153,6 +169,9 @@ pub(super) struct IndexBatch {
     pub(super) placed: Vec<(ChunkKey, Location)>,
     /// Chunks to stamp again.
     pub(super) stamped: Vec<ChunkKey>,
+    /// Chunks that were copied from one place to another, in order of the new position. Each is
+    /// known to lie at the first when this is applied; its stamp and its trash stay as they are.
+    pub(super) moved: Vec<(ChunkKey, Location, Location)>,
     /// How far a segment is indexed with this batch.
     pub(super) mark: Option<(u32, SegmentRow)>,
 }
@@ -162,6 +181,8 @@ pub(super) struct IndexBatch {
 pub(super) struct Index {
     connection: Connection,
     stamp_floor: u64,
+    /// Whether anything may be in the trash.
+    has_trash: bool,
     /// The write-ahead log.
     log: PathBuf,
     /// Growth of the log after which it is written back.
@@ -195,6 +216,7 @@ impl Index {
         match (version, pragma(&connection, "application_id")?) {
             (0, 0) => create(&mut connection, generation)?,
             (VERSION, APPLICATION_ID) => {}
+            (1, APPLICATION_ID) => bring_up(&mut connection)?,
             (version, APPLICATION_ID) => return Err(IndexError::Newer { version }),
             _ => {
                 let source = rusqlite::Error::QueryReturnedNoRows;
@@ -214,7 +236,9 @@ impl Index {
         connection.pragma_update(None, "synchronous", "normal")?;
         let log = beside(path, "-wal");
         let (log_bytes_soft, log_bytes_next) = (LOG_BYTES_SOFT, LOG_BYTES_SOFT);
-        Ok(Self { connection, stamp_floor, log, log_bytes_soft, log_bytes_next })
+        let has_trash =
+            connection.query_row("SELECT EXISTS (SELECT 1 FROM trash)", [], |row| row.get(0))?;
+        Ok(Self { connection, stamp_floor, has_trash, log, log_bytes_soft, log_bytes_next })
     }
 
     /// Stamps older than this count as of this generation.
@@ -249,31 +273,8 @@ impl Index {
     ) -> Result<Totals, IndexError> {
         let mut totals = self.totals()?;
         let transaction = self.connection.transaction()?;
+        place(&transaction, &batch.placed, generation, &mut totals)?;
         {
-            let mut place = transaction.prepare_cached(
-                "INSERT INTO chunks (folder, id, segment, position, length, generation)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (folder, id) DO UPDATE SET segment = excluded.segment,
-                    position = excluded.position, length = excluded.length,
-                    generation = excluded.generation",
-            )?;
-            for (key, location) in &batch.placed {
-                match find(&transaction, key, 0)? {
-                    Some(entry) => {
-                        totals.bytes = totals.bytes.saturating_sub(u64::from(entry.location.length))
-                    }
-                    None => totals.chunks += 1,
-                }
-                totals.bytes += u64::from(location.length);
-                place.execute(params![
-                    key.folder.as_bytes(),
-                    key.id.as_bytes(),
-                    location.segment,
-                    location.position as i64,
-                    location.length,
-                    generation as i64
-                ])?;
-            }
             let mut stamp = transaction.prepare_cached(
                 "UPDATE chunks SET generation = ?3 WHERE folder = ?1 AND id = ?2",
             )?;
@@ -281,18 +282,20 @@ impl Index {
                 let key = params![key.folder.as_bytes(), key.id.as_bytes(), generation as i64];
                 stamp.execute(key)?;
             }
-            if let Some((number, row)) = &batch.mark {
-                transaction.execute(
-                    "INSERT INTO segments (number, id, mark) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (number) DO UPDATE SET id = excluded.id, mark = excluded.mark",
-                    params![number, row.id.0, row.mark as i64],
-                )?;
-            }
+        }
+        reclaim::relocate(&transaction, &batch.moved)?;
+        if let Some((number, row)) = &batch.mark {
             transaction.execute(
-                "UPDATE state SET chunks = ?1, bytes = ?2",
-                params![totals.chunks as i64, totals.bytes as i64],
+                "INSERT INTO segments (number, id, mark) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (number) DO UPDATE SET id = excluded.id, mark = excluded.mark",
+                params![number, row.id.0, row.mark as i64],
             )?;
         }
+        if self.has_trash {
+            let placed = batch.placed.iter().map(|(key, _)| key);
+            reclaim::untrash(&transaction, placed.chain(&batch.stamped))?;
+        }
+        set_totals(&transaction, &totals)?;
         transaction.commit()?;
         self.write_back()?;
         Ok(totals)
@@ -324,6 +327,11 @@ impl Index {
     /// Forgets a segment and all chunks in it.
     pub(super) fn forget_segment(&mut self, number: u32) -> Result<(), IndexError> {
         let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "DELETE FROM trash WHERE EXISTS (SELECT 1 FROM chunks
+                WHERE chunks.folder = trash.folder AND chunks.id = trash.id AND segment = ?1)",
+            params![number],
+        )?;
         transaction.execute("DELETE FROM chunks WHERE segment = ?1", params![number])?;
         transaction.execute("DELETE FROM segments WHERE number = ?1", params![number])?;
         transaction.execute(
@@ -386,6 +394,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn create(connection: &mut Connection, generation: u64) -> Result<(), IndexError> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(TRASH)?;
     // Clean, as there is nothing to check; the floor covers the stamps of an index that was lost.
     transaction.execute(
         "INSERT INTO state (one, clean, stamp_floor, chunks, bytes) VALUES (1, 1, ?1, 0, 0)",
@@ -394,6 +403,55 @@ fn create(connection: &mut Connection, generation: u64) -> Result<(), IndexError
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)
+}
+
+fn bring_up(connection: &mut Connection) -> Result<(), IndexError> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TRASH)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+/// Sets where chunks lie, and stamps them.
+fn place(
+    transaction: &Connection,
+    placed: &[(ChunkKey, Location)],
+    generation: u64,
+    totals: &mut Totals,
+) -> Result<(), IndexError> {
+    let mut place = transaction.prepare_cached(
+        "INSERT INTO chunks (folder, id, segment, position, length, generation)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (folder, id) DO UPDATE SET segment = excluded.segment,
+            position = excluded.position, length = excluded.length,
+            generation = excluded.generation",
+    )?;
+    for (key, location) in placed {
+        match find(transaction, key, 0)? {
+            Some(entry) => {
+                totals.bytes = totals.bytes.saturating_sub(u64::from(entry.location.length));
+            }
+            None => totals.chunks += 1,
+        }
+        totals.bytes += u64::from(location.length);
+        place.execute(params![
+            key.folder.as_bytes(),
+            key.id.as_bytes(),
+            location.segment,
+            location.position as i64,
+            location.length,
+            generation as i64
+        ])?;
+    }
+    Ok(())
+}
+
+fn set_totals(transaction: &Connection, totals: &Totals) -> Result<(), IndexError> {
+    transaction.execute(
+        "UPDATE state SET chunks = ?1, bytes = ?2",
+        params![totals.chunks as i64, totals.bytes as i64],
+    )?;
+    Ok(())
 }
 
 fn check(connection: &Connection) -> Result<(), IndexError> {

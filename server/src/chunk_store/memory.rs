@@ -5,6 +5,7 @@
 //! [`ChunkStore`], and lets a simulation damage, lose and fill what it holds.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -12,7 +13,10 @@ use bytes::Bytes;
 use common::ids::ChunkId;
 use common::limits::SEALED_BYTES_MAX;
 
-use super::{ChunkKey, ChunkStore, StoreError, StoreState, StoreStats, Stored};
+use super::{
+    ChunkKey, ChunkStore, Compacted, Dropped, Due, Reclaim, Reclaimed, SegmentUse, StoreError,
+    StoreState, StoreStats, Stored, Surveyed, TrashStamp,
+};
 
 /// Chunks in memory; see the module.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ struct Kept {
     /// Whether these bytes have been verified since they may last have changed.
     verified: bool,
     generation: u64,
+    trash: Option<TrashStamp>,
 }
 
 impl Kept {
@@ -42,6 +47,12 @@ impl Kept {
     fn is_whole(&mut self, key: &ChunkKey) -> bool {
         self.verified = self.verified || ChunkId::of(&self.bytes) == key.id;
         self.verified
+    }
+
+    /// Notes that presence was proven; so it is no trash.
+    fn stamp(&mut self, generation: u64) {
+        self.generation = generation;
+        self.trash = None;
     }
 }
 
@@ -127,9 +138,9 @@ impl Inner {
         if let Some(kept) = self.chunks.get_mut(&key) {
             if !kept.is_whole(&key) {
                 self.bytes = self.bytes - kept.bytes.len() as u64 + u64::from(length);
-                *kept = Kept { bytes, verified: true, generation };
+                *kept = Kept { bytes, verified: true, generation, trash: None };
             }
-            kept.generation = generation;
+            kept.stamp(generation);
             return Ok(Stored { new: false, length });
         }
         let free_bytes = self.bytes_max.saturating_sub(self.bytes);
@@ -137,7 +148,7 @@ impl Inner {
             return Err(StoreError::DiskFull { free_bytes, reserve_bytes: 0 });
         }
         self.bytes += u64::from(length);
-        self.chunks.insert(key, Kept { bytes, verified: true, generation });
+        self.chunks.insert(key, Kept { bytes, verified: true, generation, trash: None });
         Ok(Stored { new: true, length })
     }
 }
@@ -175,7 +186,7 @@ impl ChunkStore for MemoryStore {
         let answer = |key: ChunkKey| {
             let kept = inner.chunks.get_mut(&key)?;
             kept.is_whole(&key).then(|| {
-                kept.generation = generation;
+                kept.stamp(generation);
                 kept.bytes.len() as u32
             })
         };
@@ -200,5 +211,92 @@ impl ChunkStore for MemoryStore {
 
     async fn close(&self) {
         self.lock().closed = true;
+    }
+}
+
+#[async_trait]
+impl Reclaim for MemoryStore {
+    async fn raise_generation(&self, generation: u64) -> Result<(), StoreError> {
+        self.lock().open()?;
+        self.advance_generation(generation);
+        Ok(())
+    }
+
+    async fn survey(
+        &self,
+        after: Option<ChunkKey>,
+        limit: usize,
+    ) -> Result<Vec<Surveyed>, StoreError> {
+        let mut guard = self.lock();
+        let inner = guard.open()?;
+        let from = after.map_or(Unbounded, Excluded);
+        let all = inner.chunks.range((from, Unbounded)).map(|(key, kept)| Surveyed {
+            key: *key,
+            length: kept.bytes.len() as u32,
+            generation: kept.generation,
+            trash: kept.trash,
+        });
+        Ok(all.take(limit).collect())
+    }
+
+    async fn trash(&self, keys: Vec<ChunkKey>, stamp: TrashStamp) -> Result<Reclaimed, StoreError> {
+        let mut guard = self.lock();
+        let inner = guard.open()?;
+        let mut done = Reclaimed::default();
+        for key in keys {
+            let Some(kept) = inner.chunks.get_mut(&key) else { continue };
+            if kept.trash.is_none() && kept.generation + 1 < inner.generation {
+                kept.trash = Some(stamp);
+                done.add(kept.bytes.len() as u32);
+            }
+        }
+        Ok(done)
+    }
+
+    async fn untrash(&self, keys: Vec<ChunkKey>) -> Result<Reclaimed, StoreError> {
+        let mut guard = self.lock();
+        let inner = guard.open()?;
+        let mut done = Reclaimed::default();
+        for key in keys {
+            let Some(kept) = inner.chunks.get_mut(&key) else { continue };
+            if kept.trash.take().is_some() {
+                done.add(kept.bytes.len() as u32);
+            }
+        }
+        Ok(done)
+    }
+
+    async fn purge(&self, keys: Vec<ChunkKey>, due: Due) -> Result<Reclaimed, StoreError> {
+        let mut guard = self.lock();
+        let inner = guard.open()?;
+        let mut done = Reclaimed::default();
+        for key in keys {
+            let Some(kept) = inner.chunks.get(&key) else { continue };
+            let is_due = kept.trash.is_some_and(|trash| {
+                trash.generation < due.trashed_before && trash.since_ms <= due.since_ms_max
+            });
+            if is_due && kept.generation + 1 < inner.generation {
+                done.add(kept.bytes.len() as u32);
+                inner.bytes -= kept.bytes.len() as u64;
+                inner.chunks.remove(&key);
+            }
+        }
+        Ok(done)
+    }
+
+    /// It has none.
+    async fn segments(&self) -> Result<Vec<SegmentUse>, StoreError> {
+        self.lock().open()?;
+        Ok(Vec::new())
+    }
+
+    async fn compact(&self, _segment: u32) -> Result<Compacted, StoreError> {
+        self.lock().open()?;
+        Ok(Compacted::default())
+    }
+
+    async fn drop_empty(&self) -> Result<Dropped, StoreError> {
+        self.lock().open()?;
+        Ok(Dropped::default())
     }
 }

@@ -4,9 +4,12 @@
 //! who asks, what a chunk says, or whether a commit will ever name it: presence is proven by
 //! receipts, which the service signs from what this store answers.
 
+mod compaction;
 mod disk;
 mod index;
 mod memory;
+mod reclaim;
+mod reclaim_writer;
 mod record;
 mod recovery;
 mod scan;
@@ -21,6 +24,7 @@ mod writer;
 pub use disk::{CrashKeeps, Disk, SegmentFile, SimulatedDisk};
 pub use index::IndexError;
 pub use memory::MemoryStore;
+pub use reclaim::{Compacted, Dropped, Due, Reclaim, Reclaimed, SegmentUse, Surveyed, TrashStamp};
 pub use segment_store::{DrawSegmentId, OpenError, SegmentOptions, SegmentStore};
 
 use std::sync::Arc;
@@ -119,6 +123,13 @@ pub enum StoreError {
         #[source]
         source: Arc<std::io::Error>,
     },
+    /// The segment files could not be looked at or removed. Nothing that is stored is affected.
+    #[error("looking at the segment files: {source}")]
+    Segments {
+        /// What the system said.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
     /// No new segment could be begun, for want of something other than room. Nothing was written.
     #[error("beginning a new segment: {source}")]
     NewSegment {
@@ -153,7 +164,13 @@ impl StoreError {
     /// Whether the same request may succeed later without anyone's doing anything to this process.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::NewSegment { .. } | Self::DiskFull { .. })
+        matches!(
+            self,
+            Self::Read { .. }
+                | Self::Segments { .. }
+                | Self::NewSegment { .. }
+                | Self::DiskFull { .. }
+        )
     }
 }
 

@@ -24,12 +24,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::disk::{Disk, RealDisk};
 use super::index::{Index, IndexError, IndexReader, Totals};
+use super::reclaim_writer::ReclaimWrite;
 use super::recovery::{RecoveryError, recover};
 use super::segments::Segments;
 use super::verified::Verified;
-use super::worker::{Work, Worker};
+use super::worker::{Reply, Work, Worker};
 use super::writer::{Writer, WriterParts};
-use super::{ChunkKey, ChunkStore, StoreError, StoreState, StoreStats, Stored};
+use super::{
+    ChunkKey, ChunkStore, Compacted, Dropped, Due, Reclaim, Reclaimed, SegmentUse, StoreError,
+    StoreState, StoreStats, Stored, Surveyed, TrashStamp,
+};
 
 /// In-flight bytes are counted in units of this, so that their count fits a semaphore.
 const PERMIT_BYTES: usize = 1024;
@@ -250,6 +254,13 @@ impl SegmentStore {
         sender.send(work).map_err(|_| self.shared.stop("its threads have ended".to_owned()))
     }
 
+    /// Asks the threads; for what one caller does at a time, so that it needs no permit.
+    async fn ask<T>(&self, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(work(reply))?;
+        self.answer(answer).await?
+    }
+
     async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, StoreError> {
         // A thread drops a reply only by panicking; then nothing is known of the request.
         answer.await.map_err(|_| self.shared.stop("a thread of it has failed".to_owned()))
@@ -339,6 +350,7 @@ fn start(
         index_path: index_path.to_owned(),
         shared: Arc::clone(&shared),
         verified,
+        segments,
         options,
         recovered,
     };
@@ -367,6 +379,69 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
 
 fn receive(work: &Mutex<Receiver<Work>>) -> Option<Work> {
     work.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+#[async_trait]
+impl Reclaim for SegmentStore {
+    async fn raise_generation(&self, generation: u64) -> Result<(), StoreError> {
+        self.advance_generation(generation).await
+    }
+
+    async fn survey(
+        &self,
+        after: Option<ChunkKey>,
+        limit: usize,
+    ) -> Result<Vec<Surveyed>, StoreError> {
+        self.ask(|reply| Work::Survey { after, limit, reply }).await
+    }
+
+    async fn trash(&self, keys: Vec<ChunkKey>, stamp: TrashStamp) -> Result<Reclaimed, StoreError> {
+        self.ask(|reply| Work::Reclaim(ReclaimWrite::Trash { keys, stamp, reply })).await
+    }
+
+    async fn untrash(&self, keys: Vec<ChunkKey>) -> Result<Reclaimed, StoreError> {
+        self.ask(|reply| Work::Reclaim(ReclaimWrite::Untrash { keys, reply })).await
+    }
+
+    async fn purge(&self, keys: Vec<ChunkKey>, due: Due) -> Result<Reclaimed, StoreError> {
+        self.ask(|reply| Work::Reclaim(ReclaimWrite::Purge { keys, due, reply })).await
+    }
+
+    async fn segments(&self) -> Result<Vec<SegmentUse>, StoreError> {
+        // The newest may grow. Which one that is, is looked at before what points to them: of the
+        // others, none will be pointed to that is not now.
+        let failed = |source| StoreError::Segments { source: Arc::new(source) };
+        let mut numbers = self.disk.segments().map_err(failed)?;
+        numbers.pop();
+        let uses = self.ask(|reply| Work::Uses { reply }).await?;
+        let mut segments = Vec::with_capacity(numbers.len());
+        for segment in numbers {
+            let (live_chunks, live_bytes) = uses.get(&segment).copied().unwrap_or_default();
+            let file_bytes =
+                self.disk.open(segment).and_then(|file| file.length()).map_err(failed)?;
+            segments.push(SegmentUse { segment, live_chunks, live_bytes, file_bytes });
+        }
+        Ok(segments)
+    }
+
+    async fn compact(&self, segment: u32) -> Result<Compacted, StoreError> {
+        let mut done = Compacted::default();
+        let mut next = Some(0);
+        while let Some(position) = next {
+            let (step, then) = self.ask(|reply| Work::Compact { segment, position, reply }).await?;
+            done.moved += step.moved;
+            done.damaged += step.damaged;
+            next = then;
+        }
+        Ok(done)
+    }
+
+    async fn drop_empty(&self) -> Result<Dropped, StoreError> {
+        let segments = self.segments().await?.into_iter();
+        let empty = segments.filter(|segment| segment.live_chunks == 0);
+        let segments = empty.map(|segment| (segment.segment, segment.file_bytes)).collect();
+        self.ask(|reply| Work::Reclaim(ReclaimWrite::Drop { segments, reply })).await
+    }
 }
 
 #[async_trait]

@@ -83,7 +83,14 @@ impl Segments {
         Ok(Read { bytes: Bytes::from(record).slice(HEADER_BYTES..), header_whole })
     }
 
-    fn file(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
+    /// Lets go of a segment whose file was removed, so that the disk gets its room back. Nobody can
+    /// open it any more: a file is opened and remembered under one lock.
+    pub(super) fn forget(&self, number: u32) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).files.remove(&number);
+    }
+
+    /// The file of a segment.
+    pub(super) fn file(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
         // Nothing under this lock panics half-way through a change.
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.tick += 1;

@@ -4,6 +4,7 @@
 //! stored copy is whole. It must not write files or the index. The store starts it; it ends when
 //! the store is closed or dropped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -12,7 +13,9 @@ use bytes::Bytes;
 use common::ids::ChunkId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::index::{Entry, IndexReader};
+use super::index::{Entry, IndexError, IndexReader};
+use super::reclaim::{Compacted, Surveyed};
+use super::reclaim_writer::ReclaimWrite;
 use super::segment_store::Shared;
 use super::segments::{Read, ReadError, Segments};
 use super::verified::Verified;
@@ -23,11 +26,43 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What a worker is asked.
 pub(super) enum Work {
-    Put { chunks: Vec<(ChunkKey, Bytes)>, reply: Reply<Vec<Stored>>, permit: OwnedSemaphorePermit },
-    Get { key: ChunkKey, reply: Reply<Option<Bytes>> },
-    Have { keys: Vec<ChunkKey>, reply: Reply<Vec<Option<u32>>> },
-    Stamp { key: ChunkKey, reply: Reply<Option<u64>> },
-    Advance { generation: u64, reply: Reply<()> },
+    Put {
+        chunks: Vec<(ChunkKey, Bytes)>,
+        reply: Reply<Vec<Stored>>,
+        permit: OwnedSemaphorePermit,
+    },
+    Get {
+        key: ChunkKey,
+        reply: Reply<Option<Bytes>>,
+    },
+    Have {
+        keys: Vec<ChunkKey>,
+        reply: Reply<Vec<Option<u32>>>,
+    },
+    Stamp {
+        key: ChunkKey,
+        reply: Reply<Option<u64>>,
+    },
+    Survey {
+        after: Option<ChunkKey>,
+        limit: usize,
+        reply: Reply<Vec<Surveyed>>,
+    },
+    /// Chunks and bytes with headers that are wanted of each segment.
+    Uses {
+        reply: Reply<BTreeMap<u32, (u64, u64)>>,
+    },
+    /// Copies some of what is wanted of a segment, from a position on.
+    Compact {
+        segment: u32,
+        position: u64,
+        reply: Reply<(Compacted, Option<u64>)>,
+    },
+    Reclaim(ReclaimWrite),
+    Advance {
+        generation: u64,
+        reply: Reply<()>,
+    },
 }
 
 /// Everything a worker needs.
@@ -61,6 +96,18 @@ impl Worker {
                     let stamp = self.find(&key).map(|entry| Some(entry?.generation));
                     answer(reply, stamp);
                 }
+                Work::Survey { after, limit, reply } => {
+                    let surveyed = self.ask(|index| index.survey(after.as_ref(), limit));
+                    answer(reply, surveyed);
+                }
+                Work::Uses { reply } => answer(reply, self.ask(IndexReader::segment_uses)),
+                Work::Compact { segment, position, reply } => {
+                    match self.read_step(segment, position) {
+                        Ok(step) => self.write(Write::Reclaim(ReclaimWrite::Move { step, reply })),
+                        Err(error) => answer(reply, Err(error)),
+                    }
+                }
+                Work::Reclaim(write) => self.write(Write::Reclaim(write)),
                 Work::Advance { generation, reply } => {
                     self.write(Write::Advance { generation, reply });
                 }
@@ -165,8 +212,15 @@ impl Worker {
         }
     }
 
-    fn find(&self, key: &ChunkKey) -> Result<Option<Entry>, StoreError> {
-        self.index.find(key).map_err(|error| self.shared.stop_for_index(&error))
+    pub(super) fn find(&self, key: &ChunkKey) -> Result<Option<Entry>, StoreError> {
+        self.ask(|index| index.find(key))
+    }
+
+    fn ask<T>(
+        &self,
+        ask: impl FnOnce(&IndexReader) -> Result<T, IndexError>,
+    ) -> Result<T, StoreError> {
+        ask(&self.index).map_err(|error| self.shared.stop_for_index(&error))
     }
 }
 

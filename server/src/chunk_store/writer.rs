@@ -18,9 +18,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::disk::{Disk, is_no_room, write_full};
 use super::index::{self, Entry, Index, IndexBatch, IndexError, Location, SegmentRow};
+use super::reclaim_writer::ReclaimWrite;
 use super::record::{HEADER_BYTES, Header, Kind, SegmentId};
 use super::recovery::{Recovered, Tail};
 use super::segment_store::{SegmentOptions, Shared};
+use super::segments::Segments;
 use super::verified::Verified;
 use super::worker::{Reply, answer};
 use super::{ChunkKey, StoreError, StoreState, Stored};
@@ -38,6 +40,9 @@ pub(super) enum Write {
     },
     /// Raise the generation.
     Advance { generation: u64, reply: Reply<()> },
+    /// Something for the garbage collection, alone: what a batch has planned on must not change
+    /// before it is written.
+    Reclaim(ReclaimWrite),
 }
 
 /// Everything the writer needs.
@@ -47,18 +52,20 @@ pub(super) struct WriterParts {
     pub(super) index_path: PathBuf,
     pub(super) shared: Arc<Shared>,
     pub(super) verified: Arc<Verified>,
+    pub(super) segments: Arc<Segments>,
     pub(super) options: SegmentOptions,
     pub(super) recovered: Recovered,
 }
 
 /// The writer of one store.
 pub(super) struct Writer {
-    disk: Arc<dyn Disk>,
-    index: Index,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) index: Index,
     index_path: PathBuf,
-    shared: Arc<Shared>,
-    verified: Arc<Verified>,
-    options: SegmentOptions,
+    pub(super) shared: Arc<Shared>,
+    pub(super) verified: Arc<Verified>,
+    pub(super) segments: Arc<Segments>,
+    pub(super) options: SegmentOptions,
     active: Option<Active>,
     next_number: u32,
 }
@@ -98,19 +105,25 @@ struct Batch {
 
 impl Writer {
     pub(super) fn new(parts: WriterParts) -> Self {
-        let WriterParts { disk, index, index_path, shared, verified, options, recovered } = parts;
+        let WriterParts { disk, index, index_path, shared, verified, segments, options, recovered } =
+            parts;
         // Recovery has synced the names of all segments that it found.
         let active = recovered.active.map(|tail| Active { tail, name_durable: true });
         let next_number = recovered.next_number;
-        Self { disk, index, index_path, shared, verified, options, active, next_number }
+        Self { disk, index, index_path, shared, verified, segments, options, active, next_number }
     }
 
     /// Writes until nobody can ask any more, then closes the index.
     pub(super) fn run(mut self, writes: &Receiver<Write>) {
         while let Ok(first) = writes.recv() {
-            let gathered = self.gather(first, writes);
-            if let Err(error) = self.serve(gathered) {
+            let (gathered, reclaim) = self.gather(first, writes);
+            if !gathered.is_empty()
+                && let Err(error) = self.serve(gathered)
+            {
                 tracing::debug!(%error, "a batch was not written");
+            }
+            if let Some(reclaim) = reclaim {
+                self.reclaim(reclaim);
             }
         }
         self.end();
@@ -133,17 +146,19 @@ impl Writer {
         }
     }
 
-    /// Takes what waits already, up to the bytes of one batch.
-    fn gather(&self, first: Write, writes: &Receiver<Write>) -> Vec<Write> {
-        let mut bytes = first.bytes();
-        let mut gathered = vec![first];
-        while bytes < self.options.batch_bytes_max
-            && let Ok(write) = writes.try_recv()
-        {
+    /// Takes what waits already, up to the bytes of one batch, or to what is done alone.
+    fn gather(&self, first: Write, writes: &Receiver<Write>) -> (Vec<Write>, Option<ReclaimWrite>) {
+        let (mut bytes, mut gathered, mut next) = (0, Vec::new(), Some(first));
+        while let Some(write) = next {
+            if let Write::Reclaim(reclaim) = write {
+                return (gathered, Some(reclaim));
+            }
             bytes += write.bytes();
             gathered.push(write);
+            let has_room = bytes < self.options.batch_bytes_max;
+            next = if has_room { writes.try_recv().ok() } else { None };
         }
-        gathered
+        (gathered, None)
     }
 
     /// Serves a batch: every reply in it is answered, whatever happens.
@@ -160,7 +175,7 @@ impl Writer {
             batch.refuse_all(&error);
             return Err(error);
         }
-        let placed = match self.append(&batch.appends) {
+        let placed = match self.append(&batch.appends, self.options.reserve_bytes) {
             Ok(placed) => placed,
             Err(error @ StoreError::Stopped { .. }) => {
                 batch.refuse_all(&error);
@@ -181,6 +196,7 @@ impl Writer {
 
     fn plan(&self, write: Write, batch: &mut Batch) {
         match write {
+            Write::Reclaim(reclaim) => reclaim.refuse(StoreError::Closed),
             Write::Advance { generation, reply } => answer(reply, self.advance(generation)),
             Write::Put { chunks, reply, permit } => match self.plan_put(chunks, batch) {
                 Ok((stored, appends)) => {
@@ -234,7 +250,7 @@ impl Writer {
         Ok((stored, appends))
     }
 
-    fn find(&self, key: &ChunkKey) -> Result<Option<Entry>, StoreError> {
+    pub(super) fn find(&self, key: &ChunkKey) -> Result<Option<Entry>, StoreError> {
         self.index.find(key).map_err(|error| self.shared.stop_for_index(&error))
     }
 
@@ -259,14 +275,19 @@ impl Writer {
     }
 
     /// Appends chunks to the active segment and makes them durable; says what is to be indexed.
-    fn append(&mut self, chunks: &[(ChunkKey, Bytes)]) -> Result<IndexBatch, StoreError> {
+    /// Leaves `reserve_bytes` of the disk free.
+    pub(super) fn append(
+        &mut self,
+        chunks: &[(ChunkKey, Bytes)],
+        reserve_bytes: u64,
+    ) -> Result<IndexBatch, StoreError> {
         if chunks.is_empty() {
             return Ok(IndexBatch::default());
         }
         let bytes: u64 = chunks.iter().map(|(_, bytes)| (HEADER_BYTES + bytes.len()) as u64).sum();
         // A disk that does not say how much is free says so at the write.
         let free_bytes = self.disk.free_bytes().unwrap_or(u64::MAX);
-        if free_bytes < bytes.saturating_add(self.options.reserve_bytes) {
+        if free_bytes < bytes.saturating_add(reserve_bytes) {
             return Err(self.full());
         }
         let active = self.segment_for(bytes)?;
@@ -284,7 +305,7 @@ impl Writer {
                 let end = placed.last().map_or(tail.end, |(_, location)| location.end());
                 let mark = Some((tail.number, SegmentRow { id: tail.id, mark: end }));
                 self.active = Some(Active { name_durable: true, ..active });
-                Ok(IndexBatch { placed, stamped: Vec::new(), mark })
+                Ok(IndexBatch { placed, mark, ..IndexBatch::default() })
             }
             Err(error) if is_no_room(&error) => {
                 let taken_back = self.take_back(&active.tail);
@@ -334,6 +355,11 @@ impl Writer {
         if placed.placed.is_empty() && placed.stamped.is_empty() {
             return Ok(());
         }
+        self.apply(placed)
+    }
+
+    /// Applies to the index what was appended; takes it back if the index has no room for it.
+    pub(super) fn apply(&mut self, placed: IndexBatch) -> Result<(), StoreError> {
         let generation = self.shared.generation.load(Ordering::SeqCst);
         match self.index.apply(&placed, generation) {
             Ok(totals) => {
@@ -342,8 +368,9 @@ impl Writer {
                     active.tail.end = row.mark;
                     self.set_state(StoreState::Open);
                 }
-                for (key, _) in placed.placed {
-                    self.verified.insert(key);
+                let moved = placed.moved.iter().map(|(key, ..)| key);
+                for key in placed.placed.iter().map(|(key, _)| key).chain(moved) {
+                    self.verified.insert(*key);
                 }
                 Ok(())
             }
@@ -357,7 +384,7 @@ impl Writer {
         }
     }
 
-    fn full(&self) -> StoreError {
+    pub(super) fn full(&self) -> StoreError {
         self.set_state(StoreState::Full);
         let (free_bytes, reserve_bytes) =
             (self.disk.free_bytes().unwrap_or_default(), self.options.reserve_bytes);
@@ -408,7 +435,7 @@ impl Write {
     fn bytes(&self) -> usize {
         match self {
             Self::Put { chunks, .. } => chunks.iter().map(|(_, bytes)| bytes.len()).sum(),
-            Self::Stamp { .. } | Self::Advance { .. } => 0,
+            Self::Stamp { .. } | Self::Advance { .. } | Self::Reclaim(_) => 0,
         }
     }
 
@@ -417,6 +444,7 @@ impl Write {
             Self::Put { reply, .. } => answer(reply, Err(error)),
             Self::Stamp { reply, .. } => answer(reply, Err(error)),
             Self::Advance { reply, .. } => answer(reply, Err(error)),
+            Self::Reclaim(reclaim) => reclaim.refuse(error),
         }
     }
 }

@@ -1,16 +1,22 @@
 //! The command line of `driftless-server`: a file a command.
 //!
 //! Owns parsing, what is printed and exit codes (0 done, 1 failed, 2 usage). It must not know how
-//! a server works: `serve` starts the composition root, the other commands ask a running one.
+//! a server works: `serve` starts the composition root, the other commands ask a running one, or the
+//! composition root where none runs.
 
+mod backup;
+mod check;
 mod completions;
 mod failure;
+mod gc;
 mod invite;
+mod restore;
 mod serve;
 mod status;
 
 pub use failure::CommandFailure;
 
+use crate::background::{Problem, Problems};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -40,6 +46,14 @@ enum Command {
     Invite(invite::InviteFlags),
     /// Tell how the running server does
     Status(status::StatusFlags),
+    /// Give back the room of what nothing needs any more
+    Gc(gc::GcFlags),
+    /// Look whether everything that is stored is whole
+    Check(check::CheckFlags),
+    /// Copy a running server into a directory
+    Backup(backup::BackupFlags),
+    /// Make a data directory from a backup
+    Restore(restore::RestoreFlags),
     /// Print a completion script for a shell
     Completions(completions::CompletionsFlags),
 }
@@ -53,13 +67,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error, arguments.iter().any(|argument| argument == "--json")),
     };
     let outcome = match flags.command {
-        Command::Serve(serve) => serve::run(serve, flags.json),
-        Command::Invite(invite) => invite::run(&invite, flags.json),
-        Command::Status(status) => status::run(&status, flags.json),
-        Command::Completions(completions) => completions::run::<Flags>(&completions, flags.json),
+        Command::Serve(serve) => serve::run(serve, flags.json).map(|()| true),
+        Command::Invite(invite) => invite::run(&invite, flags.json).map(|()| true),
+        Command::Status(status) => status::run(&status, flags.json).map(|()| true),
+        Command::Gc(gc) => gc::run(&gc, flags.json).map(|()| true),
+        Command::Check(check) => check::run(&check, flags.json),
+        Command::Backup(backup) => backup::run(&backup, flags.json),
+        Command::Restore(restore) => restore::run(&restore, flags.json),
+        Command::Completions(completions) => {
+            completions::run::<Flags>(&completions, flags.json).map(|()| true)
+        }
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What is not whole was printed.
+        Ok(false) => ExitCode::from(1),
         Err(failure) => {
             failure.print(flags.json);
             ExitCode::from(1)
@@ -95,6 +117,23 @@ fn print_line(line: &str) -> Result<(), CommandFailure> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| {
         CommandFailure::new("output", &format!("writing to standard output: {error}"), "")
     })
+}
+
+/// Prints what is not whole, to standard error beside the answer.
+fn print_problems(problems: &Problems) {
+    for Problem { folder, object, problem } in &problems.problems {
+        let place = [folder.as_str(), object.as_str()].join(" ");
+        eprintln!("{}: {problem}", place.trim());
+    }
+    if problems.problems_more > 0 {
+        eprintln!("… and {} more", problems.problems_more);
+    }
+}
+
+/// A runtime for what a command does itself.
+fn runtime() -> Result<tokio::runtime::Runtime, CommandFailure> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.map_err(|error| CommandFailure::new("system", &format!("no threads: {error}"), ""))
 }
 
 /// Prints one JSON object as a line.

@@ -48,7 +48,8 @@ pub enum AskError {
     Refused(Failure),
 }
 
-/// Asks the server that runs on `data`. Blocks for at most a time-out of 35 seconds.
+/// Asks the server that runs on `data`. Blocks for at most a time-out of 35 seconds, or, for a request
+/// that is long, until it is answered or the server is gone.
 ///
 /// # Errors
 /// [`AskError`]; [`Reply::Error`] is given as [`AskError::Refused`].
@@ -71,7 +72,7 @@ pub fn ask(data: &Path, request: &Request) -> Result<Reply, AskError> {
 
 fn exchange(data: &Path, request: &Request) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(&SocketPath::of(data)?.path)?;
-    stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+    stream.set_read_timeout((!request.is_long()).then_some(ANSWER_TIME_MAX))?;
     stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');

@@ -12,6 +12,7 @@ pub use ask::{AskError, ask};
 pub use protocol::{Failure, Invitation, MetadataStatus, Reply, Request, Status, StorageStatus};
 pub use socket::{ControlError, ControlSocket};
 
+use crate::background::{BackupReport, CheckReport, GcReport};
 use async_trait::async_trait;
 use std::fs::File;
 use std::io;
@@ -31,6 +32,15 @@ pub trait Admin: Send + Sync {
 
     /// Tells how the server does.
     async fn status(&self) -> Result<Status, Failure>;
+
+    /// Collects garbage, or tells what would be done. Takes as long as it takes.
+    async fn gc(&self, dry_run: bool, grace_ms: u64) -> Result<GcReport, Failure>;
+
+    /// Checks everything that is stored. Takes as long as it takes.
+    async fn check(&self) -> Result<CheckReport, Failure>;
+
+    /// Copies everything into a directory. Takes as long as it takes.
+    async fn backup(&self, to: &Path) -> Result<BackupReport, Failure>;
 }
 
 /// Longest line of either side, in bytes.

@@ -2,7 +2,9 @@
 //!
 //! Owns their names. It must not know a socket.
 
+use crate::background::{BackupReport, CheckReport, GcReport};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// What an admin command asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +17,28 @@ pub enum Request {
     },
     /// How the server does.
     Status,
+    /// A run of the garbage collection.
+    Gc {
+        /// Whether it only tells what it would do.
+        dry_run: bool,
+        /// How long chunks stay in the trash, in milliseconds.
+        grace_ms: u64,
+    },
+    /// A check of everything that is stored.
+    Check,
+    /// A copy of everything.
+    Backup {
+        /// Into which directory: an absolute path.
+        to: PathBuf,
+    },
+}
+
+impl Request {
+    /// Whether it may take as long as there is much stored.
+    #[must_use]
+    pub const fn is_long(&self) -> bool {
+        matches!(self, Self::Gc { .. } | Self::Check | Self::Backup { .. })
+    }
 }
 
 /// What the server answers.
@@ -25,6 +49,12 @@ pub enum Reply {
     Invitation(Invitation),
     /// How the server does.
     Status(Status),
+    /// What a run of the garbage collection did.
+    Gc(Box<GcReport>),
+    /// What a check found.
+    Check(CheckReport),
+    /// What was copied.
+    Backup(BackupReport),
     /// It was not done.
     Error(Failure),
 }

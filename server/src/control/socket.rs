@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 
 /// Conversations at once.
 const CONVERSATIONS_MAX: usize = 8;
-/// Time that a conversation may take.
+/// Time that a peer may take for a request, or for reading a reply; and time that a request may take
+/// that does not depend on how much is stored.
 const CONVERSATION_TIME_MAX: Duration = Duration::from_secs(30);
 /// Wait after a failed accept, so that a lack of descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -94,11 +95,8 @@ async fn accept(listener: UnixListener, admin: Arc<dyn Admin>) {
                 let admin = Arc::clone(&admin);
                 conversations.spawn(async move {
                     let _permit = permit;
-                    let talk = tokio::time::timeout(CONVERSATION_TIME_MAX, converse(stream, admin));
-                    match talk.await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => tracing::debug!(%error, "control connection failed"),
-                        Err(_) => tracing::debug!("control connection took too long"),
+                    if let Err(error) = converse(stream, admin).await {
+                        tracing::debug!(%error, "control connection failed");
                     }
                 });
             }
@@ -122,7 +120,8 @@ async fn converse(stream: UnixStream, admin: Arc<dyn Admin>) -> io::Result<()> {
     loop {
         let mut line = Vec::new();
         let limit = LINE_BYTES_MAX as u64;
-        if (&mut reading).take(limit).read_until(b'\n', &mut line).await? == 0 {
+        let request = async { (&mut reading).take(limit).read_until(b'\n', &mut line).await };
+        if in_time(request).await? == 0 {
             return Ok(());
         }
         if line.last() != Some(&b'\n') {
@@ -130,7 +129,8 @@ async fn converse(stream: UnixStream, admin: Arc<dyn Admin>) -> io::Result<()> {
             return reply(&mut writing, &Reply::Error(failure)).await;
         }
         let answer = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => carry_out(admin.as_ref(), request).await,
+            Ok(request) if request.is_long() => carry_out(admin.as_ref(), request).await,
+            Ok(request) => in_time(async { Ok(carry_out(admin.as_ref(), request).await) }).await?,
             Err(error) => Reply::Error(failure("malformed", &error.to_string())),
         };
         reply(&mut writing, &answer).await?;
@@ -141,6 +141,11 @@ async fn carry_out(admin: &dyn Admin, request: Request) -> Reply {
     let answer = match request {
         Request::Invite { life_ms } => admin.invite(life_ms).await.map(Reply::Invitation),
         Request::Status => admin.status().await.map(Reply::Status),
+        Request::Gc { dry_run, grace_ms } => {
+            admin.gc(dry_run, grace_ms).await.map(|report| Reply::Gc(Box::new(report)))
+        }
+        Request::Check => admin.check().await.map(Reply::Check),
+        Request::Backup { to } => admin.backup(&to).await.map(Reply::Backup),
     };
     answer.unwrap_or_else(Reply::Error)
 }
@@ -152,5 +157,10 @@ fn failure(kind: &str, message: &str) -> Failure {
 async fn reply(writing: &mut tokio::net::unix::OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
     let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
-    writing.write_all(&line).await
+    in_time(writing.write_all(&line)).await
+}
+
+async fn in_time<T>(part: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let done = tokio::time::timeout(CONVERSATION_TIME_MAX, part).await;
+    done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

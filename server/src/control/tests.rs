@@ -14,6 +14,18 @@ impl Admin for Fixed {
     async fn status(&self) -> Result<Status, Failure> {
         Err(Failure { kind: "k".into(), message: "m".into(), hint: "h".into() })
     }
+
+    async fn gc(&self, dry_run: bool, grace_ms: u64) -> Result<GcReport, Failure> {
+        Ok(GcReport { dry_run, generation: grace_ms, ..GcReport::default() })
+    }
+
+    async fn check(&self) -> Result<CheckReport, Failure> {
+        Ok(CheckReport { folders: 3, ..CheckReport::default() })
+    }
+
+    async fn backup(&self, to: &Path) -> Result<BackupReport, Failure> {
+        Err(Failure { kind: "k".into(), message: to.display().to_string(), hint: "h".into() })
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -33,6 +45,18 @@ fn an_admin_command_reaches_the_running_server() {
     assert_eq!(mode & 0o777, 0o600);
     match ask(&data, &Request::Invite { life_ms: 7 }).unwrap() {
         Reply::Invitation(invitation) => assert_eq!(invitation.code, "code-7"),
+        other => panic!("{other:?}"),
+    }
+    match ask(&data, &Request::Gc { dry_run: true, grace_ms: 9 }).unwrap() {
+        Reply::Gc(report) => assert!(report.dry_run && report.generation == 9),
+        other => panic!("{other:?}"),
+    }
+    match ask(&data, &Request::Check).unwrap() {
+        Reply::Check(report) => assert_eq!(report.folders, 3),
+        other => panic!("{other:?}"),
+    }
+    match ask(&data, &Request::Backup { to: "/to".into() }) {
+        Err(AskError::Refused(failure)) => assert_eq!(failure.message, "/to"),
         other => panic!("{other:?}"),
     }
     match ask(&data, &Request::Status) {

@@ -196,6 +196,24 @@ impl MetaDb {
         Ok(())
     }
 
+    /// Looks the whole file over; says what is wrong with it, at most ten things.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it cannot even be looked at.
+    pub fn integrity(&self) -> Stored<Vec<String>> {
+        let beside = self.inner.path.as_deref().map(open_beside).transpose().map_err(failed)?;
+        let writing = if beside.is_none() { Some(self.writing()?) } else { None };
+        let connection = match (&beside, &writing) {
+            (Some(connection), _) => connection,
+            (None, Some(writing)) => writing.store.connection(),
+            (None, None) => return Err(StoreError::Corrupt { what: "connection" }),
+        };
+        let mut statement = connection.prepare("PRAGMA integrity_check(10)").map_err(failed)?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+        let said: Vec<String> = rows.collect::<rusqlite::Result<_>>().map_err(failed)?;
+        Ok(said.into_iter().filter(|line| line != "ok").collect())
+    }
+
     /// Copies the database as it is now into a new file, durably. Writers go on meanwhile.
     ///
     /// # Errors
@@ -217,6 +235,16 @@ impl MetaDb {
         let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or_else(|| Path::new("."));
         std::fs::File::open(directory).and_then(|file| file.sync_all()).map_err(io)
+    }
+
+    /// Forgets all versions of an entry's content, for tests of what follows from it.
+    #[cfg(test)]
+    pub(crate) fn thin(
+        &self,
+        folder: &common::ids::FolderId,
+        entry: &common::ids::EntryId,
+    ) -> Stored<()> {
+        self.writing()?.store.thin(folder, entry)
     }
 
     #[cfg(test)]

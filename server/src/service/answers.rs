@@ -2,10 +2,10 @@
 //!
 //! Owns their bounds and wire shapes. It must not change anything.
 
+use super::Service;
 use super::access;
 use super::presence::Seen;
 use super::refusal::{bad_id, malformed};
-use super::{CAPABILITY_KEY, Service};
 use common::ids::{DeviceId, FolderId, RequestId};
 use common::limits::{CAPABILITY_LIFE_MS, REPLY_ITEMS_MAX};
 use common::trust::Capability;
@@ -74,7 +74,7 @@ pub(super) async fn capability(
         write: true,
         bytes_max: left.min(CAPABILITY_BYTES_MAX),
         expires_ms,
-        key_id: CAPABILITY_KEY,
+        key_id: service.inner.capability_key,
     };
     let capability = capability.sign(&service.inner.cluster_key);
     Ok(Reply::Capability(CapabilityReply { capability, expires_ms }))

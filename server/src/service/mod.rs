@@ -21,7 +21,7 @@ mod retention;
 mod store_session;
 mod subscription;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod times;
 
 pub use clock::{Clock, SystemClock};
@@ -53,10 +53,6 @@ use std::sync::Arc;
 
 /// Version of the cluster's layout: one node holds everything.
 const LAYOUT: u64 = 1;
-/// Which capability key signs. There is one; the next would void all capabilities that were signed
-/// before, as a restore from a backup has to, and nothing takes it yet.
-const CAPABILITY_KEY: u64 = 1;
-
 /// What a service is made of.
 pub struct ServiceParts {
     /// The metadata.
@@ -67,6 +63,9 @@ pub struct ServiceParts {
     pub node_key: SigningKey,
     /// Signs capabilities; its public key is the cluster's id.
     pub cluster_key: SigningKey,
+    /// Number under which capabilities are signed: those of another are void. A restore from a backup
+    /// takes a new one.
+    pub capability_key: u64,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// What a new user may occupy.
@@ -84,6 +83,7 @@ pub struct Service {
 struct Inner {
     cluster: ClusterId,
     cluster_key: SigningKey,
+    capability_key: u64,
     node: NodeId,
     node_key: SigningKey,
     meta: Metadata,
@@ -103,13 +103,23 @@ impl Service {
     /// When the metadata handle is another service's already.
     #[must_use]
     pub fn new(parts: ServiceParts) -> Self {
-        let ServiceParts { meta, chunks, node_key, cluster_key, clock, quota, work } = parts;
+        let ServiceParts {
+            meta,
+            chunks,
+            node_key,
+            cluster_key,
+            capability_key,
+            clock,
+            quota,
+            work,
+        } = parts;
         let presence = Arc::new(PresenceRegistry::new(Arc::clone(&clock)));
         let meta = Metadata::new(meta, Arc::clone(&clock), Arc::clone(&presence), work);
         Self {
             inner: Arc::new(Inner {
                 cluster: ClusterId::from_bytes(cluster_key.public()),
                 cluster_key,
+                capability_key,
                 node: NodeId::from_bytes(node_key.public()),
                 node_key,
                 meta,

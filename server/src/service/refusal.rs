@@ -56,7 +56,7 @@ pub(super) fn of_chunk_store(error: &StoreError) -> Refusal {
         ),
         // All pass: the disk may answer again, and a closed store belongs to a server that is
         // stopping and will be started again.
-        StoreError::Read { .. } | StoreError::NewSegment { .. } => {
+        StoreError::Read { .. } | StoreError::NewSegment { .. } | StoreError::Segments { .. } => {
             (RefusalCode::Busy, "the server's disk did not answer".to_owned())
         }
         StoreError::Closed => (RefusalCode::Busy, "the server is stopping".to_owned()),

@@ -3,11 +3,11 @@
 //! Owns the checks before the chunk store and the receipts after it. It must not know metadata:
 //! on a storage node of its own, the capability is all there is to go by.
 
+use super::LAYOUT;
 use super::Service;
 use super::budget::Budget;
 use super::presence::Presence;
 use super::refusal::{malformed, of_chunk_store, revoked};
-use super::{CAPABILITY_KEY, LAYOUT};
 use crate::chunk_store::{ChunkKey, Stored};
 use bytes::Bytes;
 use common::ids::{ChunkId, DeviceId};
@@ -42,7 +42,7 @@ impl StoreSession {
         if capability.device != peer {
             return Err(refused("the capability is another device's"));
         }
-        if capability.key_id != CAPABILITY_KEY {
+        if capability.key_id != service.inner.capability_key {
             return Err(refused("the capability was signed with a key that is void"));
         }
         let permitted = match StoreVerb::try_from(open.verb) {

@@ -1,6 +1,6 @@
 //! A server of its own: `driftless-server serve` on a port of loopback that it keeps.
 
-use super::{Programs, Running};
+use super::{Finished, Programs, Running};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -93,6 +93,23 @@ impl Server {
         command.arg("status").arg("--data").arg(&self.data).arg("--json");
         let finished = Running::start("server status", &mut command, &self.log)?.wait()?;
         finished.success("server status")?.json()
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Runs an admin command about it with `--json` to its end.
+    ///
+    /// # Errors
+    /// If it does not start or end.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Finished> {
+        let mut command = Command::new(self.programs.server());
+        command.args(arguments).arg("--json").arg("--data").arg(&self.data);
+        let what = format!("server {}", arguments.first().unwrap_or(&""));
+        Running::start(&what, &mut command, &self.log)?.wait()
     }
 
     /// Ends it with SIGKILL.

@@ -7,8 +7,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use server::chunk_store::{
-    ChunkKey, ChunkStore, CrashKeeps, SegmentOptions, SegmentStore, SimulatedDisk, StoreError,
-    StoreState, StoreStats, Stored,
+    ChunkKey, ChunkStore, Compacted, CrashKeeps, Dropped, Due, Reclaim, Reclaimed, SegmentOptions,
+    SegmentStore, SegmentUse, SimulatedDisk, StoreError, StoreState, StoreStats, Stored, Surveyed,
+    TrashStamp,
 };
 use std::future::Future;
 use std::path::Path;
@@ -135,5 +136,44 @@ impl ChunkStore for DiskChunks {
 
     async fn close(&self) {
         wait(self.store().close());
+    }
+}
+
+#[async_trait]
+impl Reclaim for DiskChunks {
+    async fn raise_generation(&self, generation: u64) -> Result<(), StoreError> {
+        wait(self.store().raise_generation(generation))
+    }
+
+    async fn survey(
+        &self,
+        after: Option<ChunkKey>,
+        limit: usize,
+    ) -> Result<Vec<Surveyed>, StoreError> {
+        wait(self.store().survey(after, limit))
+    }
+
+    async fn trash(&self, keys: Vec<ChunkKey>, stamp: TrashStamp) -> Result<Reclaimed, StoreError> {
+        wait(self.store().trash(keys, stamp))
+    }
+
+    async fn untrash(&self, keys: Vec<ChunkKey>) -> Result<Reclaimed, StoreError> {
+        wait(self.store().untrash(keys))
+    }
+
+    async fn purge(&self, keys: Vec<ChunkKey>, due: Due) -> Result<Reclaimed, StoreError> {
+        wait(self.store().purge(keys, due))
+    }
+
+    async fn segments(&self) -> Result<Vec<SegmentUse>, StoreError> {
+        wait(self.store().segments())
+    }
+
+    async fn compact(&self, segment: u32) -> Result<Compacted, StoreError> {
+        wait(self.store().compact(segment))
+    }
+
+    async fn drop_empty(&self) -> Result<Dropped, StoreError> {
+        wait(self.store().drop_empty())
     }
 }

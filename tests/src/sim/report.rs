@@ -55,6 +55,10 @@ pub struct Report {
     pub confirmations: u64,
     /// Versions that retention released.
     pub thinned: u64,
+    /// Runs of the server's garbage collection.
+    pub collections: u64,
+    /// Chunks that they purged.
+    pub collected: u64,
     /// Values written.
     pub written: u64,
     /// Values replaced by somebody who saw them.
@@ -75,7 +79,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 29] {
+    fn fields(&mut self) -> [&mut u64; 31] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -101,6 +105,8 @@ impl Report {
             &mut self.purges,
             &mut self.confirmations,
             &mut self.thinned,
+            &mut self.collections,
+            &mut self.collected,
             &mut self.written,
             &mut self.superseded,
             &mut self.deleted,
@@ -118,7 +124,7 @@ impl fmt::Display for Report {
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
              restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
-             {} mass deletions, {} confirmations; {} conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
+             {} mass deletions, {} confirmations; {} collections of {} chunks; {} conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
             self.seeds,
             self.actions,
             self.operations,
@@ -141,6 +147,8 @@ impl fmt::Display for Report {
             self.clashes,
             self.purges,
             self.confirmations,
+            self.collections,
+            self.collected,
             self.conflicts,
             self.thinned,
             self.written,

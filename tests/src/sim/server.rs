@@ -14,7 +14,9 @@ use common::trust::{
     redeem_record,
 };
 use common::wire::meta::{self, Reply, Request};
-use server::chunk_store::{ChunkKey, ChunkStore, MemoryStore};
+use futures_util::FutureExt as _;
+use server::background::{AtOnce, Collector, GcError, GcParts, GcReport};
+use server::chunk_store::{ChunkKey, ChunkStore, MemoryStore, Reclaim};
 use server::meta_store::{FailedSync, MetaDb, MetaHandle};
 use server::service::{Service, ServiceParts, Work};
 use server_core::metadata::{Action, Command, Quota};
@@ -70,7 +72,7 @@ impl SimServer {
         };
         let failing = Arc::default();
         let meta = meta(MetaDb::open_in_memory().unwrap(), &failing);
-        let service = service(&meta, &chunks, &clock, planted);
+        let service = service(&meta, &chunks, &clock, planted, 1);
         let running = Mutex::new((meta, service));
         Self { running, chunks, clock, planted, files, restored: AtomicU32::new(0), failing }
     }
@@ -148,8 +150,22 @@ impl SimServer {
         Backup { path, chunks }
     }
 
+    /// One run of the garbage collection; devices go on between its steps.
+    ///
+    /// # Errors
+    /// What stopped it: a part of the server that has stopped.
+    pub async fn collect(&self, grace_ms: u64) -> Result<GcReport, GcError> {
+        let collector = Collector::new(GcParts {
+            meta: self.meta(),
+            chunks: self.chunks.reclaim(),
+            clock: Arc::new(self.clock.clone()),
+            work: Work::Inline,
+        });
+        collector.run(grace_ms, &AtOnce).await
+    }
+
     /// Goes back to a backup, in a new epoch; what was stored since is lost, but for chunks on a
-    /// disk.
+    /// disk. No garbage may have been collected since the backup was made.
     pub fn restore(&self, backup: Backup) {
         self.restored.fetch_add(1, Ordering::Relaxed);
         *self.failing() = None;
@@ -173,7 +189,12 @@ impl SimServer {
     }
 
     fn begin(&self, meta: MetaHandle) {
-        let service = service(&meta, &self.chunks, &self.clock, self.planted);
+        let generation = meta.read(|reads| reads.generation()).unwrap();
+        // Nothing waits in memory, and on a disk the caller does.
+        let raised = self.chunks.reclaim().raise_generation(generation).now_or_never();
+        raised.unwrap().unwrap();
+        let capability_key = 1 + u64::from(self.restored());
+        let service = service(&meta, &self.chunks, &self.clock, self.planted, capability_key);
         *self.running() = (meta, service);
     }
 
@@ -187,6 +208,13 @@ impl SimServer {
 }
 
 impl Chunks {
+    fn reclaim(&self) -> Arc<dyn Reclaim> {
+        match self {
+            Self::Memory(chunks) => Arc::clone(chunks) as Arc<dyn Reclaim>,
+            Self::Disk(chunks) => Arc::clone(chunks) as Arc<dyn Reclaim>,
+        }
+    }
+
     fn store(&self) -> Arc<dyn ChunkStore> {
         match self {
             Self::Memory(chunks) => Arc::clone(chunks) as Arc<dyn ChunkStore>,
@@ -211,6 +239,7 @@ fn service(
     chunks: &Chunks,
     clock: &SimClock,
     planted: Option<Planted>,
+    capability_key: u64,
 ) -> Service {
     let chunks: Arc<dyn ChunkStore> = match (planted, chunks) {
         (Some(Planted::AcknowledgeWithoutStoring), Chunks::Memory(chunks)) => {
@@ -223,6 +252,7 @@ fn service(
         chunks,
         node_key: SigningKey::from_seed([202; 32]),
         cluster_key: SigningKey::from_seed([201; 32]),
+        capability_key,
         clock: Arc::new(clock.clone()),
         quota: Quota::UNLIMITED,
         work: Work::Inline,

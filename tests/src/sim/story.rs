@@ -180,6 +180,7 @@ impl Story {
             }
             self.mishap(step);
             self.keep().await;
+            self.collect_garbage().await;
             let pause_ms = match draw.below(10) {
                 0..4 => 0,
                 4..8 => draw.below(120),

@@ -8,6 +8,7 @@ const ROOMS: &[&str] = &[
     "client/src/state/",
     "server/src/meta_store/",
     "server/src/chunk_store/index.rs",
+    "server/src/chunk_store/index/",
     "server/src/chunk_store/tests/",
     "tests/src/tidy/",
 ];

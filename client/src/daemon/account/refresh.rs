@@ -36,19 +36,16 @@ pub(super) async fn refresh_log(
     remote: &dyn Remote,
     environment: &dyn Environment,
 ) -> Result<bool, AccountError> {
-    let from = account.log.len();
-    let replies = ask(remote, environment, Request::DeviceLogRead(DeviceLogRead { from })).await?;
+    let had = account.log.len();
+    // The last record that is known here is read again, to see whether the server still has it.
+    let mut at = had.saturating_sub(1);
+    let replies =
+        ask(remote, environment, Request::DeviceLogRead(DeviceLogRead { from: at })).await?;
     for reply in replies {
-        let Reply::DeviceLog(part) = reply else {
-            return Err(AccountError::Answer("reading the device log"));
-        };
-        // No records at all: the server's log may be shorter, which is not for it to decide.
-        if !part.records.is_empty() && part.from != account.log.len() {
-            return Err(AccountError::Answer("reading the device log"));
-        }
-        for record in part.records {
-            account.take_record(record)?;
-        }
+        take_part(account, reply, &mut at)?;
+    }
+    if at < had {
+        repeat_log(account, remote, environment).await?;
     }
     if account.log.generation() > account.keys.secrets.newest().0
         && account.log.is_enrolled(&account.device())
@@ -58,7 +55,62 @@ pub(super) async fn refresh_log(
             account.keys.secrets.add(generation, *secret);
         }
     }
-    Ok(account.log.len() > from)
+    Ok(account.log.len() > had)
+}
+
+/// Takes the records of one frame, which begin at `at`: those that are known have to be the same.
+fn take_part(account: &mut Account, reply: Reply, at: &mut u64) -> Result<(), AccountError> {
+    let Reply::DeviceLog(part) = reply else {
+        return Err(AccountError::Answer("reading the device log"));
+    };
+    if !part.records.is_empty() && part.from != *at {
+        return Err(AccountError::Answer("reading the device log"));
+    }
+    for record in part.records {
+        let known = usize::try_from(*at).ok().and_then(|at| account.records.get(at));
+        match known {
+            Some(known) if *known == record => {}
+            Some(_) => return Err(AccountError::Answer("reading the device log")),
+            None => account.take_record(record)?,
+        }
+        *at += 1;
+    }
+    Ok(())
+}
+
+/// Has the server take the records again that it has forgotten: it was restored from a backup (rule
+/// 4). They are signed; what they say is not for it to decide.
+async fn repeat_log(
+    account: &mut Account,
+    remote: &dyn Remote,
+    environment: &dyn Environment,
+) -> Result<(), AccountError> {
+    for _ in 0..ROUNDS {
+        let mut at = 0;
+        let request = Request::DeviceLogRead(DeviceLogRead { from: at });
+        for reply in ask(remote, environment, request).await? {
+            take_part(account, reply, &mut at)?;
+        }
+        let forgotten = account.records.iter().skip(usize::try_from(at).unwrap_or(usize::MAX));
+        let forgotten: Vec<Vec<u8>> = forgotten.cloned().collect();
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        for record in forgotten {
+            let request = Request::DeviceLogAppend(meta::DeviceLogAppend { record });
+            match ask_done(remote, environment, "repeating the device log", request).await {
+                Ok(()) => {}
+                // Another device was first: what is left is looked at again.
+                Err(AccountError::Remote(error))
+                    if error.refusal_code() == Some(RefusalCode::Conflict) =>
+                {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Err(AccountError::Answer("repeating the device log"))
 }
 
 /// Reads the keyring, merges it with the one known here, and puts the merged one when the server's

@@ -139,8 +139,8 @@ pub enum Request {
         folder: Option<String>,
         /// The label's name.
         name: String,
-        /// The last revision of the moment; that which this device has when it is not said.
-        at: Option<u64>,
+        /// The moment; what this device has when it is not said.
+        at: Option<Moment>,
     },
     /// The labels of a folder.
     LabelList {

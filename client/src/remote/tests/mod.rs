@@ -50,6 +50,7 @@ impl Bed {
             chunks: Arc::clone(&chunks) as _,
             node_key: SigningKey::from_seed([2; 32]),
             cluster_key: cluster_key.clone(),
+            capability_key: 1,
             clock: Arc::new(SystemClock),
             quota: Quota::UNLIMITED,
             work: Work::Pool,

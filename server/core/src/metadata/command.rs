@@ -4,6 +4,7 @@
 //! 1970, and every random byte that it needs. It must not know what it will do.
 
 use super::commit::PreparedCommit;
+use super::reclaim::ObjectChange;
 use super::state::Quota;
 use crate::retention::Whole;
 use common::ids::{DeviceId, EntryId, FolderId, LookupId, UserId};
@@ -122,6 +123,13 @@ pub enum Action {
         folder: FolderId,
         /// Which entries: a few hundred at a time, so that commits are not held up.
         entries: Vec<EntryId>,
+    },
+    /// Garbage collection changes what is known of a folder's objects.
+    ChangeObjects {
+        /// Whose.
+        folder: FolderId,
+        /// In order.
+        changes: Vec<ObjectChange>,
     },
     /// These devices had a connection.
     SeeDevices {

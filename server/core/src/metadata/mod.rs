@@ -15,6 +15,7 @@ mod commit;
 pub mod memory;
 mod outcome;
 pub mod query;
+mod reclaim;
 mod state;
 mod store;
 pub mod thinning;
@@ -23,6 +24,7 @@ pub use apply::apply;
 pub use command::{Action, Command};
 pub use commit::{PreparedCommit, PreparedGroup, PreparedPage, Receipt};
 pub use outcome::{Answer, Event, GroupOutcome, Outcome, Refused, Rejection};
+pub use reclaim::{ObjectChange, ReclaimReads, ReclaimWrites, RootCursor};
 pub use state::{
     ConflictState, ContentVersion, DeviceState, EntryState, EpochStart, FolderState,
     InvitationState, JournalMark, JournalRow, KeptOutcome, Label, ObjectState, PlaceVersion, Quota,

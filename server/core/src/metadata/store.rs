@@ -5,6 +5,7 @@
 //! alone, from a snapshot that does not change while it is read. Lists are in ascending order of
 //! their key unless said otherwise. Every implementation passes one contract suite.
 
+use super::reclaim::{ReclaimReads, ReclaimWrites};
 use super::state::{
     ConflictState, ContentVersion, DeviceState, EntryState, EpochStart, FolderState,
     InvitationState, JournalMark, JournalRow, KeptOutcome, Label, ObjectState, PlaceVersion, Quota,
@@ -384,7 +385,14 @@ pub trait Savepoints {
 
 /// Everything that can be read.
 pub trait MetaReads:
-    UserReads + FolderReads + JournalReads + RequestReads + TreeReads + RegisterReads + RetentionReads
+    UserReads
+    + FolderReads
+    + JournalReads
+    + RequestReads
+    + TreeReads
+    + RegisterReads
+    + RetentionReads
+    + ReclaimReads
 {
 }
 
@@ -396,6 +404,7 @@ impl<T> MetaReads for T where
         + TreeReads
         + RegisterReads
         + RetentionReads
+        + ReclaimReads
 {
 }
 
@@ -408,6 +417,7 @@ pub trait MetaStore:
     + RequestWrites
     + RegisterWrites
     + RetentionWrites
+    + ReclaimWrites
     + Savepoints
 {
 }
@@ -420,6 +430,7 @@ impl<T> MetaStore for T where
         + RequestWrites
         + RegisterWrites
         + RetentionWrites
+        + ReclaimWrites
         + Savepoints
 {
 }

@@ -8,6 +8,7 @@ mod epochs;
 mod history;
 mod labels;
 mod model;
+mod objects;
 mod proof;
 mod properties;
 mod requests;

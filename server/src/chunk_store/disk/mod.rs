@@ -41,7 +41,14 @@ pub trait Disk: Send + Sync {
     /// What the system says.
     fn open(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>>;
 
-    /// Makes the names of created files durable.
+    /// Takes the name of a segment file away; those who have it open read on. It may come back
+    /// after a power cut until [`Disk::sync_directory`].
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is no such file.
+    fn remove(&self, number: u32) -> io::Result<()>;
+
+    /// Makes the names of created files durable, and that removed ones are gone.
     ///
     /// # Errors
     /// What the system says; then nothing is known about the names.

@@ -86,6 +86,10 @@ impl Disk for RealDisk {
         Ok(Arc::new(RealFile(read_write().open(self.segment_path(number))?)))
     }
 
+    fn remove(&self, number: u32) -> io::Result<()> {
+        std::fs::remove_file(self.segment_path(number))
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         self.segments_handle.sync_all()
     }

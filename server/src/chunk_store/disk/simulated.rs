@@ -35,6 +35,8 @@ pub struct SimulatedDisk {
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<u32, File>,
+    /// Files that were removed, until the directory is synced; those who have one open read on.
+    removed: BTreeMap<u32, File>,
     generation: Option<u64>,
     locked: Arc<AtomicBool>,
     /// Operations that change the disk or make it durable, so far.
@@ -114,8 +116,9 @@ impl SimulatedDisk {
     pub fn heal(&self) {
         let mut state = self.lock_state();
         let files = std::mem::take(&mut state.files);
+        let removed = std::mem::take(&mut state.removed);
         let (generation, locked) = (state.generation, Arc::clone(&state.locked));
-        *state = State { files, generation, locked, ..State::default() };
+        *state = State { files, removed, generation, locked, ..State::default() };
     }
 
     /// Makes every read fail with `EIO` until set back.
@@ -148,7 +151,9 @@ impl SimulatedDisk {
         let state = self.lock_state();
         let mut dice = Dice::new(keeps);
         let mut files = BTreeMap::new();
-        for (number, file) in &state.files {
+        let came_back = state.removed.iter().filter(|(_, file)| file.name_durable);
+        let came_back: Vec<_> = came_back.filter(|_| !dice.keep()).collect();
+        for (number, file) in state.files.iter().chain(came_back) {
             if !file.name_durable && !dice.keep() {
                 continue;
             }
@@ -297,6 +302,16 @@ impl Disk for SimulatedDisk {
         Ok(Arc::new(SimulatedFile { disk: self.clone(), number }))
     }
 
+    fn remove(&self, number: u32) -> io::Result<()> {
+        let mut state = self.lock_state();
+        if state.count() {
+            return Err(eio());
+        }
+        let file = state.files.remove(&number).ok_or(io::ErrorKind::NotFound)?;
+        state.removed.insert(number, file);
+        Ok(())
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         let mut state = self.lock_state();
         if state.count() || state.syncs_fail {
@@ -305,6 +320,9 @@ impl Disk for SimulatedDisk {
         let lie = state.syncs_lie;
         for file in state.files.values_mut() {
             file.name_durable |= !lie;
+        }
+        for file in state.removed.values_mut() {
+            file.name_durable &= lie;
         }
         Ok(())
     }
@@ -338,7 +356,13 @@ impl SimulatedFile {
         let mut state = self.disk.lock_state();
         // Taken out for the call, so that the act sees the rest of the disk beside it.
         let Some(mut file) = state.files.remove(&self.number) else {
-            return Err(io::ErrorKind::NotFound.into());
+            // Removed: whoever has it open has it still.
+            let Some(mut file) = state.removed.remove(&self.number) else {
+                return Err(io::ErrorKind::NotFound.into());
+            };
+            let result = act(&mut state, &mut file);
+            state.removed.insert(self.number, file);
+            return result;
         };
         let room_bytes_used = file.current.len() as u64;
         let capacity = state.capacity_bytes;

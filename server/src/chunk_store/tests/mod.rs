@@ -5,6 +5,7 @@
 mod contract;
 mod crash;
 mod faults;
+mod reclaim;
 mod recovery;
 
 use std::io::{self, IoSlice};

@@ -41,6 +41,7 @@ impl Bed {
             chunks: Arc::new(MemoryStore::new()),
             node_key: SigningKey::from_seed([2; 32]),
             cluster_key: cluster_key.clone(),
+            capability_key: 1,
             clock: Arc::new(SystemClock),
             quota: Quota::UNLIMITED,
             work: Work::Pool,

@@ -6,6 +6,7 @@
 
 mod folders;
 mod journal;
+mod reclaim;
 mod registers;
 mod requests;
 mod retention;

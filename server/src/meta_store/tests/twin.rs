@@ -17,8 +17,8 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use server_core::metadata::memory::MemoryStore;
 use server_core::metadata::{
-    Action, Answer, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, Quota,
-    RegisterReads, query, thinning,
+    Action, Answer, DeviceState, GroupOutcome, InvitationState, MetaReads, MetaStore, ObjectChange,
+    ObjectState, Quota, RegisterReads, query, thinning,
 };
 use server_core::retention::Whole;
 use std::cmp::Reverse;
@@ -136,6 +136,16 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
                 line(&reads.named_ever(&folder, &parent, &tag, 10).unwrap());
             }
         }
+        let mut after = None;
+        loop {
+            let roots = reads.roots(&folder, after.as_ref(), 2).unwrap();
+            line(&roots);
+            let Some((last, _)) = roots.last() else { break };
+            after = Some(*last);
+        }
+        let objects = reads.objects(&folder, None, 2).unwrap();
+        line(&reads.objects(&folder, objects.last().map(|(id, _)| id), 100).unwrap());
+        line(&objects);
         for number in 0..5_u8 {
             line(&reads.object(&folder, &ChunkId::of(&[number])).unwrap());
         }
@@ -264,6 +274,13 @@ fn script<S: MetaStore>(store: S) -> (World<S>, Vec<GroupOutcome>) {
     world.done(Action::NotePositions { positions });
     world.done(Action::BeginGeneration { generation: 3 });
     thin(&mut world, [base].into());
+    let changes = vec![
+        ObjectChange::Condemn(ChunkId::of(&[1])),
+        ObjectChange::Condemn(ChunkId::of(&[99])),
+        ObjectChange::Reinstate(ChunkId::of(&[4]), ObjectState { level: 2, length: 9 }),
+        ObjectChange::Demote(ChunkId::of(&[4])),
+    ];
+    world.done(Action::ChangeObjects { folder: world.folder, changes });
     let signer = &world.members[0].keys.signing;
     let record = revoke_record(&world.log(), signer, &world.device(1), None, 1).unwrap();
     world.done(Action::AppendLog { device: one, record });

@@ -8,4 +8,4 @@ mod identity;
 mod journal;
 mod life;
 mod retention;
-mod world;
+pub(crate) mod world;

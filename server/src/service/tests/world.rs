@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A clock that moves when told.
-pub(super) struct Hand(AtomicU64);
+pub(crate) struct Hand(AtomicU64);
 
 impl Clock for Hand {
     fn now_ms(&self) -> u64 {
@@ -36,22 +36,22 @@ impl Clock for Hand {
     }
 }
 
-pub(super) const START_MS: u64 = 1_700_000_000_000;
-pub(super) const DAY_MS: u64 = 24 * 3600 * 1000;
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+pub(crate) const DAY_MS: u64 = 24 * 3600 * 1000;
 
-pub(super) struct World {
-    pub(super) service: Service,
-    pub(super) meta: MetaHandle,
-    pub(super) chunks: Arc<MemoryStore>,
-    pub(super) clock: Arc<Hand>,
+pub(crate) struct World {
+    pub(crate) service: Service,
+    pub(crate) meta: MetaHandle,
+    pub(crate) chunks: Arc<MemoryStore>,
+    pub(crate) clock: Arc<Hand>,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_quota(Quota::UNLIMITED)
     }
 
-    pub(super) fn with_quota(quota: Quota) -> Self {
+    pub(crate) fn with_quota(quota: Quota) -> Self {
         let meta = MetaHandle::inline(MetaDb::open_in_memory().unwrap());
         let chunks = Arc::new(MemoryStore::new());
         let clock = Arc::new(Hand(AtomicU64::new(START_MS)));
@@ -60,6 +60,7 @@ impl World {
             chunks: Arc::clone(&chunks) as Arc<_>,
             node_key: node_key(),
             cluster_key: SigningKey::from_seed([201; 32]),
+            capability_key: 1,
             clock: Arc::clone(&clock) as Arc<_>,
             quota,
             work: Work::Inline,
@@ -67,18 +68,18 @@ impl World {
         Self { service, meta, chunks, clock }
     }
 
-    pub(super) fn advance(&self, ms: u64) {
+    pub(crate) fn advance(&self, ms: u64) {
         self.clock.0.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// A join code of a seed.
-    pub(super) fn code(&self, kind: JoinKind, seed: u8) -> JoinCode {
+    pub(crate) fn code(&self, kind: JoinKind, seed: u8) -> JoinCode {
         let addresses = vec!["127.0.0.1:1".to_owned()];
         JoinCode { kind, addresses, cluster: self.service.cluster(), secret: [seed; 32] }
     }
 
     /// The first device of a new user.
-    pub(super) fn bootstrap(&self, seed: u8) -> Device {
+    pub(crate) fn bootstrap(&self, seed: u8) -> Device {
         let code = self.code(JoinKind::Bootstrap, seed);
         let expires_ms = self.service.now_ms() + DAY_MS;
         now(self.service.open_bootstrap(code.lookup(), expires_ms)).unwrap();
@@ -92,23 +93,23 @@ impl World {
         Device { service: self.service.clone(), keys, secrets, counter: 0 }
     }
 
-    pub(super) fn redeem(&self, peer: DeviceId, code: &JoinCode, record: Vec<u8>) -> Reply {
+    pub(crate) fn redeem(&self, peer: DeviceId, code: &JoinCode, record: Vec<u8>) -> Reply {
         let lookup = code.lookup().to_vec();
         let redeem = meta::InvitationRedeem { lookup, record };
         one(self.ask_to_join(peer, Request::InvitationRedeem(redeem)))
     }
 
-    pub(super) fn fetch(&self, peer: DeviceId, code: &JoinCode) -> Vec<Reply> {
+    pub(crate) fn fetch(&self, peer: DeviceId, code: &JoinCode) -> Vec<Reply> {
         let fetch = meta::InvitationFetch { lookup: code.lookup().to_vec() };
         self.ask_to_join(peer, Request::InvitationFetch(fetch))
     }
 
-    pub(super) fn ask_to_join(&self, peer: DeviceId, request: Request) -> Vec<Reply> {
+    pub(crate) fn ask_to_join(&self, peer: DeviceId, request: Request) -> Vec<Reply> {
         now(self.service.join(peer, request))
     }
 
     /// Another device of the same user.
-    pub(super) fn join(&self, inviter: &Device, seed: u8) -> Device {
+    pub(crate) fn join(&self, inviter: &Device, seed: u8) -> Device {
         let code = inviter.invite(self, seed);
         let keys = DeviceKeys::from_seed([seed; 32]);
         let secrets = UserSecrets::first(*inviter.secrets.get(1).unwrap());
@@ -120,44 +121,44 @@ impl World {
     }
 }
 
-pub(super) fn node_key() -> SigningKey {
+pub(crate) fn node_key() -> SigningKey {
     SigningKey::from_seed([202; 32])
 }
 
 /// The value of a future that never has to wait.
-pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("nothing waits in a server in memory")
 }
 
-pub(super) fn one(mut replies: Vec<Reply>) -> Reply {
+pub(crate) fn one(mut replies: Vec<Reply>) -> Reply {
     assert_eq!(replies.len(), 1, "{replies:?}");
     replies.remove(0)
 }
 
-pub(super) fn code_of(reply: Reply) -> RefusalCode {
+pub(crate) fn code_of(reply: Reply) -> RefusalCode {
     match reply {
         Reply::Refused(refusal) => refusal_code(&refusal),
         other => panic!("not refused: {other:?}"),
     }
 }
 
-pub(super) fn refusal_code(refusal: &Refusal) -> RefusalCode {
+pub(crate) fn refusal_code(refusal: &Refusal) -> RefusalCode {
     RefusalCode::try_from(refusal.code).unwrap()
 }
 
-pub(super) fn keys_of(folder: &FolderId) -> FolderKeys {
+pub(crate) fn keys_of(folder: &FolderId) -> FolderKeys {
     FolderKeys::new(*folder.as_bytes(), [9; 32])
 }
 
 /// What became of a commit of one group.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Became {
+pub(crate) enum Became {
     Accepted(Revision),
     Rejected(RejectionCode),
     Refused(RefusalCode),
 }
 
-pub(super) fn became(reply: Reply) -> Vec<Became> {
+pub(crate) fn became(reply: Reply) -> Vec<Became> {
     match reply {
         Reply::Refused(refusal) => vec![Became::Refused(refusal_code(&refusal))],
         Reply::Outcomes(outcomes) => outcomes
@@ -174,27 +175,27 @@ pub(super) fn became(reply: Reply) -> Vec<Became> {
     }
 }
 
-pub(super) struct Device {
-    pub(super) service: Service,
-    pub(super) keys: DeviceKeys,
-    pub(super) secrets: UserSecrets,
-    pub(super) counter: u64,
+pub(crate) struct Device {
+    pub(crate) service: Service,
+    pub(crate) keys: DeviceKeys,
+    pub(crate) secrets: UserSecrets,
+    pub(crate) counter: u64,
 }
 
 impl Device {
-    pub(super) fn id(&self) -> DeviceId {
+    pub(crate) fn id(&self) -> DeviceId {
         self.keys.device()
     }
 
-    pub(super) fn ask(&self, request: Request) -> Vec<Reply> {
+    pub(crate) fn ask(&self, request: Request) -> Vec<Reply> {
         now(self.service.request(self.id(), request))
     }
 
-    pub(super) fn ask_one(&self, request: Request) -> Reply {
+    pub(crate) fn ask_one(&self, request: Request) -> Reply {
         one(self.ask(request))
     }
 
-    pub(super) fn log(&self) -> DeviceLog {
+    pub(crate) fn log(&self) -> DeviceLog {
         let parts = self.ask(Request::DeviceLogRead(meta::DeviceLogRead { from: 0 }));
         let records: Vec<Vec<u8>> = parts
             .into_iter()
@@ -206,11 +207,11 @@ impl Device {
         DeviceLog::replay(records.iter().map(Vec::as_slice)).unwrap()
     }
 
-    pub(super) fn append(&self, record: Vec<u8>) -> Reply {
+    pub(crate) fn append(&self, record: Vec<u8>) -> Reply {
         self.ask_one(Request::DeviceLogAppend(meta::DeviceLogAppend { record }))
     }
 
-    pub(super) fn invite(&self, world: &World, seed: u8) -> JoinCode {
+    pub(crate) fn invite(&self, world: &World, seed: u8) -> JoinCode {
         let code = world.code(JoinKind::Device, seed);
         let now_ms = world.service.now_ms();
         let signing = &self.keys.signing;
@@ -221,7 +222,7 @@ impl Device {
         code
     }
 
-    pub(super) fn create_folder(&self, seed: u8) -> FolderId {
+    pub(crate) fn create_folder(&self, seed: u8) -> FolderId {
         let user = self.log().user();
         let genesis =
             FolderGenesis { user, device: self.id(), nonce: [seed; 32], created_ms: START_MS }
@@ -231,7 +232,7 @@ impl Device {
         FolderGenesis::id(&genesis)
     }
 
-    pub(super) fn capability(&self, folder: &FolderId) -> Result<Vec<u8>, RefusalCode> {
+    pub(crate) fn capability(&self, folder: &FolderId) -> Result<Vec<u8>, RefusalCode> {
         let request = meta::CapabilityRequest { folder: folder.to_vec() };
         match self.ask_one(Request::Capability(request)) {
             Reply::Capability(reply) => Ok(reply.capability),
@@ -239,7 +240,7 @@ impl Device {
         }
     }
 
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         folder: &FolderId,
         verb: StoreVerb,
@@ -250,7 +251,7 @@ impl Device {
     }
 
     /// Stores one chunk; its id and the receipts for it.
-    pub(super) fn put(&self, folder: &FolderId, text: &[u8]) -> (ChunkId, Vec<Vec<u8>>) {
+    pub(crate) fn put(&self, folder: &FolderId, text: &[u8]) -> (ChunkId, Vec<Vec<u8>>) {
         let sealed = seal_chunk(&keys_of(folder), folder, text);
         let id = ChunkId::of(&sealed);
         let session = self.open(folder, StoreVerb::Put).unwrap();
@@ -260,11 +261,21 @@ impl Device {
     }
 
     /// A signed group that creates a file of one chunk.
-    pub(super) fn creation(
+    pub(crate) fn creation(
         &mut self,
         folder: &FolderId,
         name: &str,
         root: ChunkId,
+    ) -> GroupMessage {
+        self.creation_of(folder, name, Root { id: root, level: 0 })
+    }
+
+    /// A signed group that creates a file.
+    pub(crate) fn creation_of(
+        &mut self,
+        folder: &FolderId,
+        name: &str,
+        root: Root,
     ) -> GroupMessage {
         self.counter += 1;
         let keys = keys_of(folder);
@@ -285,13 +296,13 @@ impl Device {
                 name: seal_name(&keys, folder, &entry, &named),
                 name_tag: keys.name_tag(&EntryId::ROOT, &named),
             },
-            content: Content { root: Some(Root { id: root, level: 0 }), tag, attributes },
+            content: Content { root: Some(root), tag, attributes },
         };
         self.group(folder, vec![change])
     }
 
     /// A signed group that edits a file, which becomes empty.
-    pub(super) fn edit(
+    pub(crate) fn edit(
         &mut self,
         folder: &FolderId,
         entry: EntryId,
@@ -307,7 +318,7 @@ impl Device {
         self.group(folder, vec![Change::Edit { entry, base, content }])
     }
 
-    pub(super) fn group(&self, folder: &FolderId, changes: Vec<Change>) -> GroupMessage {
+    pub(crate) fn group(&self, folder: &FolderId, changes: Vec<Change>) -> GroupMessage {
         let log = self.log();
         let group = Group {
             folder: *folder,
@@ -324,7 +335,7 @@ impl Device {
         GroupMessage { body: signed.body, signature: signed.signature.to_vec() }
     }
 
-    pub(super) fn commit(
+    pub(crate) fn commit(
         &self,
         folder: &FolderId,
         receipts: Vec<Vec<u8>>,
@@ -335,13 +346,13 @@ impl Device {
     }
 
     /// Creates a file of one chunk, all the way.
-    pub(super) fn create(&mut self, folder: &FolderId, name: &str) -> Became {
+    pub(crate) fn create(&mut self, folder: &FolderId, name: &str) -> Became {
         let (id, receipts) = self.put(folder, name.as_bytes());
         let group = self.creation(folder, name, id);
         self.commit(folder, receipts, vec![group]).remove(0)
     }
 
-    pub(super) fn subscribe(
+    pub(crate) fn subscribe(
         &self,
         folder: &FolderId,
         revision: Revision,
@@ -349,7 +360,7 @@ impl Device {
         self.subscribe_in(folder, 1, revision)
     }
 
-    pub(super) fn subscribe_in(
+    pub(crate) fn subscribe_in(
         &self,
         folder: &FolderId,
         epoch: u64,
@@ -361,10 +372,10 @@ impl Device {
 }
 
 /// The next batch that is there without waiting.
-pub(super) fn ready(subscription: &mut Subscription) -> Option<JournalBatch> {
+pub(crate) fn ready(subscription: &mut Subscription) -> Option<JournalBatch> {
     subscription.next().now_or_never().flatten()
 }
 
-pub(super) fn revisions(batch: &JournalBatch) -> Vec<Revision> {
+pub(crate) fn revisions(batch: &JournalBatch) -> Vec<Revision> {
     batch.groups.iter().map(|group| group.revision).collect()
 }

@@ -11,6 +11,8 @@ const FOLDING: u32 = 167;
 const UNMOUNTED: u32 = 150;
 /// Of a thousand seeds, so many have a mass deletion in each phase.
 const PURGE: u32 = 120;
+/// Of a thousand seeds, so many have a server that collects its garbage all the time.
+const GC: u32 = 330;
 
 /// Of a thousand seeds, so many have a history that is thinned.
 const THINNING: u32 = 250;
@@ -59,6 +61,8 @@ pub struct Kinds {
     pub purge: bool,
     /// The history is thinned all the time.
     pub thinning: bool,
+    /// Garbage is collected all the time.
+    pub gc: bool,
 }
 
 impl Kinds {
@@ -85,6 +89,7 @@ impl Kinds {
         let thinning = Draw::new(seed ^ 0x0005_eed5).per_mille(THINNING);
         let draw = Draw::new(seed ^ 0x0005_eed2);
         let kind = |per_mille| draw.per_mille(per_mille);
+        let first = Self { gc: Draw::new(seed ^ 0x0005_eed3).per_mille(GC), ..first };
         Self {
             folding: kind(FOLDING),
             syncs: kind(200),

@@ -33,6 +33,8 @@ pub(super) struct Mishaps {
     purge: Option<usize>,
     purges: Draw,
     crowds: u32,
+    /// When garbage is collected, and with which grace.
+    collections: Draw,
 }
 
 /// Files of a crowd: more than whatever else there is in a folder.
@@ -45,7 +47,9 @@ impl Mishaps {
         let draw = Draw::new(seed ^ 0x0bad_1dea);
         let purges = Draw::new(seed ^ 0x0bad_1dea_0bad_1dea);
         let (hidden, lost) = (Vec::new(), Vec::new());
-        Self { draw, restore: None, backup: None, hidden, lost, purge: None, purges, crowds: 0 }
+        let collections = Draw::new(seed ^ 0x0000_9a6b_a9e0);
+        let (restore, backup, purge, crowds) = (None, None, None, 0);
+        Self { draw, restore, backup, hidden, lost, purge, purges, crowds, collections }
     }
 
     /// Draws a phase. A restore never goes back to an earlier one: a device may have been enrolled
@@ -89,6 +93,25 @@ impl Story {
             let power_cut = draw.per_mille(500).then(|| draw.number());
             self.world.restart_server(power_cut);
             self.report.server_stops += 1;
+        }
+    }
+
+    /// Collects garbage now and then, unless there is a backup that is to be put back: what it needs
+    /// is not known to this server.
+    pub(super) async fn collect_garbage(&mut self) {
+        let draw = self.mishaps.collections.clone();
+        if !self.kinds.gc || self.mishaps.backup.is_some() || !draw.per_mille(250) {
+            return;
+        }
+        let grace_ms = [0, 0, 2_000][draw.below(3)];
+        match self.world.server.collect(grace_ms).await {
+            Ok(report) => {
+                self.report.collections += 1;
+                self.report.collected += report.purged.chunks;
+                let text = format!("garbage collected: {report:?}");
+                self.world.ledger.log(|| text);
+            }
+            Err(error) => self.world.ledger.log(|| format!("garbage not collected: {error}")),
         }
     }
 

@@ -75,6 +75,9 @@ fn carry_out(
         Action::SetQuota { user, quota } => users::set_quota(store, user, quota)?,
         Action::BeginEpoch => folders::begin_epoch(store, now, events)?,
         Action::BeginGeneration { generation } => folders::begin_generation(store, *generation)?,
+        Action::ChangeObjects { folder, changes } => {
+            super::reclaim::change_objects(store, folder, changes)?;
+        }
         Action::SeeDevices { seen } => users::see_devices(store, seen)?,
         Action::NotePositions { positions } => folders::note_positions(store, positions)?,
         Action::MoveHorizon { folder, settings, whole } => {

@@ -5,6 +5,7 @@
 //! is a copy of everything, so it is for small states.
 
 mod journal;
+mod reclaim;
 mod registers;
 mod retention;
 mod users;

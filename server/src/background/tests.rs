@@ -1,0 +1,4 @@
+//! Garbage collection against devices that go on meanwhile.
+
+mod race;
+mod runs;

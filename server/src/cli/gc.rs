@@ -1,0 +1,77 @@
+//! `driftless-server gc`: a run of the garbage collection, now or as a dry run.
+
+use super::{CommandFailure, print_json, print_line, print_problems};
+use crate::background::{Amount, GcReport};
+use crate::control::{AskError, Reply, Request, ask};
+use common::duration::parse_grace_ms;
+use std::path::PathBuf;
+
+/// Flags of `gc`.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(super) struct GcFlags {
+    /// Data directory of the running server
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Only tell what a run would do
+    #[arg(long, group = "what")]
+    dry_run: bool,
+    /// Run now, and not at the time of day at which it runs by itself
+    #[arg(long, group = "what")]
+    now: bool,
+    /// How long what nothing names stays in the trash: 0s, 30m, 24h, 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_grace_ms)]
+    grace: u64,
+}
+
+pub(super) fn run(flags: &GcFlags, json: bool) -> Result<(), CommandFailure> {
+    let request = Request::Gc { dry_run: flags.dry_run, grace_ms: flags.grace };
+    let report = match ask(&flags.data, &request) {
+        Ok(Reply::Gc(report)) => report,
+        Ok(_) => {
+            let error = AskError::NotUnderstood { data: flags.data.clone() };
+            return Err(CommandFailure::asking(error, &flags.data));
+        }
+        Err(error) => return Err(CommandFailure::asking(error, &flags.data)),
+    };
+    if json {
+        return print_json(&report);
+    }
+    print_report(&report)?;
+    print_problems(&report.problems);
+    Ok(())
+}
+
+fn print_report(report: &GcReport) -> Result<(), CommandFailure> {
+    let amount = |amount: &Amount| format!("{} chunks, {} bytes", amount.chunks, amount.bytes);
+    let would = if report.dry_run { " (a dry run: nothing was changed)" } else { "" };
+    print_line(&format!("generation  {}{would}", report.generation))?;
+    print_line(&format!("thinned     {} versions", report.thinned))?;
+    print_line(&format!("marked      {} objects in {} folders", report.marked, report.folders))?;
+    print_line(&format!("condemned   {} objects", report.condemned))?;
+    let rows = [
+        ("trashed", &report.trashed),
+        ("untrashed", &report.untrashed),
+        ("purged", &report.purged),
+        ("in trash", &report.waiting),
+        ("in flight", &report.leased),
+        ("unknown", &report.unknown),
+    ];
+    for (name, of) in rows.into_iter().filter(|(_, of)| of.chunks > 0) {
+        print_line(&format!("{name:<12}{}", amount(of)))?;
+    }
+    print_line(&format!(
+        "compacted   {} segments, {} bytes moved",
+        report.compacted, report.moved_bytes
+    ))?;
+    if !report.dry_run {
+        print_line(&format!(
+            "freed       {} bytes, {} segments removed",
+            report.freed_bytes, report.dropped
+        ))?;
+    }
+    if report.lacked_bytes > 0 {
+        eprintln!("compaction needs {} bytes of free disk to go on", report.lacked_bytes);
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! What an operator does with a running server, with the real programs: garbage collection, checks,
+//! backups and putting them back (N3, N4, M9).
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tests::harness::{Device, Finished, Programs, Random, Server, Tree, eventually};
+
+/// Time for one sync, in seconds.
+const SYNC_SECONDS: u64 = 60;
+
+fn write(device: &Device, name: &str, seed: u64, bytes: usize) -> Result<()> {
+    let mut random = Random::new(seed);
+    let content: Vec<u8> = (0..bytes / 8).flat_map(|_| random.bits().to_le_bytes()).collect();
+    Ok(fs::write(device.root().join(name), content)?)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is no UTF-8")
+}
+
+fn report(finished: Finished, what: &str) -> Result<Value> {
+    finished.success(what)?.json()
+}
+
+fn error_kind(finished: &Finished) -> Result<String> {
+    ensure!(finished.code == Some(1), "{finished:?}");
+    let error = finished.json()?["error"].clone();
+    ensure!(!error["message"].as_str().unwrap_or_default().is_empty(), "{finished:?}");
+    ensure!(!error["hint"].as_str().unwrap_or_default().is_empty(), "{finished:?}");
+    Ok(error["kind"].as_str().context("an error without kind")?.to_owned())
+}
+
+fn same(one: &Device, other: &Device) -> Result<()> {
+    let differences = Tree::read(one.root())?.differences(&Tree::read(other.root())?);
+    ensure!(differences.is_empty(), "{differences:?}");
+    Ok(())
+}
+
+#[test]
+fn n3_garbage_collection_takes_nothing_that_a_version_needs() {
+    collected().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn collected() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let server = Server::start(&programs, directory.path())?;
+    let first = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
+    for number in 0..20 {
+        write(&first, &format!("file {number}"), number, 1_000_000 / 20 * (number as usize + 1))?;
+    }
+    first.sync(SYNC_SECONDS)?;
+    // Older versions and deleted files are history, and no garbage.
+    write(&first, "file 19", 119, 700_000)?;
+    fs::remove_file(first.root().join("file 18"))?;
+    first.sync(SYNC_SECONDS)?;
+    let before = server.status()?["storage"]["chunks"].clone();
+    let preview = report(server.ask(&["gc", "--dry-run"])?, "gc --dry-run")?;
+    ensure!(preview["dry_run"] == true && preview["purged"]["chunks"] == 0, "{preview}");
+    for run in 1..=3 {
+        let done = report(server.ask(&["gc", "--now", "--grace", "0s"])?, "gc --now")?;
+        ensure!(done["purged"]["chunks"] == 0 && done["problems"] == serde_json::json!([]));
+        ensure!(done["generation"] == preview["generation"].as_u64().context("none")? + run - 1);
+    }
+    ensure!(server.status()?["storage"]["chunks"] == before);
+    let old = first.versions("file 19")?;
+    ensure!(old.len() == 2 && first.cat("file 19", old[1].revision)?.len() == 1_000_000);
+    ensure!(first.cat("file 18", first.versions("file 18")?[1].revision)?.len() == 950_000);
+    // What is written after it finds its way, and a new device everything.
+    write(&first, "later", 200, 300_000)?;
+    first.sync(SYNC_SECONDS)?;
+    let second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
+    second.sync(SYNC_SECONDS)?;
+    same(&first, &second)?;
+    ensure!(server.ask(&["gc"])?.code == Some(2), "which of the two is meant is to be said");
+    Ok(())
+}
+
+#[test]
+fn a_check_finds_what_rotted_of_a_running_server_and_of_a_stopped_one() {
+    checked().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn checked() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let mut server = Server::start(&programs, directory.path())?;
+    let first = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
+    write(&first, "a file", 1, 900_000)?;
+    first.sync(SYNC_SECONDS)?;
+    let whole = report(server.ask(&["check"])?, "check")?;
+    ensure!(whole["ok"] == true && whole["folders"] == 1, "{whole}");
+    ensure!(whole["verified"]["bytes"].as_u64().context("none")? > 900_000, "{whole}");
+    server.stop()?;
+    let stopped = report(server.ask(&["check"])?, "check of a stopped server")?;
+    ensure!(stopped == whole, "{stopped}, and before {whole}");
+
+    let segment = largest(&server.data().join("chunks/segments"))?;
+    let mut bytes = fs::read(&segment)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes)?;
+    let found = server.ask(&["check"])?;
+    ensure!(found.code == Some(1), "{found:?}");
+    let found = found.json()?;
+    ensure!(found["ok"] == false, "{found}");
+    let problems = found["problems"].as_array().context("no problems")?;
+    let [problem] = problems.as_slice() else { anyhow::bail!("not one problem: {found}") };
+    ensure!(problem["folder"].as_str().is_some_and(|folder| folder.len() == 64), "{problem}");
+    ensure!(problem["object"].as_str().is_some_and(|object| object.len() == 64), "{problem}");
+    ensure!(problem["problem"].as_str().is_some_and(|what| what.contains("damaged")), "{problem}");
+    server.run()?;
+    ensure!(server.ask(&["check"])?.code == Some(1), "it is found while it runs, too");
+    Ok(())
+}
+
+fn largest(segments: &Path) -> Result<PathBuf> {
+    let paths = fs::read_dir(segments)?.map(|entry| Ok(entry?.path()));
+    let paths: Vec<PathBuf> = paths.collect::<Result<_>>()?;
+    let length = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    paths.into_iter().max_by_key(length).context("no segment")
+}
+
+#[test]
+fn m9_a_restored_backup_deletes_nothing_and_gets_back_what_it_forgot() {
+    restored().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn restored() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let mut server = Server::start(&programs, directory.path())?;
+    let first = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
+    write(&first, "old", 1, 600_000)?;
+    write(&first, "edited", 2, 300_000)?;
+    first.sync(SYNC_SECONDS)?;
+    let second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
+    second.sync(SYNC_SECONDS)?;
+    let backup = directory.path().join("backup");
+    let made = report(server.ask(&["backup", text(&backup)?])?, "backup")?;
+    ensure!(made["copied"]["chunks"].as_u64().context("none")? > 10, "{made}");
+    write(&first, "between", 3, 200_000)?;
+    first.sync(SYNC_SECONDS)?;
+    // Made again, it holds what is new; nothing else is copied.
+    let again = report(server.ask(&["backup", text(&backup)?])?, "backup again")?;
+    ensure!(again["kept"]["chunks"] == made["copied"]["chunks"], "{again}, and before {made}");
+    ensure!(again["copied"]["bytes"].as_u64().context("none")? < 300_000, "{again}");
+
+    // None of this is in the backup.
+    write(&first, "new", 4, 400_000)?;
+    write(&first, "edited", 5, 350_000)?;
+    fs::remove_file(second.root().join("old"))?;
+    second.sync(SYNC_SECONDS)?;
+    first.sync(SYNC_SECONDS)?;
+    second.sync(SYNC_SECONDS)?;
+    same(&first, &second)?;
+    let before = Tree::read(first.root())?;
+    let invitation = first.invite()?;
+
+    server.kill()?;
+    let address = server.address().to_owned();
+    refusals(&programs, &server, &backup, directory.path())?;
+    let home = directory.path().join("restored");
+    let data = home.join("server");
+    let back = admin(&programs, directory.path(), &["restore", text(&backup)?], &data)?;
+    let back = report(back, "restore")?;
+    ensure!(back["folders"] == 1 && back["problems"] == serde_json::json!([]), "{back}");
+    let server = Server::start_at(&programs, &home, &address)?;
+    ensure!(report(server.ask(&["check"])?, "check after the restore")?["ok"] == true);
+
+    let halted = |device: &Device| {
+        eventually("the folder halts for the restored server", || {
+            let status = device.status()?;
+            Ok((status["state"] == "halted").then_some(status))
+        })
+    };
+    halted(&first)?;
+    halted(&second)?;
+    ensure!(before == Tree::read(first.root())?, "nothing was deleted");
+    // A connection of before the restore may be found dead only by this.
+    eventually("a person agrees", || {
+        let confirmed = first.ask(&["confirm"])?;
+        let is_lost = confirmed.code == Some(1) && error_kind(&confirmed)? == "offline";
+        if is_lost { Ok(None) } else { confirmed.success("confirm").map(Some) }
+    })?;
+    first.sync(SYNC_SECONDS)?;
+    eventually("the other follows it", || {
+        Ok((second.status()?["state"] != "halted").then_some(()))
+    })?;
+    second.sync(SYNC_SECONDS)?;
+    first.sync(SYNC_SECONDS)?;
+    same(&first, &second)?;
+    let after = Tree::read(first.root())?;
+    for name in ["new", "between", "edited"] {
+        let kept = fs::read(first.root().join(name))?;
+        ensure!(!kept.is_empty(), "{name}");
+    }
+    let lost = before.differences(&after);
+    // A deletion that the server has forgotten may come undone; nothing else changes.
+    ensure!(lost.iter().all(|line| line.starts_with("old: only on the second")), "{lost:?}");
+    ensure!(report(server.ask(&["check"])?, "check at the end")?["ok"] == true);
+    // Invitations of before are void; a new one works, and brings everything.
+    let voided = Device::join(&programs, directory.path(), "voided", &invitation);
+    ensure!(voided.is_err(), "an invitation of before the restore still worked");
+    let third = Device::join(&programs, directory.path(), "third", &first.invite()?)?;
+    third.sync(SYNC_SECONDS)?;
+    same(&first, &third)
+}
+
+/// Runs a command of `driftless-server` on a data directory.
+fn admin(programs: &Programs, logs: &Path, arguments: &[&str], data: &Path) -> Result<Finished> {
+    let mut command = std::process::Command::new(programs.server());
+    command.args(arguments).arg("--json").arg("--data").arg(data);
+    tests::harness::Running::start("admin", &mut command, &logs.join("admin.log"))?.wait()
+}
+
+/// What is not restored, and where it is not restored to.
+fn refusals(programs: &Programs, server: &Server, backup: &Path, home: &Path) -> Result<()> {
+    let restore = |from: &Path, to: &Path| admin(programs, home, &["restore", text(from)?], to);
+    ensure!(error_kind(&restore(backup, server.data())?)? == "not_empty");
+    let half = home.join("half");
+    fs::create_dir(&half)?;
+    fs::write(half.join("incomplete"), b"")?;
+    ensure!(error_kind(&restore(&half, &home.join("nowhere"))?)? == "backup");
+    ensure!(!home.join("nowhere").exists());
+    // A restore that was cut off is no server's.
+    let cut = home.join("cut");
+    fs::create_dir(&cut)?;
+    fs::write(cut.join("restoring"), b"")?;
+    let served = admin(programs, home, &["serve", "--listen", "127.0.0.1:0"], &cut)?;
+    ensure!(error_kind(&served)? == "data");
+    Ok(())
+}
