@@ -6,6 +6,7 @@
 //! [`start`] and stopped by dropping all its handles.
 
 mod answers;
+mod conflicts;
 mod execute;
 pub mod handle;
 mod history;
