@@ -6,5 +6,6 @@
 
 pub mod conflict;
 pub mod ignore;
+pub mod merge;
 pub mod planner;
 pub mod tree;
