@@ -2,6 +2,8 @@
 //!
 //! It needs `git`, and fails without it: a comparison that was not made has shown nothing.
 
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
 use client_core::merge::{Labels, Merged, merge};
 use std::path::Path;
 use std::process::Command;

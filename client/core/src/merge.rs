@@ -42,6 +42,9 @@ pub enum Unmergeable {
     /// One of the three is no text: not UTF-8, or with a NUL in it.
     #[error("it is not text")]
     NotText,
+    /// One of the three cannot be had any more.
+    #[error("a version that the merge needs cannot be had")]
+    Gone,
     /// The sides have so little in common that finding it would take too long.
     #[error("its versions have too little in common")]
     TooDifferent,

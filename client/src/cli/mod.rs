@@ -18,6 +18,7 @@ mod invite;
 mod join;
 mod list;
 mod log;
+mod merging;
 mod output;
 mod pause;
 mod progress;
@@ -81,7 +82,7 @@ enum Command {
     /// Bring a version of a file back
     Restore(restore::RestoreFlags),
     /// List open conflicts
-    Conflicts,
+    Conflicts(conflicts::ConflictsFlags),
     /// Settle a conflict
     Resolve(resolve::ResolveFlags),
     /// List the devices of this user
@@ -166,7 +167,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
         Command::Log(flags) => log::run(flags, context),
         Command::Cat(flags) => cat::run(flags, context),
         Command::Restore(flags) => restore::run(flags, context),
-        Command::Conflicts => conflicts::run(context),
+        Command::Conflicts(flags) => conflicts::run(flags, context),
         Command::Resolve(flags) => resolve::run(flags, context),
         Command::Devices => devices::run(context),
         Command::Device(command) => device::run(command, context),
@@ -182,8 +183,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
 fn exit_code(failure: &Failure) -> u8 {
     match failure.kind.as_str() {
         "usage" => 2,
-        // Nothing goes on before a person has joined again.
-        "revoked" | "unknown_device" => 4,
+        // Nothing goes on before a person has joined again, or has merged by hand.
+        "revoked" | "unknown_device" | "not_clean" => 4,
         _ => 1,
     }
 }

@@ -71,7 +71,14 @@ impl Engine {
             Ask::Restore(path, revision, answer) => {
                 drop(answer.send(self.restore(&path, revision).await));
             }
-            Ask::Conflicts(answer) => drop(answer.send(self.conflicts().await)),
+            Ask::Conflicts(answer) => drop(answer.send(self.conflicts("", false).await)),
+            Ask::ConflictsIn(path, compare, answer) => {
+                drop(answer.send(self.conflicts(&path, compare).await));
+            }
+            Ask::Merge(path, answer) => drop(answer.send(self.merge_info(&path).await)),
+            Ask::ResolveWith(path, settlement, answer) => {
+                drop(answer.send(self.resolve_with(&path, settlement).await));
+            }
             Ask::Resolve(path, keep, answer) => {
                 drop(answer.send(self.resolve(&path, keep).await));
             }

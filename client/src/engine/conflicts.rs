@@ -2,7 +2,7 @@
 //!
 //! Owns which changes a resolution is made of. It must not know how a person is asked.
 
-use super::handle::{AskError, ConflictInfo, ConflictSide, Keep};
+use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep};
 use super::history::author;
 use super::run::Engine;
 use crate::state::{RemoteRow, StateError};
@@ -10,49 +10,102 @@ use common::chunk::{Attributes, seal_attributes, seal_name};
 use common::ids::EntryId;
 use common::limits::GROUP_CHANGES_MAX;
 use common::record::{Change, ConflictRecord, Content, Kind, Place, Resolution, Root};
+use common::revision::Revision;
 
 impl Engine {
-    pub(super) async fn conflicts(&mut self) -> Result<Vec<ConflictInfo>, AskError> {
+    /// The open conflicts with a side at or below a path, with their texts if that is asked for.
+    pub(super) async fn conflicts(
+        &mut self,
+        under: &str,
+        compare: bool,
+    ) -> Result<Vec<ConflictInfo>, AskError> {
+        let under: Vec<&str> = under.split('/').filter(|part| !part.is_empty()).collect();
+        let is_under = |path: &str| {
+            let mut parts = path.split('/');
+            under.iter().all(|part| parts.next() == Some(*part))
+        };
         let mut infos = Vec::new();
         for record in self.context.state.conflicts()? {
+            let (path, copy) = (self.shown_path(&record.entry)?, self.shown_path(&record.copy)?);
+            if !is_under(&path) && !is_under(&copy) {
+                continue;
+            }
             let mut sides = Vec::new();
             for (entry, revision) in [(record.entry, record.theirs), (record.copy, record.opened)] {
-                let version = self.sealed_version(&entry, revision).await?;
-                let opened = version.as_ref().map(|version| self.open_version(&entry, version));
-                // A side that is not there, or does not open, must not hide the others.
-                let (size, unreadable) = match opened {
-                    None => (0, None),
-                    Some(Ok(opened)) => (opened.size, None),
-                    Some(Err(error)) => (0, Some(error.to_string())),
-                };
-                let device = version.as_ref().and_then(author).unwrap_or(record.device);
-                let time_ms = version.as_ref().map_or(record.time_ms, |version| version.time_ms);
-                sides.push(ConflictSide { device, revision, time_ms, size, unreadable });
+                let side = self.side(&record, &entry, revision).await?;
+                sides.push(side.unwrap_or(ConflictSide {
+                    device: record.device,
+                    revision,
+                    time_ms: record.time_ms,
+                    size: 0,
+                    unreadable: None,
+                }));
             }
+            let base_version = match record.base {
+                Some(base) => self.side(&record, &record.entry, base).await?,
+                None => None,
+            };
+            let texts = self.listed_texts(&record).await?;
+            let mergeable = match &texts {
+                Some(texts) => self.merges_cleanly(texts).await?,
+                None => None,
+            };
+            let texts = texts.filter(|_| compare).map(|texts| Comparison {
+                base: record.base.map(|_| texts.base),
+                original: texts.original,
+                copy: texts.copy,
+            });
             infos.push(ConflictInfo {
                 conflict: record.conflict,
-                path: self.shown_path(&record.entry)?,
-                copy: self.shown_path(&record.copy)?,
+                path,
+                copy,
                 opened_ms: record.time_ms,
                 base: record.base,
+                base_version,
                 sides,
+                mergeable,
+                texts,
             });
         }
         infos.sort_by(|one, two| one.path.cmp(&two.path));
         Ok(infos)
     }
 
-    pub(super) async fn resolve(&mut self, path: &str, keep: Keep) -> Result<(), AskError> {
+    /// One version that a conflict is about; `None` when it is not there. One that does not open
+    /// must not hide the others.
+    async fn side(
+        &mut self,
+        record: &ConflictRecord,
+        entry: &EntryId,
+        revision: Revision,
+    ) -> Result<Option<ConflictSide>, AskError> {
+        let Some(version) = self.sealed_version(entry, revision).await? else { return Ok(None) };
+        let (size, unreadable) = match self.open_version(entry, &version) {
+            Ok(opened) => (opened.size, None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        let device = author(&version).unwrap_or(record.device);
+        Ok(Some(ConflictSide { device, revision, time_ms: version.time_ms, size, unreadable }))
+    }
+
+    /// The open conflict with a side at a path.
+    pub(super) fn record_at(&self, path: &str) -> Result<ConflictRecord, AskError> {
         let none = || AskError::NoConflict(path.to_owned());
         let entry = match self.entry_at(path)? {
             Some(entry) => entry,
             // A side that was deleted by hand still names its conflict.
             None => self.entry_ever_at(path).map_err(|_| none())?,
         };
-        let record =
-            self.context.state.conflicts_of(&entry)?.into_iter().next().ok_or_else(none)?;
+        self.context.state.conflicts_of(&entry)?.into_iter().next().ok_or_else(none)
+    }
+
+    pub(super) async fn resolve(&mut self, path: &str, keep: Keep) -> Result<(), AskError> {
+        let record = self.record_at(path)?;
         let resolution = match keep {
+            Keep::Merged => return self.keep_merged(path).await,
             Keep::Both => Resolution::KeepBoth,
+            Keep::Original => Resolution::KeepOriginal,
+            Keep::Copy => Resolution::KeepCopy,
             Keep::Mine if self.copy_is_mine(path, &record).await? => Resolution::KeepCopy,
             Keep::Theirs if !self.copy_is_mine(path, &record).await? => Resolution::KeepCopy,
             Keep::Mine | Keep::Theirs => Resolution::KeepOriginal,
@@ -70,7 +123,7 @@ impl Engine {
         Err(AskError::Refused("the conflict has changed meanwhile; look at it again".to_owned()))
     }
 
-    fn live(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {
+    pub(super) fn live(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {
         Ok(self.context.state.remote_row(entry)?.filter(|row| !row.node.deleted))
     }
 
@@ -84,10 +137,15 @@ impl Engine {
             return Ok(true);
         }
         let original = self.sealed_version(&record.entry, record.theirs).await?;
-        if original.and_then(|version| author(&version)) == Some(me) {
+        let original_by = original.as_ref().and_then(author);
+        if original_by == Some(me) {
             return Ok(false);
         }
-        Err(AskError::NotMine(path.to_owned()))
+        Err(AskError::NotMine {
+            path: path.to_owned(),
+            original_by: original_by.unwrap_or(record.device),
+            copy_by: record.device,
+        })
     }
 
     /// What settles a conflict of which both sides are there. Of two files the original gets the

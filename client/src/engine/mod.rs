@@ -10,16 +10,19 @@ mod conflicts;
 mod execute;
 pub mod handle;
 mod history;
+mod merging;
 mod mistrust;
 mod online;
 mod phases;
 mod planning;
 mod rules;
 mod run;
+mod settling;
 
 pub use handle::{
-    Ask, AskError, ConflictInfo, ConflictSide, FolderHandle, FolderStatus, FolderSummary,
-    HaltReason, Keep, ListedEntry, PathIssue, Progress, VersionInfo,
+    Ask, AskError, Comparison, ConflictInfo, ConflictSide, FolderHandle, FolderStatus,
+    FolderSummary, HaltReason, Keep, ListedEntry, MergeInfo, NewContent, PathIssue, Progress,
+    Settlement, VersionInfo,
 };
 pub use run::{Engine, Wake};
 

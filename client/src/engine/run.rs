@@ -12,6 +12,7 @@ use crate::state::{FolderState, IssueSource, StateError};
 use crate::transfer::Proofs;
 use crate::watch::{Hint, Hints};
 use client_core::ignore::IgnoreRules;
+use client_core::merge::MergePolicy;
 use client_core::planner::Halt;
 use common::ids::EntryId;
 use common::revision::{Cursor, Revision};
@@ -119,6 +120,8 @@ pub struct Engine {
     pub(super) progress: Progress,
     pub(super) pinned: Option<Cursor>,
     pub(super) mistrust: Mistrust,
+    /// What is done with two edits of one text.
+    pub(super) merges: MergePolicy,
     counts: Counts,
     counted_ns: i64,
     counted_quiet: bool,
@@ -198,6 +201,7 @@ impl Engine {
             progress: Progress::default(),
             pinned,
             mistrust: Mistrust::default(),
+            merges: MergePolicy::default(),
             counts: Counts::default(),
             counted_ns: i64::MIN / 2,
             counted_quiet: false,

@@ -9,20 +9,21 @@ use super::draw::Draw;
 use super::invariants::{CursorsHaveNoGaps, MassDeletionsWait, Watched};
 use super::ledger::{Fate, Ledger, Print};
 use super::network::{Link, SimRemote};
+use super::pins::{SimLog, SimPins};
 use super::planted::{Commits, Planted, PlantedFs};
 use super::server::{Account, SimServer, read_log};
 use super::trouble::{Hook, Trouble};
 use super::writer::{Habits, Tree, Writer, contents};
 use client::context::{FolderContext, Signers};
 use client::engine::{
-    self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, LogSource,
-    Pins, Wake,
+    self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, Pins, Wake,
 };
 use client::fs::memory::user::MemoryUser;
 use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
 use client::fs::{DiskFs, Fs, Root};
 use client::state::FolderState;
 use client::watch::{Hint, Hints};
+use client_core::merge::MergePolicy;
 use common::chunk::Chunker;
 use common::ids::{DeviceId, FolderId};
 use common::keys::FolderKeys;
@@ -32,9 +33,7 @@ use futures_util::FutureExt;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -98,6 +97,8 @@ pub struct SimDevice {
     /// What it deletes in each round.
     pub deletions: MassDeletionsWait,
     trouble: Trouble,
+    /// What it does with edits that could be merged, from its next start on.
+    pub merges: Cell<MergePolicy>,
     disks: Disks,
 }
 
@@ -195,6 +196,7 @@ impl SimDevice {
             power_cuts: Rc::default(),
             deletions,
             trouble: Trouble::default(),
+            merges: Cell::default(),
             disks: Rc::clone(&shared.disks),
         };
         let more = Draw::new(shared.seed ^ MORE ^ (number as u64) << 32);
@@ -243,7 +245,8 @@ impl SimDevice {
         let hints = Hints::new(HINTS_MAX);
         hints.push(Hint::Everything);
         let parts = self.parts(state, hints.clone()).await;
-        let (engine, handle) = engine::assemble(parts).unwrap();
+        let (mut engine, handle) = engine::assemble(parts).unwrap();
+        engine.set_merge_policy(self.merges.get());
         let (kill, killed) = watch::channel(false);
         let ended = Rc::new(Cell::new(false));
         let end = End {
@@ -566,34 +569,4 @@ fn crash_of(end: &End, thrown: &(dyn Any + Send)) -> Option<Stop> {
         .unwrap_or_default();
     end.ledger.violation(format!("device {}: its engine panicked: {text}", end.number));
     None
-}
-
-/// Pins in memory that a crash does not lose.
-struct SimPins {
-    newest: Mutex<Option<Cursor>>,
-    cursors: CursorsHaveNoGaps,
-}
-
-impl Pins for SimPins {
-    fn pinned(&self, _folder: &FolderId) -> Option<Cursor> {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pin(&self, _folder: &FolderId, cursor: &Cursor) -> std::io::Result<()> {
-        self.cursors.stands(cursor.epoch, cursor.revision, "pins itself");
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(*cursor);
-        Ok(())
-    }
-}
-
-struct SimLog {
-    server: Arc<SimServer>,
-    device: DeviceId,
-}
-
-impl LogSource for SimLog {
-    fn refresh(&self, _: DeviceId) -> Pin<Box<dyn Future<Output = Option<DeviceLog>> + Send>> {
-        let (service, device) = (self.server.service(), self.device);
-        Box::pin(async move { read_log(&service, device).await })
-    }
 }

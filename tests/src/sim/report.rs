@@ -35,6 +35,8 @@ pub struct Report {
     pub clock_jumps: u64,
     /// Devices that joined late.
     pub late_joins: u64,
+    /// Edits that were merged.
+    pub merges: u64,
     /// Conflicts open at the end.
     pub conflicts: u64,
     /// Syncs of devices that failed.
@@ -73,7 +75,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 28] {
+    fn fields(&mut self) -> [&mut u64; 29] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -89,6 +91,7 @@ impl Report {
             &mut self.databases_lost,
             &mut self.clock_jumps,
             &mut self.late_joins,
+            &mut self.merges,
             &mut self.conflicts,
             &mut self.failed_syncs,
             &mut self.server_stops,
@@ -115,7 +118,8 @@ impl fmt::Display for Report {
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
              restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
-             {} mass deletions, {} confirmations; {} conflicts; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
+             {} mass deletions, {} confirmations; {} merges, {} conflicts; values: {} written, \
+             {} superseded, {} deleted, {} excused, {} lost",
             self.seeds,
             self.actions,
             self.operations,
@@ -138,6 +142,7 @@ impl fmt::Display for Report {
             self.clashes,
             self.purges,
             self.confirmations,
+            self.merges,
             self.conflicts,
             self.written,
             self.superseded,

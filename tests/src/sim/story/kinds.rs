@@ -12,6 +12,9 @@ const UNMOUNTED: u32 = 150;
 /// Of a thousand seeds, so many have a mass deletion in each phase.
 const PURGE: u32 = 120;
 
+/// Of a thousand seeds, so many have users who edit texts line by line.
+const TEXTS: u32 = 300;
+
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
@@ -54,6 +57,8 @@ pub struct Kinds {
     pub meddling: bool,
     /// Many files are made, and most of what a device has vanishes at once.
     pub purge: bool,
+    /// Users edit lines of a few texts.
+    pub texts: bool,
 }
 
 impl Kinds {
@@ -79,7 +84,9 @@ impl Kinds {
         };
         let draw = Draw::new(seed ^ 0x0005_eed2);
         let kind = |per_mille| draw.per_mille(per_mille);
+        let texts = Draw::new(seed ^ 0x0005_eed3).per_mille(TEXTS);
         Self {
+            texts,
             folding: kind(FOLDING),
             syncs: kind(200),
             server_disk: kind(150),
