@@ -1,4 +1,7 @@
-//! Merges of texts equal those of `git merge-file`, on random edits.
+//! Merges of texts equal those of `git merge-file`, on random edits. Where lines repeat, git has to guess
+//! which of them was changed; there a merge may be left to a person that git would make. The other way
+//! round was only ever seen in texts of a handful of different lines, where what differs can be told in
+//! two ways that are equally short; those are counted.
 //!
 //! It needs `git`, and fails without it: a comparison that was not made has shown nothing.
 
@@ -23,13 +26,25 @@ struct Kind {
     /// Edits of each side, at most.
     edits: usize,
     line_end: &'static str,
+    /// Of git's clean merges, a person may be asked about so many in a hundred: lines that repeat can
+    /// be matched in more than one way.
+    asked_percent: u64,
 }
 
-const KINDS: [Kind; 4] = [
-    Kind { name: "prose", lines: 60, words: 0, edits: 4, line_end: "\n" },
-    Kind { name: "few lines", lines: 4, words: 0, edits: 2, line_end: "\n" },
-    Kind { name: "with CRLF", lines: 30, words: 0, edits: 3, line_end: "\r\n" },
-    Kind { name: "code with repeated lines", lines: 60, words: 40, edits: 4, line_end: "\n" },
+const KINDS: [Kind; 6] = [
+    Kind { name: "prose", lines: 60, words: 0, edits: 4, line_end: "\n", asked_percent: 0 },
+    Kind { name: "few lines", lines: 4, words: 0, edits: 2, line_end: "\n", asked_percent: 0 },
+    Kind { name: "with CRLF", lines: 30, words: 0, edits: 3, line_end: "\r\n", asked_percent: 0 },
+    Kind {
+        name: "lines that repeat",
+        lines: 60,
+        words: 40,
+        edits: 4,
+        line_end: "\n",
+        asked_percent: 2,
+    },
+    Kind { name: "few words", lines: 20, words: 6, edits: 3, line_end: "\n", asked_percent: 8 },
+    Kind { name: "two words", lines: 10, words: 2, edits: 3, line_end: "\n", asked_percent: 20 },
 ];
 
 struct Draws {
@@ -123,7 +138,7 @@ fn ours([base, mine, theirs]: &[String; 3]) -> Merged {
 fn merges_equal_those_of_git_on_thousands_of_edit_pairs() {
     let directory = tempfile::tempdir().unwrap();
     for (number, kind) in KINDS.into_iter().enumerate() {
-        let (mut cleanly, mut strictly) = (0, 0);
+        let (mut cleanly, mut asked, mut not_asked) = (0, 0, 0);
         for seed in 0..PAIRS {
             let random = Random::new(seed << 8 | number as u64);
             let texts = Draws { random, fresh: 0, kind }.texts();
@@ -131,23 +146,25 @@ fn merges_equal_those_of_git_on_thousands_of_edit_pairs() {
             cleanly += u64::from(is_clean);
             match (ours(&texts), is_clean) {
                 (Merged::Clean(merged), true) => assert_eq!(merged, text, "{texts:?}"),
+                // Of two ways that are equally short git has taken the one in which changes touch.
+                (Merged::Clean(_), false) if (1..10).contains(&kind.words) => not_asked += 1,
                 (Merged::Clean(merged), false) => {
                     panic!(
                         "{}, seed {seed}: git asks about {texts:?}, not so {merged:?}",
                         kind.name
                     )
                 }
-                // Lines that repeat can be matched in more than one way: then a person is asked.
-                (Merged::Marked { .. }, true) if kind.words > 0 => strictly += 1,
-                (Merged::Marked { text, .. }, true) => {
-                    panic!("{}, seed {seed}: {text:?} for {texts:?}", kind.name)
-                }
+                (Merged::Marked { .. }, true) => asked += 1,
                 (Merged::Marked { .. }, false) => {}
             }
         }
-        println!("{}: {cleanly} of {PAIRS} clean, {strictly} of them asked about", kind.name);
+        println!(
+            "{}: {cleanly} of {PAIRS} clean, {asked} of them asked about; {not_asked} others clean here",
+            kind.name
+        );
         // Both ends of the comparison were seen.
         assert!(cleanly > PAIRS / 4 && cleanly < PAIRS * 9 / 10, "{cleanly}");
-        assert!(strictly * 100 <= PAIRS, "{strictly}");
+        assert!(not_asked * 300 <= PAIRS, "{}: {not_asked}", kind.name);
+        assert!(asked * 100 <= cleanly * kind.asked_percent, "{}: {asked}", kind.name);
     }
 }

@@ -174,6 +174,9 @@ fn lines(text: &str) -> Vec<&str> {
 struct Changed {
     base: Range<usize>,
     side: Range<usize>,
+    /// Lines of the base that it could as well be taken for: among lines that repeat, what was added
+    /// or taken away can be moved up and down.
+    reach: Range<usize>,
 }
 
 /// From which end lines are matched.
@@ -209,11 +212,16 @@ impl<'a> Texts<'a> {
 
     fn merge(&self, direction: Direction, labels: &Labels) -> Merged {
         let [base, mine, theirs] = &self.numbers;
-        let mine = Side { lines: &self.mine, changes: changes(base, mine, direction) };
-        let theirs = Side { lines: &self.theirs, changes: changes(base, theirs, direction) };
+        let [mine, theirs] = [mine, theirs].map(|side| {
+            let mut changes = changes(base, side, direction);
+            widen(&mut changes, base, side);
+            changes
+        });
+        let mine = Side { lines: &self.mine, changes: &mine };
+        let theirs = Side { lines: &self.theirs, changes: &theirs };
         let mut out = Output::new(labels, &self.mine);
         let mut at = 0;
-        for region in regions(&mine.changes, &theirs.changes) {
+        for region in regions(mine.changes, theirs.changes) {
             out.take(&self.base[at..region.base.start]);
             let ours = mine.lines_of(&region.base, &region.mine);
             let others = theirs.lines_of(&region.base, &region.theirs);
@@ -248,21 +256,46 @@ fn changes(base: &[usize], side: &[usize], direction: Direction) -> Vec<Changed>
     };
     let (from, to) = (written(base), written(side));
     let patch = DiffOptions::new().set_context_len(0).create_patch(&from, &to);
-    let found = patch
-        .hunks()
-        .iter()
-        .map(|hunk| Changed { base: place(&hunk.old_range()), side: place(&hunk.new_range()) });
+    let found = patch.hunks().iter().map(|hunk| Changed {
+        base: place(&hunk.old_range()),
+        side: place(&hunk.new_range()),
+        reach: place(&hunk.old_range()),
+    });
     match direction {
         Direction::Forward => found.collect(),
         Direction::Backward => {
             let turned =
                 |range: Range<usize>, of: &[usize]| of.len() - range.end..of.len() - range.start;
-            let turned = found
-                .map(|it| Changed { base: turned(it.base, base), side: turned(it.side, side) });
+            let turned = found.map(|it| Changed {
+                reach: turned(it.reach, base),
+                base: turned(it.base, base),
+                side: turned(it.side, side),
+            });
             let mut turned: Vec<Changed> = turned.collect();
             turned.reverse();
             turned
         }
+    }
+}
+
+/// Finds how far each change could be moved within what lies between it and the next of its side.
+fn widen(changes: &mut [Changed], base: &[usize], side: &[usize]) {
+    for at in 0..changes.len() {
+        let above = at.checked_sub(1).map_or(0, |before| changes[before].base.end);
+        let below = changes.get(at + 1).map_or(base.len(), |after| after.base.start);
+        let change = &mut changes[at];
+        // What was both added and taken away stands where it stands.
+        let (lines, from) = match (change.base.is_empty(), change.side.is_empty()) {
+            (true, false) => (side, change.side.clone()),
+            (false, true) => (base, change.base.clone()),
+            _ => continue,
+        };
+        let (start, end) = (change.base.start, change.base.end);
+        let up = (above..start).rev().zip(0..from.end);
+        let up = up.take_while(|(line, steps)| base[*line] == lines[from.end - 1 - steps]).count();
+        let down = (end..below).zip(from.start..);
+        let down = down.take_while(|(line, next)| base[*line] == lines[*next]).count();
+        change.reach = start - up..end + down;
     }
 }
 
@@ -275,7 +308,7 @@ fn place(range: &HunkRange) -> Range<usize> {
 /// One side of a merge.
 struct Side<'a> {
     lines: &'a [&'a str],
-    changes: Vec<Changed>,
+    changes: &'a [Changed],
 }
 
 impl<'a> Side<'a> {
@@ -298,12 +331,12 @@ struct Region {
     theirs: Range<usize>,
 }
 
-/// Joins changes of both sides that overlap or touch. Those of one side never touch each other.
+/// Joins changes that overlap or touch, or would where they could as well be.
 fn regions(mine: &[Changed], theirs: &[Changed]) -> Vec<Region> {
     let (mut m, mut t) = (0, 0);
     let mut found: Vec<Region> = Vec::new();
     while m < mine.len() || t < theirs.len() {
-        let start = |changes: &[Changed], at: usize| changes.get(at).map(|it| it.base.start);
+        let start = |changes: &[Changed], at: usize| changes.get(at).map(|it| it.reach.start);
         let is_mine = match (start(mine, m), start(theirs, t)) {
             (Some(mine), Some(theirs)) => mine <= theirs,
             (mine, _) => mine.is_some(),
@@ -311,12 +344,12 @@ fn regions(mine: &[Changed], theirs: &[Changed]) -> Vec<Region> {
         let (next, mine_to, theirs_to) =
             if is_mine { (&mine[m], m + 1, t) } else { (&theirs[t], m, t + 1) };
         match found.last_mut() {
-            Some(last) if next.base.start <= last.base.end => {
-                last.base.end = last.base.end.max(next.base.end);
+            Some(last) if next.reach.start <= last.base.end => {
+                last.base.end = last.base.end.max(next.reach.end);
                 (last.mine.end, last.theirs.end) = (mine_to, theirs_to);
             }
             _ => found.push(Region {
-                base: next.base.clone(),
+                base: next.reach.clone(),
                 mine: m..mine_to,
                 theirs: t..theirs_to,
             }),

@@ -93,12 +93,15 @@ pub(super) fn edit(
     program: &Program,
     merge: &MergeAnswer,
 ) -> Result<Edited, Failure> {
-    let directory = context.home.path().join(format!("merge-{}", std::process::id()));
+    let failed = |error: io::Error| {
+        let message = format!("the texts to merge could not be laid out: {error}");
+        Failure::new("disk", message, "look at the disk of the home")
+    };
+    let directory = make_directory(context.home.path()).map_err(failed)?;
     let kept = Kept { directory, path: merge.path.clone() };
     if let Err(error) = lay_out(&kept, merge) {
         kept.discard();
-        let message = format!("the texts to merge could not be laid out: {error}");
-        return Err(Failure::new("disk", message, "look at the disk of the home"));
+        return Err(failed(error));
     }
     let looked_at = run(&kept, program, merge).and_then(|()| result(&kept, path, merge));
     let file = kept.merged();
@@ -112,13 +115,19 @@ pub(super) fn edit(
     }
 }
 
-fn lay_out(kept: &Kept, merge: &MergeAnswer) -> io::Result<()> {
-    // Left by an earlier process of this id that was killed.
-    match fs::remove_dir_all(&kept.directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// A new directory: what an earlier process of this id has kept stays.
+fn make_directory(home: &Path) -> io::Result<PathBuf> {
+    let mut number = 0_u64;
+    loop {
+        let directory = home.join(format!("merge-{}-{number}", std::process::id()));
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            made => return made.map(|()| directory),
+        }
     }
-    DirBuilder::new().mode(0o700).create(&kept.directory)?;
+}
+
+fn lay_out(kept: &Kept, merge: &MergeAnswer) -> io::Result<()> {
     let merged = kept.merged();
     for (file, text) in [
         (merged, &merge.text),
