@@ -139,6 +139,11 @@ fn groups_about_conflicts_and_epochs_are_pinned() {
             Resolution::Gone,
             "238 2be60ab837e9685a5bf86146adc8972a8cb13267a2478847bfb7371cab89ec24",
         ),
+        (
+            "merged",
+            Resolution::Merged,
+            "238 075ef610e826c35f7b9404d396106df0a5bbe816d33ffbbd7e6460e5f357d3c1",
+        ),
     ] {
         changed(what, Change::ResolveConflict { conflict, resolution }, expected);
     }

@@ -177,7 +177,7 @@ fn a_command_line_that_is_none_ends_with_2() {
             (&["sync", "--timeout", "soon"], "--timeout"),
             (&["log"], "<PATH>"),
             (&["restore", "a"], "--rev <REVISION>"),
-            (&["resolve", "a", "--keep", "ours"], "mine, theirs, both"),
+            (&["resolve", "a", "--keep", "ours"], "mine, theirs, original, copy, both, merged"),
             (&["log", "a", "--bogus"], "--bogus"),
             (&["folder"], "subcommand"),
             (&[], "subcommand"),

@@ -3,13 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::handle::Which;
 use client::engine::{Ask, AskError, Keep};
 use client::fs::memory::user::{MemoryUser, UserEntry};
 use std::rc::Rc;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::invariants;
+use tests::sim::merges::learn_merges;
 use tests::sim::world::{Make, World};
 
 type Step = fn(&SimDevice);
@@ -63,6 +63,7 @@ async fn apart(row: &Row) -> World {
     tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
     world.end_faults().await;
     assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    learn_merges(&world);
     invariants::s1_no_lost_update(&world);
     invariants::s4_convergence(&world);
     invariants::s11_a_tree_stays_a_tree(&world);
@@ -140,16 +141,20 @@ fn edit_and_edit_with_the_same_bytes_are_one_version() {
     });
 }
 
-/// Decision 022: the table's merge of texts needs a policy, which there is not yet.
 #[test]
-fn edits_of_other_lines_of_one_text_are_not_merged() {
-    check(&Row {
-        before: |device| device.writer.write("a.txt", b"1\n2\n3\n4\n"),
-        first: |device| device.writer.write("a.txt", b"one\n2\n3\n4\n"),
-        second: |device| device.writer.write("a.txt", b"1\n2\n3\nfour\n"),
-        files: &[("a.txt", b"one\n2\n3\n4\n"), (COPY, b"1\n2\n3\nfour\n")],
-        conflicts: 1,
-        ..QUIET
+fn edits_of_other_lines_of_one_text_are_merged_and_both_are_in_the_history() {
+    in_virtual_time(async {
+        let world = apart(&Row {
+            before: |device| device.writer.write("a.txt", b"1\n2\n3\n4\n"),
+            first: |device| device.writer.write("a.txt", b"one\n2\n3\n4\n"),
+            second: |device| device.writer.write("a.txt", b"1\n2\n3\nfour\n"),
+            files: &[("a.txt", b"one\n2\n3\nfour\n")],
+            ..QUIET
+        })
+        .await;
+        assert_eq!(world.ledger.merge_count(), 1);
+        invariants::s10_history_is_readable(&world, false);
+        assert_eq!(world.ledger.violations(), Vec::<String>::new());
     });
 }
 
@@ -552,35 +557,28 @@ fn one_sided(
 }
 
 #[test]
-fn a_copy_that_was_deleted_by_hand_comes_back_in_place_when_it_is_kept() {
-    let theirs = async |_: &World, one: &SimDevice, _: &SimDevice| {
-        ask_to_keep(one, "a.txt", Keep::Theirs).await.unwrap();
+fn a_copy_that_is_deleted_by_hand_closes_its_conflict() {
+    let nothing = async |_: &World, one: &SimDevice, two: &SimDevice| {
+        for device in [one, two] {
+            let refused = ask_to_keep(device, "a.txt", Keep::Theirs).await;
+            assert_eq!(refused, Err(AskError::NoConflict("a.txt".to_owned())));
+        }
     };
-    one_sided(COPY, theirs, &[("a.txt", b"two")]);
-    let mine = async |_: &World, one: &SimDevice, _: &SimDevice| {
-        ask_to_keep(one, COPY, Keep::Mine).await.unwrap();
+    one_sided(COPY, nothing, &[("a.txt", b"one")]);
+}
+
+#[test]
+fn a_conflict_of_which_both_sides_are_deleted_by_hand_is_closed() {
+    let original_too = async |_: &World, one: &SimDevice, _: &SimDevice| {
+        one.writer.delete("a.txt");
     };
-    one_sided(COPY, mine, &[("a.txt", b"one")]);
+    one_sided(COPY, original_too, &[]);
+    let copy_too = async |_: &World, _: &SimDevice, two: &SimDevice| two.writer.delete(COPY);
+    one_sided("a.txt", copy_too, &[]);
 }
 
 #[test]
 fn a_side_that_was_deleted_by_hand_is_never_said_to_be_kept() {
-    let both = async |world: &World, one: &SimDevice, _: &SimDevice| {
-        let refused = ask_to_keep(one, "a.txt", Keep::Both).await;
-        let Err(AskError::SideGone { path, revision: Some(revision) }) = refused else {
-            panic!("{refused:?}");
-        };
-        assert_eq!(path, COPY);
-        assert_eq!(one.handle().unwrap().summary().conflicts, 1);
-        let handle = one.handle().unwrap();
-        handle
-            .ask(|answer| Ask::Restore(path, Which::Revision(revision), false, answer))
-            .await
-            .unwrap();
-        assert!(world.settle().await, "{:#?}", world.ledger.tail());
-        ask_to_keep(one, "a.txt", Keep::Both).await.unwrap();
-    };
-    one_sided(COPY, both, &[("a.txt", b"one"), (COPY, b"two")]);
     let original = async |_: &World, _: &SimDevice, two: &SimDevice| {
         let refused = ask_to_keep(two, COPY, Keep::Theirs).await;
         assert!(

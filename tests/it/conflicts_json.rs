@@ -102,8 +102,16 @@ fn is_as_logged(
         "path": sides[0].1,
         "copy": sides[1].1,
         "opened": expected[1]["time"],
-        "base": { "revision": base["revision"] },
+        "base": {
+            "revision": base["revision"],
+            "device": "first",
+            "time": base["time"],
+            "size": BASE.len(),
+        },
         "sides": expected,
+        // Both have written over the only line.
+        "mergeable": false,
+        "diff": null,
     });
     ensure!(*conflict == expected, "shown: {conflict}\nexpected: {expected}");
     Ok(())

@@ -7,6 +7,7 @@
 
 pub mod conflict;
 pub mod ignore;
+pub mod merge;
 pub mod past;
 pub mod planner;
 pub mod restore;

@@ -1,17 +1,30 @@
 //! `driftless conflicts`: what is open.
 
-use super::asking::{ask, unexpected};
+use super::asking::{ask, path_argument, unexpected};
 use super::table::{printable, size, table};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, ConflictAnswer, Failure, Request};
 
-pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
-    match ask(context, &Request::Conflicts)? {
+/// Flags of `conflicts`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ConflictsFlags {
+    /// Only those at or below this path, in a synced folder or as FOLDER:PATH
+    #[arg(value_name = "PATH")]
+    path: Option<String>,
+    /// Show what each side made of what both started from
+    #[arg(long)]
+    diff: bool,
+}
+
+pub(super) fn run(flags: ConflictsFlags, context: &Context) -> Result<Outcome, Failure> {
+    let path = flags.path.map(path_argument).transpose()?;
+    let of_path = path.as_ref().map(|path| format!(" at {}", printable(&path.text)));
+    match ask(context, &Request::Conflicts { path, diff: flags.diff })? {
         Answer::Conflicts(answer) => {
             context.output.answer(&answer, || {
                 if answer.conflicts.is_empty() {
                     let others = if answer.unknown.is_empty() { "" } else { " in other folders" };
-                    return format!("no open conflicts{others}");
+                    return format!("no open conflicts{}{others}", of_path.unwrap_or_default());
                 }
                 answer.conflicts.iter().map(text).collect::<Vec<_>>().join("\n")
             })?;
@@ -30,14 +43,33 @@ fn text(conflict: &ConflictAnswer) -> String {
     for (side, path) in conflict.sides.iter().zip([&conflict.path, &conflict.copy]) {
         rows.push(vec![
             format!("  {}", printable(path)),
-            side.device.clone(),
+            printable(&side.device),
             format!("revision {}", side.revision),
             side.time.clone(),
             side.unreadable.clone().unwrap_or_else(|| size(side.size)),
         ]);
     }
+    if let Some(base) = &conflict.base {
+        rows.push(vec![
+            "  what both started from".to_owned(),
+            base.device.as_deref().map(printable).unwrap_or_default(),
+            format!("revision {}", base.revision),
+            base.time.clone().unwrap_or_default(),
+            base.size.map_or_else(|| "not in the history".to_owned(), size),
+        ]);
+    }
     let (folder, path) = (printable(&conflict.folder), printable(&conflict.path));
-    let opened = &conflict.opened;
-    let base = conflict.base.map(|base| format!(", base revision {}", base.revision));
-    format!("{folder}:{path} (opened {opened}{})\n{}", base.unwrap_or_default(), table(&rows))
+    let merge = match conflict.mergeable {
+        Some(true) => "  `driftless resolve --keep merged` merges it cleanly\n",
+        Some(false) => "  merging it needs an editor: `driftless resolve --keep merged`\n",
+        None => "",
+    };
+    let diff = conflict.diff.iter().flat_map(|diff| diff.lines());
+    let diff: String = diff.map(|line| format!("{}\n", printable_line(line))).collect();
+    format!("{folder}:{path} (opened {})\n{}{merge}{diff}", conflict.opened, table(&rows))
+}
+
+/// A line of a file on a terminal: its tabs are what they were.
+fn printable_line(line: &str) -> String {
+    line.split('\t').map(printable).collect::<Vec<_>>().join("\t")
 }

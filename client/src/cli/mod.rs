@@ -22,6 +22,7 @@ mod join;
 mod label;
 mod list;
 mod log;
+mod merging;
 mod moment;
 mod output;
 mod pause;
@@ -98,7 +99,7 @@ enum Command {
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
     /// List open conflicts
-    Conflicts,
+    Conflicts(conflicts::ConflictsFlags),
     /// Settle a conflict
     Resolve(resolve::ResolveFlags),
     /// List the devices of this user
@@ -190,7 +191,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
         Command::Restore(flags) => restore::run(flags, context),
         Command::Label(command) => label::run(command, context),
         Command::Retention(command) => retention::run(command, context),
-        Command::Conflicts => conflicts::run(context),
+        Command::Conflicts(flags) => conflicts::run(flags, context),
         Command::Resolve(flags) => resolve::run(flags, context),
         Command::Devices => devices::run(context),
         Command::Device(command) => device::run(command, context),
@@ -208,8 +209,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Outcome, Failure> {
 fn exit_code(failure: &Failure) -> u8 {
     match failure.kind.as_str() {
         "usage" => 2,
-        // Nothing goes on before a person has joined again.
-        "revoked" | "unknown_device" => 4,
+        // Nothing goes on before a person has joined again, or has merged by hand.
+        "revoked" | "unknown_device" | "not_clean" => 4,
         _ => 1,
     }
 }

@@ -1,25 +1,62 @@
 //! `driftless resolve`: settles a conflict.
 
-use super::asking::{ask, path_argument, unexpected};
+use super::asking::{absolute, ask, path_argument, unexpected};
+use super::merging::{self, Edited};
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, Keep, Request};
+use crate::daemon::control::{Answer, Failure, Keep, PathArgument, Request};
+use std::path::PathBuf;
 
 /// Flags of `resolve`.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("how").required(true).args(["keep", "with"]))]
 pub(super) struct ResolveFlags {
     /// Either path of the conflict, in a synced folder or as FOLDER:PATH
     #[arg(value_name = "PATH")]
     path: String,
     /// Which side stays
     #[arg(long, value_name = "SIDE")]
-    keep: Keep,
+    keep: Option<Keep>,
+    /// A file with what both sides become
+    #[arg(long, value_name = "FILE")]
+    with: Option<PathBuf>,
 }
 
 pub(super) fn run(flags: ResolveFlags, context: &Context) -> Result<Outcome, Failure> {
     let path = path_argument(flags.path)?;
     let text = path.text.clone();
-    match ask(context, &Request::Resolve { path, keep: flags.keep })? {
+    let answer = match (flags.keep, flags.with) {
+        (_, Some(file)) => {
+            let file = absolute(&file)?;
+            ask(context, &Request::ResolveWith { path, file, seen: None })?
+        }
+        (Some(Keep::Merged), None) => merged(context, path)?,
+        (Some(keep), None) => ask(context, &Request::Resolve { path, keep })?,
+        (None, None) => unreachable!("clap takes neither for a usage error"),
+    };
+    match answer {
         Answer::Done(done) => context.output.answer(&done, || format!("{text}: resolved")),
         _ => Err(unexpected(&context.home)),
+    }
+}
+
+/// Merges, in an editor where the merge is not clean and there is one.
+fn merged(context: &Context, path: PathArgument) -> Result<Answer, Failure> {
+    let clean = ask(context, &Request::Resolve { path: path.clone(), keep: Keep::Merged });
+    let refused = match clean {
+        Err(failure) if failure.kind == "not_clean" => failure,
+        other => return other,
+    };
+    let Some(program) = merging::program(context)? else { return Err(refused) };
+    let Answer::Merge(merge) = ask(context, &Request::Merge { path: path.clone() })? else {
+        return Err(unexpected(&context.home));
+    };
+    let Edited { file, kept } = merging::edit(context, &path.text, &program, &merge)?;
+    let request = Request::ResolveWith { path, file, seen: Some(merge.seen) };
+    match ask(context, &request) {
+        Ok(answer) => {
+            kept.discard();
+            Ok(answer)
+        }
+        Err(failure) => Err(kept.failed(failure)),
     }
 }

@@ -5,15 +5,14 @@
 
 use super::account::{self, Invite, Revoked};
 use super::control::{
-    Answer, Commands, ConflictsAnswer, DeviceAnswer, DevicesAnswer, DoneAnswer, Failure,
-    InviteAnswer, Keep, PathArgument, ProgressSender, Request, ServerAnswer, StatusAnswer,
-    SyncAnswer, UnknownAnswer,
+    Answer, Commands, DeviceAnswer, DevicesAnswer, DoneAnswer, Failure, InviteAnswer, PathArgument,
+    ProgressSender, Request, ServerAnswer, StatusAnswer, SyncAnswer,
 };
 use super::paths::{self, InFolder};
 use super::shared::Shared;
-use super::{history_commands, label_commands, summaries, times};
+use super::{conflict_commands, history_commands, label_commands, summaries, times};
 use crate::engine::handle::Answer as Reply;
-use crate::engine::{self, Ask, AskError, FolderHandle};
+use crate::engine::{Ask, AskError, FolderHandle};
 use crate::home::FolderConfig;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -53,17 +52,13 @@ impl Commands for Control {
             Request::Diff { path, from, to } => {
                 history_commands::diff(shared, &path, from, to).await
             }
-            Request::Conflicts => conflicts(shared).await,
+            Request::Conflicts { path, diff } => conflict_commands::list(shared, path, diff).await,
+            Request::Merge { path } => conflict_commands::merge_of(shared, &path).await,
             Request::Resolve { path, keep } => {
-                let (at, handle) = find(shared, &path)?;
-                let keep = match keep {
-                    Keep::Mine => engine::Keep::Mine,
-                    Keep::Theirs => engine::Keep::Theirs,
-                    Keep::Both => engine::Keep::Both,
-                };
-                let on = at.path.clone();
-                handle.ask(|answer| Ask::Resolve(at.path, keep, answer)).await?;
-                Ok(done([on]))
+                conflict_commands::resolve(shared, &path, keep).await
+            }
+            Request::ResolveWith { path, file, seen } => {
+                conflict_commands::resolve_with(shared, &path, file, seen).await
             }
             Request::Devices => devices(shared).await,
             Request::DeviceRevoke { name } => revoke(shared, &name).await,
@@ -247,33 +242,6 @@ fn removed(asked: &[(FolderConfig, FolderHandle)]) -> Option<Failure> {
     Some(Failure::new("no_such_folder", message, hint))
 }
 
-async fn conflicts(shared: &Shared) -> Result<Answer, Failure> {
-    let (mut found, mut failed) = (Vec::new(), Vec::new());
-    for folder in shared.config().folders {
-        let conflicts = match handle(shared, &folder) {
-            Ok(handle) => handle.ask(Ask::Conflicts).await.map_err(|error| told(&handle, error)),
-            Err(failure) => Err(failure),
-        };
-        match conflicts {
-            Ok(conflicts) => found.push((folder.name, conflicts)),
-            Err(failure) => failed.push((folder.name, failure)),
-        }
-    }
-    if found.is_empty() && !failed.is_empty() {
-        return at_the_end(Vec::new(), failed);
-    }
-    let account = shared.account.lock().await;
-    let conflicts = found.into_iter().flat_map(|(folder, conflicts)| {
-        let account = &account;
-        let shown = move |info| summaries::conflict(account, &folder, info);
-        conflicts.into_iter().map(shown)
-    });
-    let unknown = failed.into_iter();
-    let unknown = unknown.map(|(folder, why)| UnknownAnswer { folder, reason: why.message });
-    let (conflicts, unknown) = (conflicts.collect(), unknown.collect());
-    Ok(Answer::Conflicts(ConflictsAnswer { conflicts, unknown }))
-}
-
 async fn devices(shared: &Shared) -> Result<Answer, Failure> {
     // Offline, the device log still names the devices.
     let refreshed = shared.refresh().await;
@@ -379,7 +347,10 @@ async fn confirm(shared: &Shared, name: Option<&str>, undo: bool) -> Result<Answ
 
 /// What is said of a command that asked several folders, each of them: that all was done, or which
 /// failed first and why, and what was done all the same.
-fn at_the_end(on: Vec<String>, failed: Vec<(String, Failure)>) -> Result<Answer, Failure> {
+pub(super) fn at_the_end(
+    on: Vec<String>,
+    failed: Vec<(String, Failure)>,
+) -> Result<Answer, Failure> {
     let mut failed = failed.into_iter();
     let Some((name, first)) = failed.next() else { return Ok(done(on)) };
     let mut message = format!("{name}: {}", first.message);
@@ -393,7 +364,7 @@ fn at_the_end(on: Vec<String>, failed: Vec<(String, Failure)>) -> Result<Answer,
 }
 
 /// Why an engine did not answer; one that has ended says why by its halt.
-fn told(handle: &FolderHandle, error: AskError) -> Failure {
+pub(super) fn told(handle: &FolderHandle, error: AskError) -> Failure {
     match (&error, handle.summary().halt) {
         (AskError::NotRunning, Some(halt)) => Failure::new("engine", halt.message, halt.hint),
         _ => error.into(),

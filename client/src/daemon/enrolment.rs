@@ -286,5 +286,6 @@ fn config(enrolment: &Enrolment, enrolled: &Enrolled, invited: &Invited) -> Conf
             paused: false,
         }],
         invited: invited.folders.iter().filter_map(at).collect(),
+        merge_tool: None,
     }
 }

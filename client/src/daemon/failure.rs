@@ -245,7 +245,21 @@ impl From<AskError> for Failure {
             AskError::NoSuchMoment(_) => {
                 ("no_such_revision", "`driftless log PATH` lists revisions; thinned ones are gone")
             }
-            AskError::NotMine(_) => ("not_mine", "use --keep both, or resolve it on that device"),
+            AskError::NotMine { .. } => {
+                ("not_mine", "choose with --keep original, --keep copy or --keep both")
+            }
+            AskError::NotMergeable { .. } => (
+                "not_mergeable",
+                "choose a side with --keep, or give what both become with --with FILE",
+            ),
+            AskError::NotClean { .. } => (
+                "not_clean",
+                "run it on a terminal with $EDITOR set to merge by hand, or give what both become \
+                 with --with FILE",
+            ),
+            AskError::BadContent(_) => {
+                ("bad_content", "give a regular file to which nothing is written meanwhile")
+            }
             AskError::Unsynced(_) => ("unsynced", "wait for `driftless sync`, then try again"),
             AskError::Offline(_) => {
                 ("offline", "see that the server runs and that its UDP port can be reached")

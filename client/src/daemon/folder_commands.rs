@@ -202,6 +202,7 @@ mod tests {
             },
             folders: (1..FOLDERS_PER_DEVICE_MAX).map(folder).collect(),
             invited: Vec::new(),
+            merge_tool: None,
         };
         room_for_one_more(&config).unwrap();
         config.folders.push(folder(0));

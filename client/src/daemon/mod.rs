@@ -7,6 +7,7 @@
 pub mod account;
 mod admission;
 mod commands;
+mod conflict_commands;
 mod connection;
 pub mod control;
 pub mod embedded;

@@ -114,6 +114,7 @@ mod tests {
                 paused: false,
             }],
             invited: Vec::new(),
+            merge_tool: None,
         }
     }
 

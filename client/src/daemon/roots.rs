@@ -325,6 +325,7 @@ mod tests {
                 paused: false,
             }],
             invited: Vec::new(),
+            merge_tool: None,
         }
     }
 

@@ -69,9 +69,16 @@ impl Shared {
     ) -> Result<(), HomeError> {
         let mut next = self.config();
         change(&mut next);
-        let (home, written) = (self.home.clone(), next.clone());
-        blocking(move || home.put_config(&written)).await?;
-        *lock(&self.config) = next;
+        let home = self.home.clone();
+        let written = blocking(move || {
+            // What a person alone writes there may have been written since.
+            if let Ok(standing) = home.config() {
+                next.merge_tool = standing.merge_tool;
+            }
+            home.put_config(&next).map(|()| next)
+        })
+        .await?;
+        *lock(&self.config) = written;
         Ok(())
     }
 

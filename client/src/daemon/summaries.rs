@@ -159,7 +159,20 @@ pub(super) fn version(account: &Account, version: VersionInfo) -> VersionAnswer 
     }
 }
 
-pub(super) fn conflict(account: &Account, folder: &str, conflict: ConflictInfo) -> ConflictAnswer {
+/// A conflict; with what a comparison of its sides shows, if it was asked for.
+pub(super) fn conflict(
+    account: &Account,
+    folder: &str,
+    conflict: ConflictInfo,
+    diff: Option<String>,
+) -> ConflictAnswer {
+    let known = conflict.base_version.as_ref();
+    let base = conflict.base.map(|revision| BaseAnswer {
+        revision,
+        device: known.map(|base| account.device_name(&base.device)),
+        time: known.map(|base| times::from_ms(base.time_ms)),
+        size: known.map(|base| base.size),
+    });
     let sides = conflict.sides.into_iter().map(|side| SideAnswer {
         device: account.device_name(&side.device),
         revision: side.revision,
@@ -172,7 +185,9 @@ pub(super) fn conflict(account: &Account, folder: &str, conflict: ConflictInfo) 
         path: conflict.path,
         copy: conflict.copy,
         opened: times::from_ms(conflict.opened_ms),
-        base: conflict.base.map(|revision| BaseAnswer { revision }),
+        base,
         sides: sides.collect(),
+        mergeable: conflict.mergeable,
+        diff,
     }
 }

@@ -191,7 +191,9 @@ async fn a_conflict_is_seen_and_settled_on_both_devices() {
     one.sync().await;
     two.sync().await;
     for device in [&one, &two] {
-        let Answer::Conflicts(found) = device.ask(Request::Conflicts).await.unwrap() else {
+        let Answer::Conflicts(found) =
+            device.ask(Request::Conflicts { path: None, diff: false }).await.unwrap()
+        else {
             panic!("no conflicts");
         };
         let [conflict] = found.conflicts.as_slice() else { panic!("{found:?}") };
@@ -356,7 +358,7 @@ async fn what_is_asked_of_all_folders_reaches_those_beside_one_that_is_not_there
         let states: Vec<_> = sync.folders.iter().map(|folder| folder.state).collect();
         assert_eq!(states, [State::Halted, state]);
     }
-    let asked = one.ask(Request::Conflicts).await.unwrap();
+    let asked = one.ask(Request::Conflicts { path: None, diff: false }).await.unwrap();
     let Answer::Conflicts(answer) = asked else { panic!("{asked:?}") };
     let [unknown] = answer.unknown.as_slice() else { panic!("{answer:?}") };
     assert!(unknown.folder == "one" && unknown.reason.contains("root"), "{unknown:?}");

@@ -189,7 +189,9 @@ impl Engine {
 
     /// Sends planned groups.
     async fn push(&mut self, groups: Vec<PushGroup>) -> Result<(), RoundError> {
-        let prepared = push::prepare(&self.context, &self.proofs, &groups)?;
+        let (groups, merges) = self.merge_edits(groups).await?;
+        let mut prepared = push::prepare(&self.context, &self.proofs, &groups)?;
+        prepared.ready.extend(merges);
         self.look_at(prepared.stale)?;
         for entry in prepared.blocked {
             let reason = "is not deleted at the server: it holds something there that this device \
@@ -223,7 +225,7 @@ impl Engine {
 
     /// Sends prepared groups and waits until the journal has brought them back; returns whether all
     /// were accepted.
-    async fn send(&mut self, ready: Vec<Prepared>) -> Result<bool, RoundError> {
+    pub(super) async fn send(&mut self, ready: Vec<Prepared>) -> Result<bool, RoundError> {
         let alone = self.alone;
         let sent = match push::send(&self.context, &mut self.proofs, ready, alone).await {
             Ok(sent) => sent,

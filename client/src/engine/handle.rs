@@ -275,8 +275,26 @@ pub struct ConflictInfo {
     pub opened_ms: u64,
     /// The content revision that both sides started from.
     pub base: Option<Revision>,
+    /// What is known of it; `None` when both sides were new, or when it is not in the history.
+    pub base_version: Option<ConflictSide>,
     /// First the one that kept the name, then the copy.
     pub sides: Vec<ConflictSide>,
+    /// Whether a merge of both, as they are now, would be clean; `None` when they are not merged line
+    /// by line.
+    pub mergeable: Option<bool>,
+    /// Both and what they started from as they are now, where that was asked for and they are texts.
+    pub texts: Option<Comparison>,
+}
+
+/// The texts of a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// What both started from; `None` when both were new.
+    pub base: Option<Vec<u8>>,
+    /// Of the one that kept the name.
+    pub original: Vec<u8>,
+    /// Of the copy.
+    pub copy: Vec<u8>,
 }
 
 /// Why a path is or is not synced.
@@ -327,8 +345,52 @@ pub enum Keep {
     Mine,
     /// The other side.
     Theirs,
+    /// The side that kept the name.
+    Original,
+    /// The side that has the conflict's name.
+    Copy,
     /// Both files, each under its name.
     Both,
+    /// A merge of both, if it is clean.
+    Merged,
+}
+
+/// What a conflict would be merged from. Nothing is changed by asking for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeInfo {
+    /// Path of the file that kept the name.
+    pub path: String,
+    /// What both started from; empty when both were new.
+    pub base: Vec<u8>,
+    /// The side that this device wrote; of two that were written elsewhere, the one that kept the
+    /// name.
+    pub mine: Vec<u8>,
+    /// Who wrote it.
+    pub mine_by: DeviceId,
+    /// The other side.
+    pub theirs: Vec<u8>,
+    /// Who wrote it.
+    pub theirs_by: DeviceId,
+    /// Content revisions of both sides: [`Settlement::seen`] gives them back.
+    pub seen: [Revision; 2],
+}
+
+/// A content that a person gives for both sides of a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The content.
+    pub content: NewContent,
+    /// What it was made from: if that is not what both sides are by now, nothing is settled.
+    pub seen: Option<[Revision; 2]>,
+}
+
+/// Where a new content comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewContent {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// What a regular file outside the folder holds.
+    File(PathBuf),
 }
 
 /// A question that the engine could not answer as wished.
@@ -406,10 +468,34 @@ pub enum AskError {
     #[error("there is no such moment: {0}")]
     NoSuchMoment(String),
     /// Neither side of the conflict was written by this device, so mine and theirs mean nothing.
-    #[error(
-        "{0}: neither side was written on this device; keep both, or resolve it on one that did"
-    )]
-    NotMine(String),
+    #[error("{path}: neither side was written on this device, so none is mine or theirs")]
+    NotMine {
+        /// Which path.
+        path: String,
+        /// Who wrote the side that kept the name.
+        original_by: DeviceId,
+        /// Who wrote the other.
+        copy_by: DeviceId,
+    },
+    /// The sides of a conflict cannot be merged line by line.
+    #[error("{path}: cannot be merged: {why}")]
+    NotMergeable {
+        /// Which path.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+    /// The edits of both sides exclude each other somewhere.
+    #[error("{path}: the merge is not clean, in {conflicts} {}", places(*.conflicts))]
+    NotClean {
+        /// Which path.
+        path: String,
+        /// In how many places.
+        conflicts: usize,
+    },
+    /// The file that was given as the result cannot be taken.
+    #[error("{0}")]
+    BadContent(String),
     /// What was to be kept of a conflict was deleted by hand.
     #[error(
         "{}: this side of the conflict was deleted, and nothing was resolved",
@@ -448,6 +534,10 @@ pub enum AskError {
     /// The state of this folder failed.
     #[error("the folder's engine failed: {0}")]
     Engine(String),
+}
+
+fn places(count: usize) -> &'static str {
+    if count == 1 { "place" } else { "places" }
 }
 
 /// A path as messages say it: the folder's own is empty.
@@ -492,8 +582,15 @@ pub enum Ask {
     Settled(Revision, Answer<bool>),
     /// All open conflicts.
     Conflicts(Answer<Vec<ConflictInfo>>),
+    /// The open conflicts with a side at or below a path (`""`: the whole folder); with their texts
+    /// if that is said.
+    ConflictsIn(String, bool, Answer<Vec<ConflictInfo>>),
     /// Settles a conflict at either of its paths.
     Resolve(String, Keep, Answer<()>),
+    /// What the conflict at either of its paths would be merged from.
+    Merge(String, Answer<MergeInfo>),
+    /// Settles a conflict at either of its paths with a new content.
+    ResolveWith(String, Settlement, Answer<()>),
     /// A signed checkpoint of the folder as this device holds it, for an invitation.
     Checkpoint(Answer<Option<Vec<u8>>>),
     /// About labels, settings and retention.

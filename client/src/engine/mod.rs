@@ -6,21 +6,25 @@
 //! [`start`] and stopped by dropping all its handles.
 
 mod answers;
+mod conflicts;
 mod execute;
 mod explain;
 pub mod handle;
 mod history;
 pub mod labels;
+mod merging;
 mod mistrust;
 mod online;
 mod phases;
 mod planning;
 mod rules;
 mod run;
+mod settling;
 
 pub use handle::{
-    Ask, AskError, ConflictInfo, ConflictSide, FolderHandle, FolderStatus, FolderSummary,
-    HaltReason, Keep, ListedEntry, PathIssue, Progress, VersionInfo,
+    Ask, AskError, Comparison, ConflictInfo, ConflictSide, FolderHandle, FolderStatus,
+    FolderSummary, HaltReason, Keep, ListedEntry, MergeInfo, NewContent, PathIssue, Progress,
+    Settlement, VersionInfo,
 };
 pub use run::{Engine, Wake};
 

@@ -67,6 +67,7 @@ impl Engine {
         self.ingest().await?;
         let plan = self.plan(None)?;
         self.carry_out(plan).await?;
+        self.close_gone().await?;
         self.pin()?;
         Ok(true)
     }

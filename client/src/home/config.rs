@@ -25,6 +25,9 @@ pub struct Config {
     pub folders: Vec<FolderConfig>,
     /// What the invitation said of each folder: nothing older is taken for the folder's state.
     pub invited: Vec<(FolderId, Cursor)>,
+    /// What `resolve --keep merged` starts where a merge is not clean, with `{mine}`, `{base}`,
+    /// `{theirs}` and `{merged}` for the files; the user's editor when it is not said.
+    pub merge_tool: Option<String>,
 }
 
 /// Where the server is and which key it must prove.
@@ -58,6 +61,8 @@ pub struct FolderConfig {
 struct ConfigText {
     version: u32,
     device: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merge_tool: Option<String>,
     server: ServerText,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     folder: Vec<FolderText>,
@@ -171,6 +176,7 @@ impl Config {
             },
             folders: folders.collect::<Result<_, String>>()?,
             invited: invited.collect::<Result<_, String>>()?,
+            merge_tool: text.merge_tool,
         })
     }
 
@@ -190,6 +196,7 @@ impl Config {
         ConfigText {
             version: VERSION,
             device: self.device.clone(),
+            merge_tool: self.merge_tool.clone(),
             server: ServerText {
                 addresses: self.server.addresses.clone(),
                 cluster: self.server.cluster.to_string(),

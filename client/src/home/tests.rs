@@ -37,6 +37,7 @@ fn config() -> Config {
             path: "/home/me/notes ü".into(),
             paused: true,
         }],
+        merge_tool: Some("meld {mine} {base} {theirs} -o {merged}".to_owned()),
         invited: vec![(
             FolderId::from_bytes([4; 32]),
             Cursor { epoch: 1, revision: 9, head: Head::from_bytes([5; 32]) },

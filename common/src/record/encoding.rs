@@ -407,6 +407,7 @@ const fn resolution_code(resolution: Resolution) -> u32 {
         Resolution::KeepCopy => 2,
         Resolution::KeepBoth => 3,
         Resolution::Gone => 4,
+        Resolution::Merged => 5,
     }
 }
 
@@ -416,6 +417,7 @@ fn resolution(code: u32) -> Result<Resolution, RecordError> {
         2 => Ok(Resolution::KeepCopy),
         3 => Ok(Resolution::KeepBoth),
         4 => Ok(Resolution::Gone),
+        5 => Ok(Resolution::Merged),
         _ => Err(RecordError::Unknown { field: "resolution", value: u64::from(code) }),
     }
 }

@@ -98,6 +98,8 @@ pub enum Resolution {
     KeepBoth,
     /// The copy or the original went away by hand.
     Gone,
+    /// The name has a content that was made of both; the copy goes.
+    Merged,
 }
 
 /// One change of a group. A base is the revision of the register that the author had read.

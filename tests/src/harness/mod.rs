@@ -10,6 +10,7 @@ mod programs;
 mod random;
 mod server;
 mod small_disk;
+mod terminal;
 mod tree;
 mod wait;
 
@@ -19,6 +20,7 @@ pub use programs::Programs;
 pub use random::Random;
 pub use server::Server;
 pub use small_disk::{SmallDisk, with_own_mounts};
+pub use terminal::on_a_terminal;
 pub use tree::{Node, NodeKind, Tree};
 pub use wait::{eventually, eventually_within};
 

@@ -9,6 +9,7 @@ use super::draw::Draw;
 use super::invariants::{CursorsHaveNoGaps, MassDeletionsWait, Watched};
 use super::ledger::{Fate, Ledger, Print};
 use super::network::{Link, SimRemote};
+use super::pins::{SimLog, SimPins};
 use super::planted::{Commits, Planted, PlantedFs};
 use super::server::{Account, SimServer, read_log};
 use super::trouble::{Hook, Trouble};
@@ -16,8 +17,7 @@ use super::writer::{Habits, Tree, Writer, contents};
 use client::context::{FolderContext, Signers};
 use client::engine::handle::{RestoreInfo, Which};
 use client::engine::{
-    self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, LogSource,
-    Pins, Wake,
+    self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, Pins, Wake,
 };
 use client::fs::memory::user::MemoryUser;
 use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
@@ -33,9 +33,7 @@ use futures_util::FutureExt;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -577,34 +575,4 @@ fn crash_of(end: &End, thrown: &(dyn Any + Send)) -> Option<Stop> {
         .unwrap_or_default();
     end.ledger.violation(format!("device {}: its engine panicked: {text}", end.number));
     None
-}
-
-/// Pins in memory that a crash does not lose.
-struct SimPins {
-    newest: Mutex<Option<Cursor>>,
-    cursors: CursorsHaveNoGaps,
-}
-
-impl Pins for SimPins {
-    fn pinned(&self, _folder: &FolderId) -> Option<Cursor> {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pin(&self, _folder: &FolderId, cursor: &Cursor) -> std::io::Result<()> {
-        self.cursors.stands(cursor.epoch, cursor.revision, "pins itself");
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(*cursor);
-        Ok(())
-    }
-}
-
-struct SimLog {
-    server: Arc<SimServer>,
-    device: DeviceId,
-}
-
-impl LogSource for SimLog {
-    fn refresh(&self, _: DeviceId) -> Pin<Box<dyn Future<Output = Option<DeviceLog>> + Send>> {
-        let (service, device) = (self.server.service(), self.device);
-        Box::pin(async move { read_log(&service, device).await })
-    }
 }

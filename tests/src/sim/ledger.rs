@@ -6,6 +6,7 @@
 //! know how a file was written.
 
 use super::lineage::Lineage;
+use super::merges::{self, Contents, Found, Merge};
 use super::writer::Tree;
 use client::fs::memory::user::{MemoryUser, UserEntry};
 use common::chunk::Chunker;
@@ -65,6 +66,14 @@ struct Inner {
     timeless: BTreeSet<Print>,
     /// Tags of all contents of either making.
     tags: BTreeSet<ContentTag>,
+    /// Values and merges that are texts, and what a power cut left of some.
+    texts: BTreeMap<ContentTag, Vec<u8>>,
+    /// What files hold at the server, group by group.
+    contents: Contents,
+    /// Merges that are noted, each with the prints of both edits and of what came of them.
+    merges: BTreeMap<Merge, [Print; 3]>,
+    /// What became of contents before it was known that they are merges.
+    early: BTreeMap<Print, Fate>,
     accepted: BTreeSet<ContentTag>,
     accepted_groups: u64,
     lineage: Lineage,
@@ -106,6 +115,7 @@ impl Ledger {
             eprintln!("    value {number} at {place}, {} bytes", bytes.len());
         }
         inner.tags.insert(tag);
+        inner.keep_text(tag, bytes);
         let value = Value { number, place: place.to_owned(), fate: Fate::Alive, tag };
         inner.values.entry(print(bytes)).or_insert(value);
     }
@@ -113,16 +123,7 @@ impl Ledger {
     /// Notes what became of a value; what is settled stays so.
     pub fn settle(&self, print: &Print, fate: Fate) {
         let mut inner = self.lock();
-        let inner = &mut *inner;
-        if let Some(value) = inner.values.get_mut(print)
-            && value.fate == Fate::Alive
-        {
-            value.fate = fate;
-            let number = value.number;
-            if inner.trace {
-                eprintln!("    value {number}: {fate:?}");
-            }
-        }
+        inner.settle(print, fate);
     }
 
     /// Notes what a power cut left behind.
@@ -131,6 +132,7 @@ impl Ledger {
         let mut inner = self.lock();
         inner.torn.insert(print(bytes));
         inner.tags.insert(tag);
+        inner.keep_text(tag, bytes);
     }
 
     /// Whether somebody, or a power cut, has made a content with this tag.
@@ -220,13 +222,61 @@ impl Ledger {
     pub fn accepted(&self, body: &[u8]) {
         let signature = common::ids::Signature::from_bytes([0; 64]);
         let group = SignedGroup { body: body.to_vec(), signature }.decode();
+        let mut merges = Vec::new();
+        {
+            let mut inner = self.lock();
+            inner.accepted_groups += 1;
+            for change in group.iter().flat_map(|group| &group.changes) {
+                if let Change::Create { content, .. } | Change::Edit { content, .. } = change {
+                    inner.accepted.insert(content.tag);
+                }
+            }
+            merges.extend(group.iter().flat_map(|group| inner.contents.merges(group)));
+        }
+        for merge in &merges {
+            // Of a file whose group was not seen here nothing is known yet: the journal tells.
+            self.merged(merge);
+        }
+    }
+
+    /// Notes a merge, which takes the place of both edits; says whether it is one that comes of them.
+    pub fn merged(&self, merge: &Merge) -> bool {
+        let texts = {
+            let inner = self.lock();
+            if inner.merges.contains_key(merge) {
+                return true;
+            }
+            inner.texts.clone()
+        };
+        let Some(found) = merges::found(self, &texts, merge) else { return false };
+        let Found { base, theirs, merged } = found;
+        let mine = &texts[&merge.mine];
+        if let Some(line) = merges::wrong_line(&base, mine, &theirs, &merged) {
+            self.violation(format!("S1: a merge does not do right by the line {line:?}"));
+        }
+        let prints = [print(mine), print(&theirs), print(&merged)];
+        let [mine, theirs, made] = &prints;
         let mut inner = self.lock();
-        inner.accepted_groups += 1;
-        for change in group.iter().flat_map(|group| &group.changes) {
-            if let Change::Create { content, .. } | Change::Edit { content, .. } = change {
-                inner.accepted.insert(content.tag);
+        let number = inner.values.len() as u64 + 1;
+        let fate = inner.early.remove(made).unwrap_or(Fate::Alive);
+        let value = Value { number, place: "a merge".to_owned(), fate, tag: merge.merged };
+        inner.values.entry(*made).or_insert(value);
+        inner.tags.insert(merge.merged);
+        inner.texts.insert(merge.merged, merged);
+        for side in [mine, theirs] {
+            inner.lineage.grown(side, made);
+            if side != made {
+                inner.settle(side, Fate::Superseded);
             }
         }
+        inner.merges.insert(*merge, prints);
+        true
+    }
+
+    /// Merges that were noted.
+    #[must_use]
+    pub fn merge_count(&self) -> u64 {
+        self.lock().merges.len() as u64
     }
 
     /// Groups that the server has accepted.
@@ -249,7 +299,27 @@ impl Ledger {
 
     /// The server was restored: it knows these contents alone.
     pub fn forget_accepted(&self, kept: BTreeSet<ContentTag>) {
-        self.lock().accepted = kept;
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let forgotten: Vec<Merge> =
+            inner.merges.keys().filter(|merge| !kept.contains(&merge.merged)).copied().collect();
+        for merge in forgotten {
+            let Some([mine, theirs, made]) = inner.merges.get(&merge).copied() else { continue };
+            if inner.shown.iter().any(|(_, shown)| *shown == made) {
+                continue;
+            }
+            // Nobody has seen it, so nobody can bring it back; those who have the edits will.
+            inner.merges.remove(&merge);
+            inner.settle(&made, Fate::Excused("a merge that nobody saw and the server forgot"));
+            for side in [mine, theirs] {
+                if let Some(value) = inner.values.get_mut(&side)
+                    && value.fate == Fate::Superseded
+                {
+                    value.fate = Fate::Alive;
+                }
+            }
+        }
+        inner.accepted = kept;
     }
 
     /// The content tag of some bytes.
@@ -334,5 +404,26 @@ impl Ledger {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn keep_text(&mut self, tag: ContentTag, bytes: &[u8]) {
+        if client_core::merge::text(bytes).is_ok() {
+            self.texts.insert(tag, bytes.to_vec());
+        }
+    }
+
+    fn settle(&mut self, print: &Print, fate: Fate) {
+        match self.values.get_mut(print) {
+            None => drop(self.early.insert(*print, fate)),
+            Some(value) if value.fate == Fate::Alive => {
+                value.fate = fate;
+                if self.trace {
+                    eprintln!("    value {}: {fate:?}", value.number);
+                }
+            }
+            Some(_) => {}
+        }
     }
 }

@@ -35,6 +35,8 @@ pub struct Report {
     pub clock_jumps: u64,
     /// Devices that joined late.
     pub late_joins: u64,
+    /// Edits that were merged.
+    pub merges: u64,
     /// Conflicts open at the end.
     pub conflicts: u64,
     /// Syncs of devices that failed.
@@ -79,7 +81,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 31] {
+    fn fields(&mut self) -> [&mut u64; 32] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -95,6 +97,7 @@ impl Report {
             &mut self.databases_lost,
             &mut self.clock_jumps,
             &mut self.late_joins,
+            &mut self.merges,
             &mut self.conflicts,
             &mut self.failed_syncs,
             &mut self.server_stops,
@@ -124,7 +127,9 @@ impl fmt::Display for Report {
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
              restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
-             {} mass deletions, {} confirmations; {} collections of {} chunks; {} conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} excused, {} lost",
+             {} mass deletions, {} confirmations; {} collections of {} chunks; {} merges, {} \
+              conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} \
+              excused, {} lost",
             self.seeds,
             self.actions,
             self.operations,
@@ -149,6 +154,7 @@ impl fmt::Display for Report {
             self.confirmations,
             self.collections,
             self.collected,
+            self.merges,
             self.conflicts,
             self.thinned,
             self.written,

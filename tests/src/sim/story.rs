@@ -15,6 +15,7 @@ use super::clock::in_virtual_time;
 use super::device::{SimDevice, Stop};
 use super::invariants;
 use super::ledger::{Fate, Print};
+use super::merges;
 use super::planted::Planted;
 use super::report::Report;
 use super::world::{Make, World};
@@ -72,7 +73,7 @@ async fn tell(options: Options) -> Ending {
         seed: options.seed,
         devices: 3,
         grain_ns: if kinds.coarse { 4_000_000 } else { 1 },
-        habits: Habits { hints_fail: kinds.hints, clashes: kinds.folding },
+        habits: Habits { hints_fail: kinds.hints, clashes: kinds.folding, texts: options.seed },
         folding: kinds.folding.then_some(2),
         chunks_on_disk: kinds.server_disk,
         planted: options.planted,
@@ -174,6 +175,9 @@ impl Story {
             }
             let device = Rc::clone(draw.pick(&self.world.devices).unwrap());
             device.writer.act();
+            if self.kinds.texts {
+                device.writer.edit_text();
+            }
             self.report.actions += 1;
             if draw.per_mille(120) {
                 self.trouble(&device).await;
@@ -235,6 +239,7 @@ impl Story {
         if !self.world.settle().await {
             return false;
         }
+        merges::learn_merges(&self.world);
         self.check_lost_databases();
         self.thin().await;
         let world = &self.world;
@@ -299,6 +304,7 @@ impl Story {
         report.folding = u64::from(self.kinds.folding);
         report.kills = report.kills.saturating_sub(report.power_cuts);
         report.groups = world.ledger.accepted_groups();
+        report.merges = world.ledger.merge_count();
         if let Some(handle) = world.devices[0].handle() {
             report.conflicts = handle.summary().conflicts;
         }

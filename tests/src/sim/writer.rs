@@ -23,6 +23,11 @@ const HANDLES_MAX: usize = 3;
 /// Entries of a folder above which nothing more is made.
 const ENTRIES_MAX: usize = 28;
 
+/// Names of texts that users edit line by line.
+const TEXTS: [&str; 3] = ["notes.txt", "list.txt", "plan.txt"];
+/// Lines of such a text at first.
+const TEXT_LINES: usize = 12;
+
 /// A file that a program holds open.
 struct Held {
     file: UserFile,
@@ -37,6 +42,8 @@ pub struct Habits {
     pub hints_fail: bool,
     /// Names often differ in case or normalisation alone.
     pub clashes: bool,
+    /// Seeds what is drawn for texts.
+    pub texts: u64,
 }
 
 /// Programs of the user on one device. Clones share everything.
@@ -54,6 +61,8 @@ struct Inner {
     open: Mutex<Vec<Held>>,
     counter: Mutex<u64>,
     habits: Habits,
+    /// What is drawn for texts, so that it changes nothing of what else is drawn.
+    texts: Draw,
 }
 
 impl Writer {
@@ -68,7 +77,8 @@ impl Writer {
     ) -> Self {
         let (hints, open) = (Mutex::new(None), Mutex::new(Vec::new()));
         let counter = Mutex::new(0);
-        let inner = Inner { device, user, ledger, draw, hints, open, counter, habits };
+        let texts = Draw::new(habits.texts ^ 0x7e87 ^ (device as u64) << 32);
+        let inner = Inner { device, user, ledger, draw, hints, open, counter, habits, texts };
         Self { inner: Arc::new(inner) }
     }
 
@@ -128,6 +138,38 @@ impl Writer {
             (98..100, Some(file), _) => self.touch(&file),
             _ => self.write_new(&fresh),
         }
+    }
+
+    /// Changes some lines of one of a few texts, or writes it where it is not.
+    pub fn edit_text(&self) {
+        let draw = &self.inner.texts;
+        let path = *draw.pick(&TEXTS).unwrap_or(&TEXTS[0]);
+        let fresh = || format!("line {}-{:016x}\n", self.inner.device, draw.number());
+        let text = self.inner.user.read(path).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let mut lines: Vec<String> = match &text {
+            Some(text) => text.split_inclusive('\n').map(str::to_owned).collect(),
+            None => (0..TEXT_LINES).map(|_| fresh()).collect(),
+        };
+        if text.is_some() {
+            for _ in 0..=draw.below(2) {
+                let at = draw.below(lines.len() + 1);
+                let gone = draw.below(2).min(lines.len() - at);
+                let new: Vec<String> = (0..=draw.below(2)).map(|_| fresh()).collect();
+                lines.splice(at..at + gone, new);
+            }
+        }
+        let bytes = lines.concat();
+        // A name of its own: what is left under it is nobody else's.
+        let beside = format!("{path}.{}-{:x}", self.inner.device, draw.number());
+        let is_atomic = draw.per_mille(600);
+        self.action("edit", path, |user| {
+            if is_atomic {
+                user.write(&beside, bytes.as_bytes())?;
+                user.rename(&beside, path)
+            } else {
+                user.write(path, bytes.as_bytes())
+            }
+        });
     }
 
     /// Writes a new file, or over an old one of that name.

@@ -21,6 +21,8 @@ pub enum Answer {
     Log(LogAnswer),
     /// To `conflicts`.
     Conflicts(ConflictsAnswer),
+    /// To a question for a merge; no command prints it.
+    Merge(MergeAnswer),
     /// To `devices`.
     Devices(DevicesAnswer),
     /// To `invite`.
@@ -408,13 +410,49 @@ pub struct ConflictAnswer {
     pub base: Option<BaseAnswer>,
     /// First the one that kept the name.
     pub sides: Vec<SideAnswer>,
+    /// Whether a merge of both would be clean; `null` when they are not merged line by line.
+    #[serde(default)]
+    pub mergeable: Option<bool>,
+    /// What each side made of the base, as unified diffs; `null` when it was not asked for.
+    #[serde(default)]
+    pub diff: Option<String>,
 }
 
 /// What both sides of a conflict started from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseAnswer {
     /// Which revision.
     pub revision: u64,
+    /// The name of the device that wrote it; `null`, as the others are, when it is not in the history.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// RFC 3339.
+    #[serde(default)]
+    pub time: Option<String>,
+    /// Bytes.
+    #[serde(default)]
+    pub size: Option<u64>,
+}
+
+/// What a conflict would be merged from, and the merge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeAnswer {
+    /// Of the file that kept the name.
+    pub path: String,
+    /// The merge; with marks where it is not clean.
+    pub text: String,
+    /// Places with marks; 0: the merge is clean.
+    pub conflicts: usize,
+    /// What both started from; empty when both were new.
+    pub base: String,
+    /// The side that this device wrote.
+    pub mine: String,
+    /// The other side.
+    pub theirs: String,
+    /// What stands behind the marks of each.
+    pub labels: [String; 3],
+    /// To be given back with what was made of it.
+    pub seen: [u64; 2],
 }
 
 /// A side of a conflict.

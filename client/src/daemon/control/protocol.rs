@@ -62,7 +62,29 @@ pub enum Request {
         to: Option<u64>,
     },
     /// Open conflicts.
-    Conflicts,
+    Conflicts {
+        /// At or below which path; in all folders when it is not said.
+        #[serde(default)]
+        path: Option<PathArgument>,
+        /// Whether to compare the sides of each.
+        #[serde(default)]
+        diff: bool,
+    },
+    /// What a conflict would be merged from, and the merge, clean or with marks.
+    Merge {
+        /// Either path of it.
+        path: PathArgument,
+    },
+    /// Settles a conflict with a content that a person gives.
+    ResolveWith {
+        /// Either path of it.
+        path: PathArgument,
+        /// The file with the content; absolute.
+        file: PathBuf,
+        /// What `Merge` said that it was made from, if it was: nothing is done when that has changed.
+        #[serde(default)]
+        seen: Option<[u64; 2]>,
+    },
     /// Settles a conflict.
     Resolve {
         /// Either path of it.
@@ -249,8 +271,14 @@ pub enum Keep {
     Mine,
     /// The other side
     Theirs,
+    /// The side that kept the name, whoever wrote it
+    Original,
+    /// The side with the conflict's name, whoever wrote it
+    Copy,
     /// Both, each under its name
     Both,
+    /// A merge of both; in an editor, where it is not clean
+    Merged,
 }
 
 /// A line from the daemon: any number of `progress`, then one of the others.

@@ -50,12 +50,12 @@ fn a_command_reaches_the_running_daemon() {
         Answer::Sync(SyncAnswer { in_sync: true, conflicts: 0, folders: Vec::new() })
     );
     assert_eq!(reports, 1);
-    match ask(&home, &Request::Conflicts, |_| ()) {
+    match ask(&home, &Request::Conflicts { path: None, diff: false }, |_| ()) {
         Err(AskFailure::Refused(failure)) => assert_eq!(failure.hint, "h"),
         other => panic!("{other:?}"),
     }
     runtime.block_on(socket.close());
-    let asked = ask(&home, &Request::Conflicts, |_| ());
+    let asked = ask(&home, &Request::Conflicts { path: None, diff: false }, |_| ());
     assert!(matches!(asked, Err(AskFailure::NotRunning)));
 }
 

@@ -95,6 +95,7 @@ const fn resolution_code(resolution: Resolution) -> i64 {
         Resolution::KeepCopy => 2,
         Resolution::KeepBoth => 3,
         Resolution::Gone => 4,
+        Resolution::Merged => 5,
     }
 }
 
@@ -104,6 +105,7 @@ fn resolution(row: &Row<'_>, column: usize) -> rusqlite::Result<Resolution> {
         2 => Ok(Resolution::KeepCopy),
         3 => Ok(Resolution::KeepBoth),
         4 => Ok(Resolution::Gone),
+        5 => Ok(Resolution::Merged),
         other => Err(out_of_range(column, other)),
     }
 }

@@ -17,6 +17,9 @@ const GC: u32 = 330;
 /// Of a thousand seeds, so many have a history that is thinned.
 const THINNING: u32 = 250;
 
+/// Of a thousand seeds, so many have users who edit texts line by line.
+const TEXTS: u32 = 300;
+
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
@@ -63,6 +66,8 @@ pub struct Kinds {
     pub thinning: bool,
     /// Garbage is collected all the time.
     pub gc: bool,
+    /// Users edit lines of a few texts.
+    pub texts: bool,
 }
 
 impl Kinds {
@@ -90,7 +95,9 @@ impl Kinds {
         let draw = Draw::new(seed ^ 0x0005_eed2);
         let kind = |per_mille| draw.per_mille(per_mille);
         let first = Self { gc: Draw::new(seed ^ 0x0005_eed3).per_mille(GC), ..first };
+        let texts = Draw::new(seed ^ 0x0005_eed7).per_mille(TEXTS);
         Self {
+            texts,
             folding: kind(FOLDING),
             syncs: kind(200),
             server_disk: kind(150),

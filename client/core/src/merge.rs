@@ -1,0 +1,532 @@
+//! The three-way merge of texts, and how texts are compared.
+//!
+//! Owns what counts as text, which changes of two sides go together, and how what does not is marked.
+//! It must not know where the three texts come from, nor who may take a merge.
+//!
+//! The rule is that of `git merge-file`: changes of the two sides that overlap or touch are a
+//! conflict, unless both come to the same lines. A library that merges changes which merely touch is
+//! too lenient here, so the library (`diffy`) finds what each side changed, and the rule is our own.
+//! A test holds the outcome equal to git's.
+
+use diffy::{DiffOptions, HunkRange};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+mod work;
+
+/// Largest text that is merged, in bytes, of each of the three.
+pub const MERGE_BYTES_MAX: u64 = 1024 * 1024;
+/// Lines around a change that a comparison shows.
+const CONTEXT_LINES: usize = 3;
+/// The characters of a mark, so many times.
+const MARK_LENGTH: usize = 7;
+
+/// Why something is not merged line by line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unmergeable {
+    /// One of the three is too large.
+    #[error("it is larger than {} MiB", MERGE_BYTES_MAX / (1024 * 1024))]
+    TooLarge,
+    /// One of the three is no text: not UTF-8, or with a NUL in it.
+    #[error("it is not text")]
+    NotText,
+    /// One of the three cannot be had any more.
+    #[error("a version that the merge needs cannot be had")]
+    Gone,
+    /// The sides have so little in common that finding it would take too long.
+    #[error("its versions have too little in common")]
+    TooDifferent,
+}
+
+/// What stands behind the marks of a merge that is not clean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// Of the first side.
+    pub mine: String,
+    /// Of what both started from.
+    pub base: String,
+    /// Of the second side.
+    pub theirs: String,
+}
+
+/// A merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// All changes of both sides.
+    Clean(String),
+    /// Some changes exclude each other; they stand between marks.
+    Marked {
+        /// The text with its marks.
+        text: String,
+        /// How many places are marked, one at least.
+        conflicts: usize,
+    },
+}
+
+impl Merged {
+    /// The merged text, if it is clean.
+    #[must_use]
+    pub fn clean(self) -> Option<String> {
+        match self {
+            Self::Clean(text) => Some(text),
+            Self::Marked { .. } => None,
+        }
+    }
+}
+
+/// Some bytes as a text that can be merged and compared.
+///
+/// # Errors
+/// [`Unmergeable`].
+pub fn text(bytes: &[u8]) -> Result<&str, Unmergeable> {
+    if bytes.len() as u64 > MERGE_BYTES_MAX {
+        return Err(Unmergeable::TooLarge);
+    }
+    if bytes.contains(&0) {
+        return Err(Unmergeable::NotText);
+    }
+    std::str::from_utf8(bytes).map_err(|_| Unmergeable::NotText)
+}
+
+/// Merges what `mine` and `theirs` have made of `base`.
+///
+/// # Errors
+/// [`Unmergeable`].
+pub fn merge(
+    base: &[u8],
+    mine: &[u8],
+    theirs: &[u8],
+    labels: &Labels,
+) -> Result<Merged, Unmergeable> {
+    let (base, mine, theirs) = (text(base)?, text(mine)?, text(theirs)?);
+    let texts = Texts::new(base, mine, theirs);
+    texts.check_work()?;
+    let forward = texts.merge(Direction::Forward, labels);
+    if !matches!(forward, Merged::Clean(_)) {
+        return Ok(forward);
+    }
+    // Among lines that repeat, a change can be taken for one of several lines. What does not come to
+    // the same from both ends is a guess, and nobody's merge.
+    let backward = texts.merge(Direction::Backward, labels);
+    if backward == forward || !matches!(backward, Merged::Clean(_)) {
+        return Ok(backward);
+    }
+    Ok(texts.marked_whole(labels))
+}
+
+/// Whether a text that a person edited still has marks in it that a merge of these sides put there.
+#[must_use]
+pub fn has_marks(text: &str, mine: &str, theirs: &str, labels: &Labels) -> bool {
+    let marks = [
+        mark('<', &labels.mine),
+        mark('|', &labels.base),
+        mark('=', ""),
+        mark('>', &labels.theirs),
+    ];
+    let count = |text: &str, mark: &str| text.lines().filter(|line| *line == mark).count();
+    // A line that looks like a mark may be a line of a side, such as the rule below a headline.
+    marks.iter().any(|mark| count(text, mark) > count(mine, mark) + count(theirs, mark))
+}
+
+/// What turns one text into another, as a unified diff; empty when they are equal.
+///
+/// # Errors
+/// [`Unmergeable`].
+pub fn unified(
+    (from, from_label): (&[u8], &str),
+    (to, to_label): (&[u8], &str),
+) -> Result<String, Unmergeable> {
+    let (from, to) = (text(from)?, text(to)?);
+    if from == to {
+        return Ok(String::new());
+    }
+    let mut known = BTreeMap::new();
+    let [one, other] = [from, to].map(|text| work::numbered(&lines(text), &mut known));
+    work::affordable(&one, &other).ok_or(Unmergeable::TooDifferent)?;
+    let patch = DiffOptions::new()
+        .set_context_len(CONTEXT_LINES)
+        .set_original_filename(from_label.to_owned())
+        .set_modified_filename(to_label.to_owned())
+        .create_patch(from, to)
+        .to_string();
+    Ok(patch)
+}
+
+/// A text as its lines, each with what ends it.
+fn lines(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').collect()
+}
+
+/// Lines of the base that a side has replaced, and by which of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Changed {
+    base: Range<usize>,
+    side: Range<usize>,
+    /// Lines of the base that it could as well be taken for: among lines that repeat, what was added
+    /// or taken away can be moved up and down.
+    reach: Range<usize>,
+}
+
+/// From which end lines are matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
+/// The three texts as lines, and as numbers of lines: equal lines have equal numbers.
+struct Texts<'a> {
+    base: Vec<&'a str>,
+    mine: Vec<&'a str>,
+    theirs: Vec<&'a str>,
+    numbers: [Vec<usize>; 3],
+}
+
+impl<'a> Texts<'a> {
+    fn new(base: &'a str, mine: &'a str, theirs: &'a str) -> Self {
+        let (base, mine, theirs) = (lines(base), lines(mine), lines(theirs));
+        let mut known = BTreeMap::new();
+        let numbers = [&base, &mine, &theirs].map(|lines| work::numbered(lines, &mut known));
+        Self { base, mine, theirs, numbers }
+    }
+
+    fn check_work(&self) -> Result<(), Unmergeable> {
+        let [base, mine, theirs] = &self.numbers;
+        for side in [mine, theirs] {
+            work::affordable(base, side).ok_or(Unmergeable::TooDifferent)?;
+        }
+        Ok(())
+    }
+
+    fn merge(&self, direction: Direction, labels: &Labels) -> Merged {
+        let [base, mine, theirs] = &self.numbers;
+        let [mine, theirs] = [mine, theirs].map(|side| {
+            let mut changes = changes(base, side, direction);
+            widen(&mut changes, base, side);
+            changes
+        });
+        let mine = Side { lines: &self.mine, changes: &mine };
+        let theirs = Side { lines: &self.theirs, changes: &theirs };
+        let mut out = Output::new(labels, &self.mine);
+        let mut at = 0;
+        for region in regions(mine.changes, theirs.changes) {
+            out.take(&self.base[at..region.base.start]);
+            let ours = mine.lines_of(&region.base, &region.mine);
+            let others = theirs.lines_of(&region.base, &region.theirs);
+            match (region.mine.is_empty(), region.theirs.is_empty()) {
+                (true, _) => out.take(others),
+                (_, true) => out.take(ours),
+                _ if ours == others => out.take(ours),
+                _ => out.mark(ours, &self.base[region.base.clone()], others),
+            }
+            at = region.base.end;
+        }
+        out.take(&self.base[at..]);
+        out.finish()
+    }
+
+    /// All that is not alike in the three, between one set of marks.
+    fn marked_whole(&self, labels: &Labels) -> Merged {
+        let mut out = Output::new(labels, &self.mine);
+        out.mark(&self.mine, &self.base, &self.theirs);
+        out.finish()
+    }
+}
+
+/// What turns the base into a side. The library compares texts; numbers stand for the lines.
+fn changes(base: &[usize], side: &[usize], direction: Direction) -> Vec<Changed> {
+    let written = |numbers: &[usize]| -> String {
+        let line = |number: &usize| format!("{number}\n");
+        match direction {
+            Direction::Forward => numbers.iter().map(line).collect(),
+            Direction::Backward => numbers.iter().rev().map(line).collect(),
+        }
+    };
+    let (from, to) = (written(base), written(side));
+    let patch = DiffOptions::new().set_context_len(0).create_patch(&from, &to);
+    let found = patch.hunks().iter().map(|hunk| Changed {
+        base: place(&hunk.old_range()),
+        side: place(&hunk.new_range()),
+        reach: place(&hunk.old_range()),
+    });
+    match direction {
+        Direction::Forward => found.collect(),
+        Direction::Backward => {
+            let turned =
+                |range: Range<usize>, of: &[usize]| of.len() - range.end..of.len() - range.start;
+            let turned = found.map(|it| Changed {
+                reach: turned(it.reach, base),
+                base: turned(it.base, base),
+                side: turned(it.side, side),
+            });
+            let mut turned: Vec<Changed> = turned.collect();
+            turned.reverse();
+            turned
+        }
+    }
+}
+
+/// Finds how far each change could be moved within what lies between it and the next of its side.
+fn widen(changes: &mut [Changed], base: &[usize], side: &[usize]) {
+    for at in 0..changes.len() {
+        let above = at.checked_sub(1).map_or(0, |before| changes[before].base.end);
+        let below = changes.get(at + 1).map_or(base.len(), |after| after.base.start);
+        let change = &mut changes[at];
+        // What was both added and taken away stands where it stands.
+        let (lines, from) = match (change.base.is_empty(), change.side.is_empty()) {
+            (true, false) => (side, change.side.clone()),
+            (false, true) => (base, change.base.clone()),
+            _ => continue,
+        };
+        let (start, end) = (change.base.start, change.base.end);
+        let up = (above..start).rev().zip(0..from.end);
+        let up = up.take_while(|(line, steps)| base[*line] == lines[from.end - 1 - steps]).count();
+        let down = (end..below).zip(from.start..);
+        let down = down.take_while(|(line, next)| base[*line] == lines[*next]).count();
+        change.reach = start - up..end + down;
+    }
+}
+
+/// Lines as a hunk's head tells them: counted from 1, and of none the line before.
+fn place(range: &HunkRange) -> Range<usize> {
+    let start = if range.is_empty() { range.start() } else { range.start() - 1 };
+    start..start + range.len()
+}
+
+/// One side of a merge.
+struct Side<'a> {
+    lines: &'a [&'a str],
+    changes: &'a [Changed],
+}
+
+impl<'a> Side<'a> {
+    /// What this side has in a part of the base: its changed lines, and those of the base between
+    /// them, which are its own as well.
+    fn lines_of(&self, base: &Range<usize>, changes: &Range<usize>) -> &'a [&'a str] {
+        let changes = &self.changes[changes.clone()];
+        let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return &[] };
+        let start = first.side.start - (first.base.start - base.start);
+        let end = last.side.end + (base.end - last.base.end);
+        &self.lines[start..end]
+    }
+}
+
+/// A part of the base in which changes belong together, and which of both sides' they are.
+#[derive(Debug)]
+struct Region {
+    base: Range<usize>,
+    mine: Range<usize>,
+    theirs: Range<usize>,
+}
+
+/// Joins changes that overlap or touch, or would where they could as well be.
+fn regions(mine: &[Changed], theirs: &[Changed]) -> Vec<Region> {
+    let (mut m, mut t) = (0, 0);
+    let mut found: Vec<Region> = Vec::new();
+    while m < mine.len() || t < theirs.len() {
+        let start = |changes: &[Changed], at: usize| changes.get(at).map(|it| it.reach.start);
+        let is_mine = match (start(mine, m), start(theirs, t)) {
+            (Some(mine), Some(theirs)) => mine <= theirs,
+            (mine, _) => mine.is_some(),
+        };
+        let (next, mine_to, theirs_to) =
+            if is_mine { (&mine[m], m + 1, t) } else { (&theirs[t], m, t + 1) };
+        match found.last_mut() {
+            Some(last) if next.reach.start <= last.base.end => {
+                last.base.end = last.base.end.max(next.reach.end);
+                (last.mine.end, last.theirs.end) = (mine_to, theirs_to);
+            }
+            _ => found.push(Region {
+                base: next.reach.clone(),
+                mine: m..mine_to,
+                theirs: t..theirs_to,
+            }),
+        }
+        (m, t) = (mine_to, theirs_to);
+    }
+    found
+}
+
+struct Output<'a> {
+    text: String,
+    conflicts: usize,
+    labels: &'a Labels,
+    line_end: &'static str,
+}
+
+impl<'a> Output<'a> {
+    /// Marks end as the lines of a side do.
+    fn new(labels: &'a Labels, side: &[&str]) -> Self {
+        let is_crlf = side.first().is_some_and(|line| line.ends_with("\r\n"));
+        let line_end = if is_crlf { "\r\n" } else { "\n" };
+        Self { text: String::new(), conflicts: 0, labels, line_end }
+    }
+
+    fn finish(self) -> Merged {
+        match self.conflicts {
+            0 => Merged::Clean(self.text),
+            conflicts => Merged::Marked { text: self.text, conflicts },
+        }
+    }
+
+    fn take(&mut self, lines: &[&str]) {
+        self.text.extend(lines.iter().copied());
+    }
+
+    /// What both sides begin and end with alike stands outside the marks.
+    fn mark(&mut self, mine: &[&str], base: &[&str], theirs: &[&str]) {
+        self.conflicts += 1;
+        let alike = mine.iter().zip(theirs).take_while(|(mine, theirs)| mine == theirs).count();
+        let (head, mine) = mine.split_at(alike);
+        let theirs = &theirs[alike..];
+        let ends = mine.iter().rev().zip(theirs.iter().rev());
+        let alike = ends.take_while(|(mine, theirs)| mine == theirs).count();
+        let (mine, tail) = mine.split_at(mine.len() - alike);
+        let theirs = &theirs[..theirs.len() - alike];
+        self.take(head);
+        let labels = self.labels;
+        self.put_mark('<', &labels.mine);
+        self.take(mine);
+        self.put_mark('|', &labels.base);
+        self.take(base);
+        self.put_mark('=', "");
+        self.take(theirs);
+        self.put_mark('>', &labels.theirs);
+        self.take(tail);
+    }
+
+    /// A mark stands in a line of its own, also behind a line that does not end.
+    fn put_mark(&mut self, sign: char, label: &str) {
+        if !self.text.is_empty() && !self.text.ends_with('\n') {
+            self.text.push_str(self.line_end);
+        }
+        self.text.push_str(&mark(sign, label));
+        self.text.push_str(self.line_end);
+    }
+}
+
+fn mark(sign: char, label: &str) -> String {
+    let signs = sign.to_string().repeat(MARK_LENGTH);
+    if label.is_empty() { signs } else { format!("{signs} {label}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels() -> Labels {
+        Labels { mine: "mine (a)".into(), base: "base".into(), theirs: "theirs (b)".into() }
+    }
+
+    fn merged(base: &str, mine: &str, theirs: &str) -> Merged {
+        merge(base.as_bytes(), mine.as_bytes(), theirs.as_bytes(), &labels()).unwrap()
+    }
+
+    #[test]
+    fn changes_that_do_not_touch_are_merged() {
+        for (base, mine, theirs, expected) in [
+            ("a\nb\nc\n", "A\nb\nc\n", "a\nb\nC\n", "A\nb\nC\n"),
+            ("a\nb\nc\n", "a\nb\nc\n", "a\nb\nC\n", "a\nb\nC\n"),
+            ("a\nb\nc\n", "x\na\nb\nc\n", "a\nb\n", "x\na\nb\n"),
+            ("a\nb\nc\n", "B\n", "B\n", "B\n"),
+            ("a\n", "", "", ""),
+            ("", "a", "a", "a"),
+            ("", "", "a\n", "a\n"),
+            ("a\nb\nc", "A\nb\nc", "a\nb\nC", "A\nb\nC"),
+            ("a\r\nb\r\nc\r\n", "A\r\nb\r\nc\r\n", "a\r\nb\r\nC\r\n", "A\r\nb\r\nC\r\n"),
+            ("1\n2\n3\n4\n5\n", "1\n2\n3\n5\n", "1\n2\n2a\n3\n4\n5\n", "1\n2\n2a\n3\n5\n"),
+        ] {
+            let what = format!("{base:?} {mine:?} {theirs:?}");
+            assert_eq!(merged(base, mine, theirs), Merged::Clean(expected.into()), "{what}");
+            assert_eq!(merged(base, theirs, mine), Merged::Clean(expected.into()), "{what}");
+        }
+    }
+
+    #[test]
+    fn changes_that_touch_are_marked() {
+        for (base, mine, theirs) in [
+            ("a\nb\nc\n", "A\nb\nc\n", "a\nB\nc\n"),
+            ("a\nb\nc\n", "A\nb\nc\n", "x\na\nb\nc\n"),
+            ("a\nb\n", "a\nx\nb\n", "a\ny\nb\n"),
+            ("a\n", "b\n", ""),
+            ("", "a\n", "b\n"),
+            ("a\n", "a", "a\nb\n"),
+        ] {
+            for (mine, theirs) in [(mine, theirs), (theirs, mine)] {
+                let merged = merged(base, mine, theirs);
+                let Merged::Marked { text, conflicts } = &merged else { panic!("{merged:?}") };
+                assert_eq!(*conflicts, 1, "{text}");
+                assert!(has_marks(text, mine, theirs, &labels()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn marks_hold_what_differs_and_their_labels() {
+        let base = "1\n2\n3\n4\n5\n";
+        let Merged::Marked { text, conflicts } =
+            merged(base, "1\nx\nmine\n4\n5\n", "1\nx\ntheirs\n4\nV\n")
+        else {
+            panic!("clean");
+        };
+        assert_eq!(conflicts, 1);
+        let expected = "1\nx\n<<<<<<< mine (a)\nmine\n||||||| base\n2\n3\n=======\ntheirs\n\
+                        >>>>>>> theirs (b)\n4\nV\n";
+        assert_eq!(text, expected);
+        let Merged::Marked { text, .. } = merged("a", "b", "c") else { panic!("clean") };
+        let expected = "<<<<<<< mine (a)\nb\n||||||| base\na\n=======\nc\n>>>>>>> theirs (b)\n";
+        assert_eq!(text, expected);
+        let Merged::Marked { text, .. } = merged("", "b\r\n", "c\r\n") else { panic!("clean") };
+        assert!(text.lines().count() == 6 && text.matches("\r\n").count() == 6, "{text:?}");
+    }
+
+    #[test]
+    fn lines_that_look_like_marks_are_no_marks_where_they_were_before() {
+        let headline = "Title\n=======\n";
+        assert!(!has_marks(headline, headline, "", &labels()));
+        assert!(has_marks("a\n=======\n", "a\n", "b\n", &labels()));
+        assert!(has_marks("a\n>>>>>>> theirs (b)\r\n", "a\n", "b\n", &labels()));
+    }
+
+    #[test]
+    fn what_can_be_matched_in_two_ways_is_nobodys_merge() {
+        // From its start the last two lines of the base are new, from its end the first two.
+        let repeated = "a\n".repeat(6);
+        let merged = merged(&repeated, &"a\n".repeat(4), &format!("{repeated}b\n"));
+        assert!(matches!(merged, Merged::Marked { .. }), "{merged:?}");
+    }
+
+    #[test]
+    fn what_is_no_text_is_not_merged() {
+        let large = vec![b'a'; 1024 * 1024 + 1];
+        for (bytes, why) in [
+            (&b"a\0b"[..], Unmergeable::NotText),
+            (b"\xff\xfe", Unmergeable::NotText),
+            (&large, Unmergeable::TooLarge),
+        ] {
+            for [base, mine, theirs] in [[bytes, b"", b""], [b"", bytes, b""], [b"", b"", bytes]] {
+                assert_eq!(merge(base, mine, theirs, &labels()), Err(why));
+            }
+        }
+        let most = vec![b'a'; 1024 * 1024];
+        assert!(matches!(merge(&most, &most, &most, &labels()), Ok(Merged::Clean(_))));
+    }
+
+    #[test]
+    fn what_differs_in_every_short_line_is_given_up_before_it_takes_long() {
+        let many = |first: usize| -> String {
+            (0..20_000).map(|number| format!("{}\n", first + number * 2)).collect()
+        };
+        let merged = merge(many(0).as_bytes(), many(1).as_bytes(), many(0).as_bytes(), &labels());
+        assert_eq!(merged, Err(Unmergeable::TooDifferent));
+    }
+
+    #[test]
+    fn a_comparison_is_a_unified_diff() {
+        let shown = unified((b"a\nb\n", "a.txt (desk)"), (b"a\nc\n", "a.txt (laptop)")).unwrap();
+        assert!(shown.starts_with("--- a.txt (desk)\n+++ a.txt (laptop)\n"), "{shown}");
+        assert!(shown.ends_with("@@ -1,2 +1,2 @@\n a\n-b\n+c\n"), "{shown}");
+        assert_eq!(unified((b"a", "x"), (b"a", "y")), Ok(String::new()));
+        assert_eq!(unified((b"\0", "x"), (b"a", "y")), Err(Unmergeable::NotText));
+    }
+}

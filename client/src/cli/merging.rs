@@ -1,0 +1,252 @@
+//! Merging by hand: a configured merge tool, or an editor on a text with marks.
+//!
+//! Owns the files that such a program works on, which lie in the home and never in a synced folder,
+//! and what it means when it fails. What a person has written is never thrown away: where it cannot be
+//! taken, the message says where it lies. No program is started by a shell.
+
+use super::Context;
+use crate::daemon::control::{Failure, MergeAnswer};
+use client_core::merge::{Labels, has_marks};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A program that merges, in words; one of a merge tool names the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    /// A configured merge tool.
+    Tool(Vec<String>),
+    /// An editor, to which the file is added.
+    Editor(Vec<String>),
+}
+
+/// A merge that a person has made.
+pub(super) struct Edited {
+    /// The file with the result.
+    pub(super) file: PathBuf,
+    pub(super) kept: Kept,
+}
+
+/// The directory of a merge.
+pub(super) struct Kept {
+    directory: PathBuf,
+    path: String,
+}
+
+impl Kept {
+    /// Removes it with all that is in it.
+    pub(super) fn discard(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            tracing::debug!(%error, "files of a merge are left in the home");
+        }
+    }
+
+    /// A failure that says where the result lies.
+    pub(super) fn failed(&self, failure: Failure) -> Failure {
+        let merged = self.merged();
+        let hint = match failure.hint.is_empty() {
+            true => String::new(),
+            false => format!("{}; ", failure.hint),
+        };
+        let path = &self.path;
+        let hint = format!(
+            "{hint}what you wrote is kept in {0}: `driftless resolve {path} --with {0}` takes it",
+            merged.display()
+        );
+        Failure { hint, ..failure }
+    }
+
+    fn merged(&self) -> PathBuf {
+        let name = Path::new(&self.path).file_name().map_or("merged".into(), OsString::from);
+        self.directory.join(name)
+    }
+}
+
+/// The program to merge with: the tool of the configuration, else on a terminal the user's editor.
+/// `None` when there is none that could be used here.
+pub(super) fn program(context: &Context) -> Result<Option<Program>, Failure> {
+    if let Some(tool) = context.home.config()?.merge_tool {
+        let words = words(&tool).filter(|words| words.iter().any(|word| word.contains("{merged}")));
+        let wrong = || {
+            let message = format!("merge_tool of the configuration cannot be used: {tool}");
+            let hint = "write it as merge_tool = \"PROGRAM {mine} {base} {theirs} {merged}\"";
+            Failure::new("merge_tool", message, hint)
+        };
+        return words.map(Program::Tool).ok_or_else(wrong).map(Some);
+    }
+    if context.output.is_json() || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Ok(None);
+    }
+    let editor = ["VISUAL", "EDITOR"].into_iter().find_map(|name| {
+        std::env::var(name).ok().and_then(|text| words(&text)).filter(|words| !words.is_empty())
+    });
+    Ok(editor.map(Program::Editor))
+}
+
+/// Has a person merge, and looks at the result.
+pub(super) fn edit(
+    context: &Context,
+    path: &str,
+    program: &Program,
+    merge: &MergeAnswer,
+) -> Result<Edited, Failure> {
+    let failed = |error: io::Error| {
+        let message = format!("the texts to merge could not be laid out: {error}");
+        Failure::new("disk", message, "look at the disk of the home")
+    };
+    let directory = make_directory(context.home.path()).map_err(failed)?;
+    let kept = Kept { directory, path: merge.path.clone() };
+    if let Err(error) = lay_out(&kept, merge) {
+        kept.discard();
+        return Err(failed(error));
+    }
+    let looked_at = run(&kept, program, merge).and_then(|()| result(&kept, path, merge));
+    let file = kept.merged();
+    match looked_at {
+        Ok(()) => Ok(Edited { file, kept }),
+        Err(failure) if is_as_given(&file, merge) => {
+            kept.discard();
+            Err(failure)
+        }
+        Err(failure) => Err(kept.failed(failure)),
+    }
+}
+
+/// A new directory: what an earlier process of this id has kept stays.
+fn make_directory(home: &Path) -> io::Result<PathBuf> {
+    let mut number = 0_u64;
+    loop {
+        let directory = home.join(format!("merge-{}-{number}", std::process::id()));
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            made => return made.map(|()| directory),
+        }
+    }
+}
+
+fn lay_out(kept: &Kept, merge: &MergeAnswer) -> io::Result<()> {
+    let merged = kept.merged();
+    for (file, text) in [
+        (merged, &merge.text),
+        (side(kept, "base"), &merge.base),
+        (side(kept, "mine"), &merge.mine),
+        (side(kept, "theirs"), &merge.theirs),
+    ] {
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+        out.write_all(text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The file of a side: named apart from whatever the merged file is called.
+fn side(kept: &Kept, which: &str) -> PathBuf {
+    let mut name = kept.merged().file_name().map_or_else(OsString::new, OsString::from);
+    name.push(".");
+    name.push(which);
+    kept.directory.join(name)
+}
+
+fn run(kept: &Kept, program: &Program, merge: &MergeAnswer) -> Result<(), Failure> {
+    let (words, kind) = match program {
+        Program::Tool(words) => (words.clone(), "merge_tool"),
+        Program::Editor(words) => {
+            let mut words = words.clone();
+            words.push("{merged}".to_owned());
+            (words, "editor")
+        }
+    };
+    let fill = |word: &String| {
+        let files = [
+            ("{merged}", kept.merged()),
+            ("{base}", side(kept, "base")),
+            ("{mine}", side(kept, "mine")),
+            ("{theirs}", side(kept, "theirs")),
+        ];
+        files
+            .iter()
+            .fold(word.clone(), |word, (place, file)| word.replace(place, &file.to_string_lossy()))
+    };
+    let filled: Vec<String> = words.iter().map(fill).collect();
+    let Some((name, arguments)) = filled.split_first() else { return Ok(()) };
+    let path = &merge.path;
+    let failed = |why: String| {
+        let message = format!("{path}: {name} {why}; nothing was resolved");
+        let hint =
+            "look at what it said, at $VISUAL and $EDITOR, or give the result with --with FILE";
+        Failure::new(kind, message, hint)
+    };
+    let status = Command::new(name).args(arguments).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(format!("did not end well ({status})"))),
+        Err(error) => Err(failed(format!("could not be started: {error}"))),
+    }
+}
+
+/// Looks for marks that are left.
+fn result(kept: &Kept, path: &str, merge: &MergeAnswer) -> Result<(), Failure> {
+    let bytes = fs::read(kept.merged()).map_err(|error| {
+        let message = format!("{path}: the result cannot be read: {error}; nothing was resolved");
+        Failure::new("editor", message, "save it under the name that it had")
+    })?;
+    let [mine, base, theirs] = merge.labels.clone();
+    let labels = Labels { mine, base, theirs };
+    let text = String::from_utf8_lossy(&bytes);
+    if has_marks(&text, &merge.mine, &merge.theirs, &labels) {
+        let message = format!("{path}: the result still has marks in it; nothing was resolved");
+        let hint = "between <<<<<<< and >>>>>>> leave the lines that are right, and no mark";
+        return Err(Failure::new("marks_left", message, hint));
+    }
+    Ok(())
+}
+
+fn is_as_given(file: &Path, merge: &MergeAnswer) -> bool {
+    fs::read(file).is_ok_and(|bytes| bytes == merge.text.as_bytes())
+}
+
+/// A command line as words: split at spaces, but for those between quotes. `None` when a quote is
+/// not closed.
+fn words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in line.chars() {
+        match quote {
+            Some(closing) if c == closing => quote = None,
+            Some(_) => word.get_or_insert_default().push(c),
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            None => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    quote.is_none().then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn a_command_line_is_split_into_words() {
+        for (line, expected) in [
+            ("vim", Some(vec!["vim"])),
+            ("  code  --wait ", Some(vec!["code", "--wait"])),
+            ("'/my editor/x' -a\"b c\"", Some(vec!["/my editor/x", "-ab c"])),
+            ("meld {mine} '' {merged}", Some(vec!["meld", "{mine}", "", "{merged}"])),
+            ("", Some(vec![])),
+            ("vim 'x", None),
+        ] {
+            let expected = expected.map(|words: Vec<&str>| {
+                words.into_iter().map(str::to_owned).collect::<Vec<String>>()
+            });
+            assert_eq!(words(line), expected, "{line}");
+        }
+    }
+}

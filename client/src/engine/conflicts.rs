@@ -1,0 +1,256 @@
+//! Open conflicts: how they are listed, and what settles one.
+//!
+//! Owns which changes a resolution is made of. It must not know how a person is asked.
+
+use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep};
+use super::history::author;
+use super::run::Engine;
+use crate::state::{RemoteRow, StateError};
+use common::chunk::{Attributes, seal_attributes, seal_name};
+use common::ids::EntryId;
+use common::limits::GROUP_CHANGES_MAX;
+use common::record::{Change, ConflictRecord, Content, Kind, Place, Resolution, Root};
+use common::revision::Revision;
+
+impl Engine {
+    /// The open conflicts with a side at or below a path, with their texts if that is asked for.
+    pub(super) async fn conflicts(
+        &mut self,
+        under: &str,
+        compare: bool,
+    ) -> Result<Vec<ConflictInfo>, AskError> {
+        let under: Vec<&str> = under.split('/').filter(|part| !part.is_empty()).collect();
+        let is_under = |path: &str| {
+            let mut parts = path.split('/');
+            under.iter().all(|part| parts.next() == Some(*part))
+        };
+        let mut infos = Vec::new();
+        for record in self.context.state.conflicts()? {
+            let (path, copy) = (self.shown_path(&record.entry)?, self.shown_path(&record.copy)?);
+            if !is_under(&path) && !is_under(&copy) {
+                continue;
+            }
+            let mut sides = Vec::new();
+            for (entry, revision) in [(record.entry, record.theirs), (record.copy, record.opened)] {
+                let side = self.side(&record, &entry, revision).await?;
+                sides.push(side.unwrap_or(ConflictSide {
+                    device: record.device,
+                    revision,
+                    time_ms: record.time_ms,
+                    size: 0,
+                    unreadable: None,
+                }));
+            }
+            let base_version = match record.base {
+                Some(base) => self.side(&record, &record.entry, base).await?,
+                None => None,
+            };
+            let texts = self.listed_texts(&record).await?;
+            let mergeable = match &texts {
+                Some(texts) => self.merges_cleanly(texts).await?,
+                None => None,
+            };
+            let texts = texts.filter(|_| compare).map(|texts| Comparison {
+                base: record.base.map(|_| texts.base),
+                original: texts.original,
+                copy: texts.copy,
+            });
+            infos.push(ConflictInfo {
+                conflict: record.conflict,
+                path,
+                copy,
+                opened_ms: record.time_ms,
+                base: record.base,
+                base_version,
+                sides,
+                mergeable,
+                texts,
+            });
+        }
+        infos.sort_by(|one, two| one.path.cmp(&two.path));
+        Ok(infos)
+    }
+
+    /// One version that a conflict is about; `None` when it is not there. One that does not open
+    /// must not hide the others.
+    async fn side(
+        &mut self,
+        record: &ConflictRecord,
+        entry: &EntryId,
+        revision: Revision,
+    ) -> Result<Option<ConflictSide>, AskError> {
+        let Some(version) = self.sealed_version(entry, revision).await? else { return Ok(None) };
+        let (size, unreadable) = match self.open_version(entry, &version) {
+            Ok(opened) => (opened.size, None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        let device = author(&version).unwrap_or(record.device);
+        Ok(Some(ConflictSide { device, revision, time_ms: version.time_ms, size, unreadable }))
+    }
+
+    /// The open conflict with a side at a path.
+    pub(super) async fn record_at(&self, path: &str) -> Result<ConflictRecord, AskError> {
+        let none = || AskError::NoConflict(path.to_owned());
+        let entry = match self.entry_at(path)? {
+            Some(entry) => entry,
+            // A side that was deleted by hand still names its conflict.
+            None => self.entry_ever_at(path).await.map_err(|_| none())?,
+        };
+        self.context.state.conflicts_of(&entry)?.into_iter().next().ok_or_else(none)
+    }
+
+    pub(super) async fn resolve(&mut self, path: &str, keep: Keep) -> Result<(), AskError> {
+        let record = self.record_at(path).await?;
+        let resolution = match keep {
+            Keep::Merged => return self.keep_merged(path).await,
+            Keep::Both => Resolution::KeepBoth,
+            Keep::Original => Resolution::KeepOriginal,
+            Keep::Copy => Resolution::KeepCopy,
+            Keep::Mine if self.copy_is_mine(path, &record).await? => Resolution::KeepCopy,
+            Keep::Theirs if !self.copy_is_mine(path, &record).await? => Resolution::KeepCopy,
+            Keep::Mine | Keep::Theirs => Resolution::KeepOriginal,
+        };
+        let changes = match (self.live(&record.entry)?, self.live(&record.copy)?) {
+            (Some(original), Some(copy)) => {
+                self.resolution(&record, resolution, &original, &copy)?
+            }
+            (original, copy) => self.one_sided(&record, resolution, original, copy).await?,
+        };
+        if self.send_changes(changes, Vec::new()).await? {
+            self.busy = true;
+            return Ok(());
+        }
+        Err(AskError::Refused("the conflict has changed meanwhile; look at it again".to_owned()))
+    }
+
+    pub(super) fn live(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {
+        Ok(self.context.state.remote_row(entry)?.filter(|row| !row.node.deleted))
+    }
+
+    async fn copy_is_mine(
+        &mut self,
+        path: &str,
+        record: &ConflictRecord,
+    ) -> Result<bool, AskError> {
+        let me = self.context.device();
+        if record.device == me {
+            return Ok(true);
+        }
+        let original = self.sealed_version(&record.entry, record.theirs).await?;
+        let original_by = original.as_ref().and_then(author);
+        if original_by == Some(me) {
+            return Ok(false);
+        }
+        Err(AskError::NotMine {
+            path: path.to_owned(),
+            original_by: original_by.unwrap_or(record.device),
+            copy_by: record.device,
+        })
+    }
+
+    /// What settles a conflict of which both sides are there. Of two files the original gets the
+    /// copy's content, and keeps its history; of what is of two kinds the copy gets the original's
+    /// place.
+    fn resolution(
+        &self,
+        record: &ConflictRecord,
+        resolution: Resolution,
+        original: &RemoteRow,
+        copy: &RemoteRow,
+    ) -> Result<Vec<Change>, AskError> {
+        let mut changes = Vec::new();
+        let kind = copy.node.kind;
+        let takes_content = original.node.kind == kind && kind != Kind::Directory;
+        if resolution == Resolution::KeepCopy && !takes_content {
+            let (keys, folder) = (&self.context.keys, &self.context.folder);
+            let at = &original.node.position;
+            let place = Place {
+                parent: at.parent,
+                name: seal_name(keys, folder, &record.copy, &at.name),
+                name_tag: keys.name_tag(&at.parent, &at.name),
+            };
+            self.delete_whole(original, &mut changes)?;
+            let base = copy.node.place_revision;
+            changes.push(Change::Move { entry: record.copy, base, place });
+        } else if resolution == Resolution::KeepCopy {
+            let attributes = Attributes {
+                mode: copy.node.content.mode,
+                mtime_ns: copy.node.content.mtime_ns,
+                size: copy.size,
+                target: copy.target.clone(),
+                tag: copy.node.content.tag,
+                restored: None,
+            };
+            changes.push(self.edit(original, copy.root, &attributes));
+            self.delete_whole(copy, &mut changes)?;
+        } else if resolution == Resolution::KeepOriginal {
+            self.delete_whole(copy, &mut changes)?;
+        }
+        changes.push(Change::ResolveConflict { conflict: record.conflict, resolution });
+        Ok(changes)
+    }
+
+    /// Deletes a live entry with all that is in it, what is deepest first.
+    fn delete_whole(&self, row: &RemoteRow, changes: &mut Vec<Change>) -> Result<(), AskError> {
+        let entry = row.node.entry;
+        for child in self.context.state.remote_rows_in(&entry)? {
+            self.delete_whole(&child, changes)?;
+        }
+        // One more settles the conflict, and one may move the other side.
+        if changes.len() + 3 > GROUP_CHANGES_MAX {
+            let path = self.shown_path(&entry)?;
+            return Err(AskError::Refused(format!(
+                "{path}: is in a directory that holds too much to be deleted at once; delete that \
+                 directory and resolve again"
+            )));
+        }
+        changes.push(Change::Delete {
+            entry,
+            place_base: row.node.place_revision,
+            content_base: row.node.content_revision,
+        });
+        Ok(())
+    }
+
+    /// Settles a conflict of which a side was deleted by hand. What is to be kept is what is left,
+    /// or the copy, which comes back from history in the original's place; all else is for a person
+    /// to bring back first.
+    async fn one_sided(
+        &mut self,
+        record: &ConflictRecord,
+        resolution: Resolution,
+        original: Option<RemoteRow>,
+        copy: Option<RemoteRow>,
+    ) -> Result<Vec<Change>, AskError> {
+        let conflict = record.conflict;
+        match (resolution, &original, &copy) {
+            (Resolution::KeepOriginal, Some(_), None) | (Resolution::KeepCopy, None, Some(_)) => {
+                let resolution = Resolution::Gone;
+                return Ok(vec![Change::ResolveConflict { conflict, resolution }]);
+            }
+            (Resolution::KeepCopy, Some(original), None) => {
+                let last = self.last_version(&record.copy).await?.map(|(_, version)| version);
+                let same = last.filter(|last| last.registers.kind == original.node.kind);
+                if let Some(last) = same {
+                    let root = last.registers.content.root;
+                    let edit = self.edit(original, root, &last.attributes());
+                    return Ok(vec![edit, Change::ResolveConflict { conflict, resolution }]);
+                }
+            }
+            _ => {}
+        }
+        let keeps_copy = resolution == Resolution::KeepCopy;
+        let gone = if original.is_none() && !keeps_copy { record.entry } else { record.copy };
+        let revision = self.last_version(&gone).await?.map(|(revision, _)| revision);
+        Err(AskError::SideGone { path: self.shown_path(&gone)?, revision })
+    }
+
+    /// A new content of a live entry.
+    fn edit(&self, row: &RemoteRow, root: Option<Root>, attributes: &Attributes) -> Change {
+        let (keys, folder) = (&self.context.keys, &self.context.folder);
+        let (entry, base) = (row.node.entry, row.node.content_revision);
+        let sealed = seal_attributes(keys, folder, &entry, attributes);
+        let content = Content { root, tag: attributes.tag, attributes: sealed };
+        Change::Edit { entry, base, content }
+    }
+}

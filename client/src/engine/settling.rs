@@ -1,0 +1,305 @@
+//! Settling a conflict with a content that is neither side's: a merge of both, or what a person gives.
+//! And the end of conflicts whose copy went away by hand.
+//!
+//! Owns the group that this is: both sides' contents stay in the history of the file that kept the
+//! name. It must not know how lines are merged, nor how a person is asked.
+
+use super::handle::{AskError, MergeInfo, NewContent, Settlement};
+use super::history::author;
+use super::merging::{Stored, plain_labels};
+use super::online::RoundError;
+use super::run::Engine;
+use crate::fs::{Area, RelPath};
+use crate::push::Prepared;
+use crate::state::RemoteRow;
+use client_core::merge::{MERGE_BYTES_MAX, Merged, Unmergeable};
+use common::limits::FILE_BYTES_MAX;
+use common::record::{Change, ConflictRecord, Kind, Resolution};
+use common::revision::Revision;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Bytes of a given file that are read at a time.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// An open conflict of two files that are both there.
+pub(super) struct Sides {
+    pub(super) record: ConflictRecord,
+    pub(super) original: RemoteRow,
+    pub(super) copy: RemoteRow,
+}
+
+/// The three texts of a conflict.
+pub(super) struct Texts {
+    /// Empty when the sides have nothing in common.
+    pub(super) base: Vec<u8>,
+    pub(super) original: Vec<u8>,
+    pub(super) copy: Vec<u8>,
+}
+
+impl Engine {
+    /// The conflict at a path, if both its sides are files that are there.
+    async fn sides(&self, path: &str) -> Result<Sides, AskError> {
+        let record = self.record_at(path).await?;
+        let gone = |entry| -> Result<AskError, AskError> {
+            Ok(AskError::SideGone { path: self.shown_path(entry)?, revision: None })
+        };
+        let Some(original) = self.live(&record.entry)? else { return Err(gone(&record.entry)?) };
+        let Some(copy) = self.live(&record.copy)? else { return Err(gone(&record.copy)?) };
+        if [&original, &copy].iter().any(|row| row.node.kind != Kind::File) {
+            let why = "its sides are not both files".to_owned();
+            return Err(AskError::NotMergeable { path: path.to_owned(), why });
+        }
+        Ok(Sides { record, original, copy })
+    }
+
+    /// The three texts of a conflict, as they are at the server now.
+    pub(super) async fn texts(
+        &mut self,
+        sides: &Sides,
+    ) -> Result<Result<Texts, Unmergeable>, RoundError> {
+        let Sides { record, original, copy } = sides;
+        if original.size.max(copy.size) > MERGE_BYTES_MAX {
+            return Ok(Err(Unmergeable::TooLarge));
+        }
+        let base = match record.base {
+            Some(revision) => {
+                // Of two that one revision set, the older one: both sides know it.
+                let base = self.contents_at(&record.entry, revision).await?.pop();
+                let Some(base) = base else { return Ok(Err(Unmergeable::Gone)) };
+                if base.size > MERGE_BYTES_MAX {
+                    return Ok(Err(Unmergeable::TooLarge));
+                }
+                self.small_bytes(&record.entry, &base).await?
+            }
+            None => Some(Vec::new()),
+        };
+        let original = self.small_bytes(&record.entry, &Stored::from(original)).await?;
+        let copy = self.small_bytes(&record.copy, &Stored::from(copy)).await?;
+        let (Some(base), Some(original), Some(copy)) = (base, original, copy) else {
+            return Ok(Err(Unmergeable::Gone));
+        };
+        let texts = [&base, &original, &copy];
+        if let Some(error) = texts.iter().find_map(|it| client_core::merge::text(it).err()) {
+            return Ok(Err(error));
+        }
+        Ok(Ok(Texts { base, original, copy }))
+    }
+
+    async fn mergeable_texts(&mut self, path: &str, sides: &Sides) -> Result<Texts, AskError> {
+        self.texts(sides).await?.map_err(|error| not_mergeable(path, error))
+    }
+
+    /// What a conflict would be merged from.
+    pub(super) async fn merge_info(&mut self, path: &str) -> Result<MergeInfo, AskError> {
+        let sides = self.sides(path).await?;
+        let texts = self.mergeable_texts(path, &sides).await?;
+        let record = &sides.record;
+        let by = self.sealed_version(&record.entry, record.theirs).await?;
+        let by = by.as_ref().and_then(author).unwrap_or(record.device);
+        // Of two that were written elsewhere, the one that kept the name stands first.
+        let copy_is_mine = record.device == self.context.device();
+        let original = (texts.original, by);
+        let copy = (texts.copy, record.device);
+        let (mine, theirs) = if copy_is_mine { (copy, original) } else { (original, copy) };
+        Ok(MergeInfo {
+            path: self.shown_path(&record.entry)?,
+            base: texts.base,
+            mine: mine.0,
+            mine_by: mine.1,
+            theirs: theirs.0,
+            theirs_by: theirs.1,
+            seen: seen(&sides),
+        })
+    }
+
+    /// Whether a conflict could be merged cleanly; `None` when it is not merged line by line at all.
+    pub(super) async fn merges_cleanly(&self, texts: &Texts) -> Result<Option<bool>, RoundError> {
+        let Texts { base, original, copy } = texts;
+        let (base, original, copy) = (base.clone(), original.clone(), copy.clone());
+        let merged = self.merge_texts(base, original, copy, plain_labels()).await?;
+        Ok(merged.ok().map(|merged| merged.clean().is_some()))
+    }
+
+    /// Both sides of a conflict, for who lists it: their texts only when they are texts.
+    pub(super) async fn listed_texts(
+        &mut self,
+        record: &ConflictRecord,
+    ) -> Result<Option<Texts>, AskError> {
+        let (Some(original), Some(copy)) = (self.live(&record.entry)?, self.live(&record.copy)?)
+        else {
+            return Ok(None);
+        };
+        if original.node.kind != Kind::File || copy.node.kind != Kind::File {
+            return Ok(None);
+        }
+        let sides = Sides { record: record.clone(), original, copy };
+        Ok(self.texts(&sides).await?.ok())
+    }
+
+    /// Settles a conflict with the clean merge of both sides.
+    pub(super) async fn keep_merged(&mut self, path: &str) -> Result<(), AskError> {
+        let sides = self.sides(path).await?;
+        let Texts { base, original, copy } = self.mergeable_texts(path, &sides).await?;
+        let merged = self.merge_texts(base, original, copy, plain_labels()).await?;
+        match merged.map_err(|error| not_mergeable(path, error))? {
+            Merged::Clean(text) => {
+                let content = NewContent::Bytes(text.into_bytes());
+                self.settle_with(path, sides, content).await
+            }
+            Merged::Marked { conflicts, .. } => {
+                Err(AskError::NotClean { path: path.to_owned(), conflicts })
+            }
+        }
+    }
+
+    /// Settles a conflict with a content that a person gives.
+    pub(super) async fn resolve_with(
+        &mut self,
+        path: &str,
+        settlement: Settlement,
+    ) -> Result<(), AskError> {
+        let sides = self.sides(path).await?;
+        if settlement.seen.is_some_and(|merged_from| merged_from != seen(&sides)) {
+            return Err(changed());
+        }
+        self.settle_with(path, sides, settlement.content).await
+    }
+
+    async fn settle_with(
+        &mut self,
+        path: &str,
+        sides: Sides,
+        content: NewContent,
+    ) -> Result<(), AskError> {
+        let Sides { record, original, copy } = sides;
+        let entry = record.entry;
+        let (mode, base) = (original.node.content.mode, original.node.content_revision);
+        let stored = match content {
+            NewContent::Bytes(bytes) => {
+                let (one, other) = (original.node.content.mtime_ns, copy.node.content.mtime_ns);
+                self.store(&entry, &bytes, mode, one.max(other)).await?
+            }
+            NewContent::File(from) => {
+                let staged = self.stage_outside(&from)?;
+                let now = self.context.environment.now_ns();
+                let stored = self.store_staged(&entry, &staged, mode, now).await;
+                self.context.fs.remove(&staged)?;
+                stored?
+            }
+        };
+        let no_room = || AskError::Refused(format!("{path}: the server has no room for it"));
+        let stored = stored.ok_or_else(no_room)?;
+        let mut changes = vec![self.edit_to(&entry, base, &Stored::from(&copy))];
+        let mut roots = Vec::new();
+        if stored.tag != copy.node.content.tag {
+            changes.push(self.edit_to(&entry, base, &stored));
+            roots.extend(stored.root);
+        }
+        changes.push(Change::Delete {
+            entry: record.copy,
+            place_base: copy.node.place_revision,
+            content_base: copy.node.content_revision,
+        });
+        let resolution = Resolution::Merged;
+        changes.push(Change::ResolveConflict { conflict: record.conflict, resolution });
+        let prepared = Prepared { changes, roots, ..Prepared::default() };
+        if self.send(vec![prepared]).await? {
+            self.busy = true;
+            return Ok(());
+        }
+        Err(changed())
+    }
+
+    /// Copies a file from outside the folder into the staging area, whole and as it was at one moment.
+    fn stage_outside(&self, from: &Path) -> Result<RelPath, AskError> {
+        let bad = |why: String| AskError::BadContent(format!("{}: {why}", from.display()));
+        let failed = |error: std::io::Error| bad(error.to_string());
+        // Whatever waits at the path, opening it does not wait.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(from)
+            .map_err(failed)?;
+        let before = file.metadata().map_err(failed)?;
+        if !before.is_file() {
+            return Err(bad("is no regular file".to_owned()));
+        }
+        if before.len() > FILE_BYTES_MAX {
+            return Err(bad("is larger than files are synced".to_owned()));
+        }
+        let name = self.context.fresh_name();
+        let path = RelPath::inside(Area::Staging, name.clone());
+        let staged = self.context.fs.stage(&name)?;
+        let copied = copy_in(&mut file, staged.as_ref(), failed);
+        drop(staged);
+        let copied = copied.and_then(|bytes| {
+            let after = file.metadata().map_err(failed)?;
+            let steady = bytes == before.len() && is_same(&before, &after);
+            if steady { Ok(()) } else { Err(bad("changed while it was read".to_owned())) }
+        });
+        if copied.is_err() {
+            self.context.fs.remove(&path)?;
+        }
+        copied.map(|()| path)
+    }
+
+    /// Ends conflicts whose copy was deleted by hand: who did that has chosen, and what the copy held
+    /// is in the history. Every device that sees it says so; the first is heard.
+    pub(super) async fn close_gone(&mut self) -> Result<(), RoundError> {
+        let mut changes = Vec::new();
+        for record in self.context.state.conflicts()? {
+            let copy = self.context.state.remote_row(&record.copy)?;
+            if copy.is_some_and(|row| row.node.deleted) {
+                let (conflict, resolution) = (record.conflict, Resolution::Gone);
+                changes.push(Change::ResolveConflict { conflict, resolution });
+            }
+        }
+        let groups: Vec<Prepared> = changes
+            .into_iter()
+            .map(|change| Prepared { changes: vec![change], ..Prepared::default() })
+            .collect();
+        if !groups.is_empty() {
+            self.send(groups).await?;
+        }
+        Ok(())
+    }
+}
+
+fn copy_in(
+    from: &mut File,
+    staged: &dyn crate::fs::StagedFile,
+    failed: impl Fn(std::io::Error) -> AskError,
+) -> Result<u64, AskError> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut offset = 0;
+    loop {
+        let read = from.read(&mut buffer).map_err(&failed)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        if bytes.is_empty() || offset > FILE_BYTES_MAX {
+            return Ok(offset);
+        }
+        staged.write_at(offset, bytes)?;
+        offset += read as u64;
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    let look = |it: &Metadata| (it.len(), it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec());
+    look(one) == look(other)
+}
+
+/// The contents of both sides, as revisions: a merge is of these alone.
+fn seen(sides: &Sides) -> [Revision; 2] {
+    [sides.original.node.content_revision, sides.copy.node.content_revision]
+}
+
+fn not_mergeable(path: &str, error: Unmergeable) -> AskError {
+    AskError::NotMergeable { path: path.to_owned(), why: error.to_string() }
+}
+
+fn changed() -> AskError {
+    AskError::Refused("the conflict has changed meanwhile; look at it again".to_owned())
+}

@@ -1,0 +1,261 @@
+//! Conflicts that people settle by hand, with the built programs: in an editor, with a merge tool, with
+//! a file; and what a program that fails, or leaves marks, does not change.
+//!
+//! The programs on loopback, because what is promised is what an editor gets, what a person reads and
+//! how the command ends.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tests::harness::{Device, Programs, Server, on_a_terminal};
+
+/// Time for one sync, in seconds.
+const SYNC_SECONDS: u64 = 60;
+/// What both start from, what each makes of it, and what is made of both.
+const BASE: &str = "title\nold line\nend\n";
+const FIRST: &str = "title\nline of the first\nend\n";
+const SECOND: &str = "title\nline of the second\nend\n";
+const BY_HAND: &str = "title\nlines of both\nend\n";
+
+struct Scene {
+    programs: Programs,
+    directory: PathBuf,
+    first: Device,
+    second: Device,
+}
+
+impl Scene {
+    fn new(directory: &Path) -> Result<(Self, Server)> {
+        let programs = Programs::locate()?;
+        let server = Server::start(&programs, directory)?;
+        let first = Device::join(&programs, directory, "first", &server.invite()?)?;
+        let second = Device::join(&programs, directory, "second", &first.invite()?)?;
+        Ok((Self { programs, directory: directory.to_owned(), first, second }, server))
+    }
+
+    /// A conflict at this path, of which the second device wrote the copy.
+    fn conflict(&self, path: &str, texts: [&str; 3]) -> Result<()> {
+        let write = |device: &Device, text: &str| fs::write(device.root().join(path), text);
+        write(&self.first, texts[0])?;
+        self.first.sync(SYNC_SECONDS)?;
+        self.second.sync(SYNC_SECONDS)?;
+        self.second.ask(&["pause"])?.success("pause")?;
+        write(&self.first, texts[1])?;
+        self.first.sync(SYNC_SECONDS)?;
+        write(&self.second, texts[2])?;
+        self.second.ask(&["resume"])?.success("resume")?;
+        ensure!(self.second.sync_to_conflicts(SYNC_SECONDS)? == 1, "not one conflict");
+        ensure!(self.first.sync_to_conflicts(SYNC_SECONDS)? == 1, "not one on the first");
+        Ok(())
+    }
+
+    /// A program of a few lines of shell, which is started without one.
+    fn script(&self, name: &str, lines: &str) -> Result<String> {
+        let path = self.directory.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{lines}\n"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        Ok(path.to_str().context("a path that is no UTF-8")?.to_owned())
+    }
+
+    /// `resolve PATH --keep merged` on a terminal of the second device, with this editor.
+    fn edit(&self, path: &str, editor: &str) -> Result<Output> {
+        let mut command = Command::new(self.programs.device());
+        command.arg("--home").arg(self.second.home()).env_remove("VISUAL").env("EDITOR", editor);
+        command.arg("resolve").arg(self.second.root().join(path)).args(["--keep", "merged"]);
+        on_a_terminal(&mut command)
+    }
+
+    /// Checks that a conflict is as it was on both devices.
+    fn is_open(&self, path: &str, texts: [&str; 2]) -> Result<()> {
+        for device in [&self.first, &self.second] {
+            let conflicts = conflicts(device, &[])?;
+            let [conflict] = conflicts.as_slice() else { anyhow::bail!("not one: {conflicts:?}") };
+            let copy = conflict["copy"].as_str().context("no copy")?;
+            let read = |path: &str| fs::read_to_string(device.root().join(path));
+            ensure!([read(path)?, read(copy)?] == texts, "{}: other texts", device.name());
+        }
+        Ok(())
+    }
+
+    /// Checks that a conflict was settled with this text on both devices.
+    fn is_settled(&self, path: &str, text: &str) -> Result<()> {
+        self.second.sync(SYNC_SECONDS)?;
+        self.first.sync(SYNC_SECONDS)?;
+        for device in [&self.first, &self.second] {
+            ensure!(conflicts(device, &[])?.is_empty(), "{}: still open", device.name());
+            ensure!(fs::read_to_string(device.root().join(path))? == text, "another text");
+            let left: Vec<_> = fs::read_dir(device.root())?.collect::<Result<_, _>>()?;
+            let is_copy = |name: &str| name.contains("(conflict ");
+            ensure!(!left.iter().any(|it| is_copy(&it.file_name().to_string_lossy())), "a copy");
+        }
+        Ok(())
+    }
+}
+
+fn conflicts(device: &Device, arguments: &[&str]) -> Result<Vec<Value>> {
+    let arguments = [&["conflicts"], arguments].concat();
+    let answer = device.ask(&arguments)?.success("conflicts")?.json()?;
+    Ok(answer["conflicts"].as_array().context("no list")?.clone())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Names in a home of merges that were kept.
+fn kept(home: &Path) -> Result<Vec<PathBuf>> {
+    let entries: Vec<_> = fs::read_dir(home)?.collect::<Result<_, _>>()?;
+    let is_merge = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("merge-"))
+    };
+    Ok(entries.into_iter().map(|entry| entry.path()).filter(is_merge).collect())
+}
+
+#[test]
+fn an_editor_that_fails_or_leaves_marks_changes_nothing_and_a_good_one_settles() {
+    in_an_editor().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn in_an_editor() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (scene, _server) = Scene::new(directory.path())?;
+    scene.conflict("a.txt", [BASE, FIRST, SECOND])?;
+    let home = scene.second.home();
+
+    // Without a terminal there is nobody to merge.
+    let path = scene.second.root().join("a.txt");
+    let path = path.to_str().context("a path that is no UTF-8")?;
+    let refused = scene.second.ask(&["resolve", path, "--keep", "merged"])?;
+    let error = refused.json()?["error"].clone();
+    ensure!(refused.code == Some(4) && error["kind"] == "not_clean", "{refused:?}");
+    ensure!(error["hint"].as_str().is_some_and(|hint| hint.contains("--with FILE")), "{error}");
+
+    let fails = scene.script("fails", "exit 3")?;
+    let does_nothing = scene.script("does-nothing", "exit 0")?;
+    for (editor, expected) in [
+        (fails.as_str(), "did not end well"),
+        ("/nowhere/an-editor", "could not be started"),
+        (&does_nothing, "still has marks"),
+    ] {
+        let output = scene.edit("a.txt", editor)?;
+        ensure!(output.status.code() == Some(1), "{editor}: {output:?}");
+        ensure!(said(&output).contains(expected), "{editor}: {}", said(&output));
+        ensure!(kept(home)?.is_empty(), "{editor}: {:?}", kept(home)?);
+        scene.is_open("a.txt", [FIRST, SECOND])?;
+    }
+
+    // What a person wrote and cannot be taken is kept, for nobody else to read.
+    let half = scene.script("half", "sed -i 's/^line of the second/a better line/' \"$1\"")?;
+    let output = scene.edit("a.txt", &half)?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    let [kept_in] = kept(home)?.try_into().ok().context("not one merge is kept")?;
+    let result = kept_in.join("a.txt");
+    ensure!(said(&output).contains(result.to_str().context("no UTF-8")?), "{}", said(&output));
+    let text = fs::read_to_string(&result)?;
+    ensure!(text.contains("a better line\n") && text.contains("<<<<<<< mine (second)"), "{text}");
+    ensure!(text.contains("||||||| base\nold line\n=======\nline of the first\n"), "{text}");
+    let mode = |path: &Path| fs::metadata(path).map(|it| it.permissions().mode() & 0o777);
+    ensure!((mode(&kept_in)?, mode(&result)?) == (0o700, 0o600), "others may read it");
+    scene.is_open("a.txt", [FIRST, SECOND])?;
+    fs::remove_dir_all(&kept_in)?;
+
+    fs::write(directory.path().join("by-hand"), BY_HAND)?;
+    let good =
+        scene.script("good", &format!("cp {}/by-hand \"$2\"", directory.path().display()))?;
+    let output = scene.edit("a.txt", &format!("{good} 'an argument'"))?;
+    ensure!(output.status.code() == Some(0), "{output:?}");
+    ensure!(kept(home)?.is_empty(), "{:?}", kept(home)?);
+    scene.is_settled("a.txt", BY_HAND)?;
+
+    // It is settled: there is nothing to be done any more, on either device.
+    for device in [&scene.first, &scene.second] {
+        let path = device.root().join("a.txt");
+        let path = path.to_str().context("a path that is no UTF-8")?;
+        let again = device.ask(&["resolve", path, "--keep", "merged"])?;
+        ensure!(again.code == Some(1), "{again:?}");
+        ensure!(again.json()?["error"]["kind"] == "no_conflict", "{again:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_merge_tool_or_a_file_settles_what_a_merge_does_not() {
+    with_tools_and_files().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn with_tools_and_files() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (scene, _server) = Scene::new(directory.path())?;
+    scene.conflict("a.txt", [BASE, FIRST, SECOND])?;
+    let second = &scene.second;
+    let path = |name: &str| -> Result<String> {
+        Ok(second.root().join(name).to_str().context("a path that is no UTF-8")?.to_owned())
+    };
+    let config = second.home().join("config.toml");
+    let before = fs::read_to_string(&config)?;
+    let set_tool = |tool: &str| fs::write(&config, format!("merge_tool = '''{tool}'''\n{before}"));
+
+    let shown = conflicts(second, &[&path("a.txt")?, "--diff"])?;
+    let diff = shown[0]["diff"].as_str().context("no diff")?;
+    for line in ["-old line", "+line of the first", "+line of the second", "+++ a.txt (first)"] {
+        ensure!(diff.lines().any(|it| it == line), "{line}: {diff}");
+    }
+    ensure!(shown[0]["mergeable"] == false, "{shown:?}");
+    fs::create_dir(second.root().join("d"))?;
+    second.sync_to_conflicts(SYNC_SECONDS)?;
+    ensure!(conflicts(second, &[&path("d")?])?.is_empty(), "none is below d");
+
+    set_tool("meld {mine} {theirs}")?;
+    let refused = second.ask(&["resolve", &path("a.txt")?, "--keep", "merged"])?;
+    ensure!(refused.json()?["error"]["kind"] == "merge_tool", "{refused:?}");
+    scene.is_open("a.txt", [FIRST, SECOND])?;
+
+    let tool = scene.script("tool", "cat \"$1\" \"$2\" \"$3\" > \"$4\"")?;
+    set_tool(&format!("{tool} {{mine}} {{base}} {{theirs}} {{merged}}"))?;
+    second.ask(&["resolve", &path("a.txt")?, "--keep", "merged"])?.success("with a tool")?;
+    scene.is_settled("a.txt", &format!("{SECOND}{BASE}{FIRST}"))?;
+    // What the daemon writes there itself leaves it as it is.
+    second.ask(&["pause"])?.success("pause")?;
+    ensure!(fs::read_to_string(&config)?.contains("merge_tool"), "the tool is forgotten");
+    second.ask(&["resume"])?.success("resume")?;
+
+    scene.conflict("b.bin", ["base\0", "one\0", "two\0"])?;
+    let refused = second.ask(&["resolve", &path("b.bin")?, "--keep", "merged"])?;
+    ensure!(refused.json()?["error"]["kind"] == "not_mergeable", "{refused:?}");
+    let both = second.ask(&["resolve", &path("b.bin")?, "--keep", "mine", "--with", "x"])?;
+    ensure!(both.code == Some(2), "{both:?}");
+    let given = directory.path().join("given");
+    let given = given.to_str().context("a path that is no UTF-8")?;
+    let missing = second.ask(&["resolve", &path("b.bin")?, "--with", given])?;
+    ensure!(missing.json()?["error"]["kind"] == "bad_content", "{missing:?}");
+    fs::write(given, "given\0")?;
+    second.ask(&["resolve", &path("b.bin")?, "--with", given])?.success("with a file")?;
+    scene.is_settled("b.bin", "given\0")
+}
+
+#[test]
+fn edits_of_other_lines_are_merged_on_both_devices() {
+    merged_by_themselves().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn merged_by_themselves() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (scene, _server) = Scene::new(directory.path())?;
+    let base = "1\n2\n3\n4\n5\n";
+    fs::write(scene.first.root().join("a.txt"), base)?;
+    scene.first.sync(SYNC_SECONDS)?;
+    scene.second.sync(SYNC_SECONDS)?;
+    scene.second.ask(&["pause"])?.success("pause")?;
+    let (one, two) = ("one\n2\n3\n4\n5\n", "1\n2\n3\n4\nfive\n");
+    fs::write(scene.first.root().join("a.txt"), one)?;
+    scene.first.sync(SYNC_SECONDS)?;
+    fs::write(scene.second.root().join("a.txt"), two)?;
+    scene.second.ask(&["resume"])?.success("resume")?;
+    scene.is_settled("a.txt", "one\n2\n3\n4\nfive\n")?;
+    let sizes: Vec<u64> = scene.first.versions("a.txt")?.iter().map(|it| it.size).collect();
+    ensure!(sizes == [15, 13, 12, 10], "not all are in the history: {sizes:?}");
+    Ok(())
+}
