@@ -238,28 +238,13 @@ impl From<AskError> for Failure {
             }
             AskError::Exists(_) => ("exists", "give a path at which nothing is yet"),
             AskError::NoConflict(_) => ("no_conflict", "`driftless conflicts` lists what is open"),
-            AskError::LabelExists(_) => {
-                ("exists", "choose another name, or take that one away with `driftless label rm`")
-            }
-            AskError::NoSuchLabel(_) => ("no_such_label", "`driftless label ls` lists them"),
-            AskError::NoSuchMoment(_) => {
-                ("no_such_revision", "`driftless log PATH` lists revisions; thinned ones are gone")
-            }
-            AskError::NotMine { .. } => {
-                ("not_mine", "choose with --keep original, --keep copy or --keep both")
-            }
-            AskError::NotMergeable { .. } => (
-                "not_mergeable",
-                "choose a side with --keep, or give what both become with --with FILE",
-            ),
-            AskError::NotClean { .. } => (
-                "not_clean",
-                "run it on a terminal with $EDITOR set to merge by hand, or give what both become \
-                 with --with FILE",
-            ),
-            AskError::BadContent(_) => {
-                ("bad_content", "give a regular file to which nothing is written meanwhile")
-            }
+            AskError::LabelExists(_)
+            | AskError::NoSuchLabel(_)
+            | AskError::NoSuchMoment(_)
+            | AskError::NotMine { .. }
+            | AskError::NotMergeable { .. }
+            | AskError::NotClean { .. }
+            | AskError::BadContent(_) => choice(&error),
             AskError::Unsynced(_) => ("unsynced", "wait for `driftless sync`, then try again"),
             AskError::Offline(_) => {
                 ("offline", "see that the server runs and that its UDP port can be reached")
@@ -276,6 +261,35 @@ impl From<AskError> for Failure {
             }
         };
         Self::new(kind, message, hint)
+    }
+}
+
+/// Kind and hint of what a person has chosen, about labels and conflicts, and cannot be.
+fn choice(error: &AskError) -> (&'static str, &'static str) {
+    match error {
+        AskError::LabelExists(_) => {
+            ("exists", "choose another name, or take that one away with `driftless label rm`")
+        }
+        AskError::NoSuchLabel(_) => ("no_such_label", "`driftless label ls` lists them"),
+        AskError::NoSuchMoment(_) => {
+            ("no_such_revision", "`driftless log PATH` lists revisions; thinned ones are gone")
+        }
+        AskError::NotMine { .. } => {
+            ("not_mine", "choose with --keep original, --keep copy or --keep both")
+        }
+        AskError::NotMergeable { .. } => (
+            "not_mergeable",
+            "choose a side with --keep, or give what both become with --with FILE",
+        ),
+        AskError::NotClean { .. } => (
+            "not_clean",
+            "run it on a terminal with $EDITOR set to merge by hand, or give what both become \
+             with --with FILE",
+        ),
+        AskError::BadContent(_) => {
+            ("bad_content", "give a regular file to which nothing is written meanwhile")
+        }
+        _ => ("refused", ""),
     }
 }
 

@@ -4,10 +4,12 @@
 //! of a round; [`FolderHandle::stop`] stops it, and so does dropping every handle.
 
 use super::labels::LabelAsk;
+pub use super::told::{
+    DiffInfo, DiffSides, Instant, ListInfo, Listing, LogInfo, Moment, PlanInfo, PlannedStep,
+    RestoreInfo, VersionInfo, Which, WhyInfo,
+};
 use crate::remote::RemoteError;
 use crate::state::StateError;
-use client_core::ignore::IgnoredBy;
-use client_core::past::Difference;
 use common::ids::{ConflictId, DeviceId};
 use common::record::Kind;
 use common::revision::{Cursor, Revision};
@@ -133,120 +135,6 @@ pub struct ListedEntry {
     pub deleted_ms: Option<u64>,
 }
 
-/// A moment of a folder's life, as it is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// A revision.
-    Revision(Revision),
-    /// Milliseconds since 1970: the last revision at or before it.
-    Time(u64),
-}
-
-/// A revision, and when it was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instant {
-    /// Which revision.
-    pub revision: Revision,
-    /// In milliseconds since 1970.
-    pub time_ms: u64,
-}
-
-/// What `ls` lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listing {
-    /// What is there.
-    Now,
-    /// What is deleted.
-    Deleted,
-    /// What was there.
-    At(Moment),
-}
-
-/// What `ls` shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListInfo {
-    /// By path.
-    pub entries: Vec<ListedEntry>,
-    /// The moment that is shown, when it is not now.
-    pub at: Option<Instant>,
-}
-
-/// Which version of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// A revision of the path itself; of a directory, the folder's.
-    Revision(Revision),
-    /// As it was at a moment.
-    At(Moment),
-}
-
-/// Versions, newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogInfo {
-    /// Whole revisions.
-    pub versions: Vec<VersionInfo>,
-    /// Whether there are older ones.
-    pub more: bool,
-}
-
-/// What differs between two versions of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiffInfo {
-    /// The older one; none when there is nothing older.
-    pub from: Option<Instant>,
-    /// The newer one.
-    pub to: Instant,
-    /// What is compared.
-    pub sides: DiffSides,
-}
-
-/// What is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DiffSides {
-    /// A file's contents, which can be exported by their revisions.
-    File,
-    /// A directory, at two moments of the folder.
-    Directory(Vec<Difference>),
-}
-
-/// What a restore does, or would do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestoreInfo {
-    /// The version or moment that it brings back.
-    pub at: Instant,
-    /// What becomes different.
-    pub differences: Vec<Difference>,
-    /// The journal's last revision of it; 0 when nothing was done.
-    pub up_to: Revision,
-}
-
-/// A version as `log` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VersionInfo {
-    /// Which revision.
-    pub revision: Revision,
-    /// When it was accepted, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// By which device, if the server says so.
-    pub device: Option<DeviceId>,
-    /// What it is.
-    pub kind: Kind,
-    /// Bytes.
-    pub size: u64,
-    /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`, `merged`, `resolved`.
-    pub change: &'static str,
-    /// The name that it had from then on.
-    pub name: String,
-    /// The path that it had from then on.
-    pub path: String,
-    /// The path that it had before, if this revision gave it another.
-    pub from: Option<String>,
-    /// The revision that its content was brought back from.
-    pub restored: Option<Revision>,
-    /// Why it does not open, if it does not: then its size is not known.
-    pub unreadable: Option<String>,
-}
-
 /// One side of a conflict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictSide {
@@ -295,47 +183,6 @@ pub struct Comparison {
     pub original: Vec<u8>,
     /// Of the copy.
     pub copy: Vec<u8>,
-}
-
-/// Why a path is or is not synced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WhyInfo {
-    /// In a word: `synced`, `waiting`, `ignored`, `failed`, `conflict`, `deleted` or `unknown`.
-    pub state: &'static str,
-    /// What is said about it, a sentence each.
-    pub reasons: Vec<String>,
-    /// The line of the ignore file that ignores it.
-    pub ignored: Option<IgnoredBy>,
-    /// The revision that the server holds of it, as this device has heard.
-    pub revision: Option<Revision>,
-    /// The revision that this disk holds of it.
-    pub held: Option<Revision>,
-    /// The last revision that each device is known to have on its disk.
-    pub devices: Vec<(DeviceId, Revision)>,
-}
-
-/// What the next round would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlanInfo {
-    /// What it would do, the first ten thousand.
-    pub steps: Vec<PlannedStep>,
-    /// How many there are in all.
-    pub total: u64,
-    /// Paths that wait, and why.
-    pub waiting: Vec<PathIssue>,
-}
-
-/// One thing that would be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedStep {
-    /// Whether it goes to the server (true) or comes to this disk (false).
-    pub up: bool,
-    /// `create`, `edit`, `move`, `delete`, `restore`, `conflict` or `attributes`.
-    pub action: &'static str,
-    /// Relative to the folder.
-    pub path: String,
-    /// Where it is now, of a move.
-    pub from: Option<String>,
 }
 
 /// How `resolve` settles a conflict.

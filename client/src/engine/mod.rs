@@ -9,6 +9,7 @@ mod answers;
 mod conflicts;
 mod execute;
 mod explain;
+mod halt;
 pub mod handle;
 mod history;
 pub mod labels;
@@ -20,6 +21,7 @@ mod planning;
 mod rules;
 mod run;
 mod settling;
+mod told;
 
 pub use handle::{
     Ask, AskError, Comparison, ConflictInfo, ConflictSide, FolderHandle, FolderStatus,

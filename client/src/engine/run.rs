@@ -1,6 +1,6 @@
 //! The loop itself: a round, then waiting for whatever comes first.
 
-use super::handle::{Answer, Ask, FolderStatus, FolderSummary, HaltReason, PathIssue, Progress};
+use super::handle::{Answer, Ask, FolderStatus, FolderSummary, PathIssue, Progress};
 use super::mistrust::Mistrust;
 use super::online::Journal;
 use super::rules::{Rules, known_rules};
@@ -437,29 +437,6 @@ impl Engine {
         }
     }
 
-    /// Why it waits for a person, with what and since when.
-    fn shown_halt(&self) -> Option<HaltReason> {
-        let halted = self.halted.as_ref()?;
-        let mut reason = halt_reason(halted);
-        if let Halted::Deletions(halt) = halted {
-            reason.since_ms = self.halted_since_ms;
-            let shown = halt.deletions.iter().take(ISSUES_SHOWN as usize);
-            reason.entries = shown.map(|entry| self.path_to_show(entry)).collect();
-            reason.entries.sort();
-        }
-        Some(reason)
-    }
-
-    /// Where an entry is or was; its id, when that is not known.
-    pub(super) fn path_to_show(&self, entry: &EntryId) -> String {
-        let state = &self.context.state;
-        let names = [state.remote_path(entry), state.local_path(entry)];
-        let names = names.into_iter().filter_map(|names| names.ok().flatten()).next();
-        names
-            .and_then(|names| RelPath::new(names).ok())
-            .map_or_else(|| entry.to_string(), |path| path.to_string())
-    }
-
     fn shown_issues(&self) -> Vec<PathIssue> {
         let issues = self.context.state.issues(ISSUES_SHOWN).unwrap_or_default();
         issues
@@ -562,50 +539,6 @@ pub(super) fn begin_incarnation(context: &FolderContext) -> Result<(), StateErro
     let mut bytes = [0; 8];
     context.environment.random(&mut bytes);
     context.state.begin_incarnation(u64::from_le_bytes(bytes) >> 1 | 1)
-}
-
-fn halt_reason(halted: &Halted) -> HaltReason {
-    match halted {
-        Halted::Root(reason) => {
-            let message = format!("the folder's root is not there: {reason}");
-            HaltReason::new(message, root_hint(reason))
-        }
-        Halted::Deletions(halt) => {
-            let (count, held) = (halt.deletions.len(), halt.held);
-            let source = if halt.from_remote { "the server" } else { "this disk" };
-            let hint = "run `driftless confirm` if this is meant, or `driftless confirm --undo`: it \
-                        brings back what is gone";
-            let message = format!("{source} would delete or empty {count} of {held} entries");
-            HaltReason { can_confirm: true, ..HaltReason::new(message, hint) }
-        }
-        Halted::Rollback { restored } => {
-            let message = format!(
-                "the server was restored from a backup of revision {}; newer changes are only on \
-                 devices",
-                restored.revision
-            );
-            let hint = "run `driftless confirm` on one device to go on from there; nothing is \
-                        deleted";
-            HaltReason { can_confirm: true, ..HaltReason::new(message, hint) }
-        }
-        Halted::Alarm(message) => HaltReason::new(
-            message,
-            "do not go on with this server before you know why; nothing was changed here",
-        ),
-    }
-}
-
-fn root_hint(loss: &RootLoss) -> &'static str {
-    match loss {
-        RootLoss::Unmarked => {
-            "mount or restore it; syncing goes on by itself when it is back. If the files are there \
-             and only .driftless was deleted, `driftless folder rm` and then `driftless folder \
-             link` take the folder up again: nothing is deleted here or there"
-        }
-        RootLoss::Foreign | RootLoss::Unreadable(_) => {
-            "mount or restore it; syncing goes on by itself when it is back"
-        }
-    }
 }
 
 /// Milliseconds from `now` until a moment, one at least and a minute at most.

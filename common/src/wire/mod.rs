@@ -11,6 +11,7 @@
 
 pub mod frame;
 pub mod hello;
+pub mod history;
 pub mod meta;
 pub mod retention;
 pub mod store;

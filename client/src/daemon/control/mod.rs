@@ -6,6 +6,7 @@
 
 mod answers;
 mod ask;
+mod history_answers;
 mod label_answers;
 mod protocol;
 mod socket;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use answers::*;
 pub use ask::{AskFailure, ask};
+pub use history_answers::*;
 pub use label_answers::*;
 pub use protocol::{
     Failure, FolderProgress, Keep, Line, Listing, Merge, Moment, PathArgument, Request,

@@ -115,40 +115,57 @@ fn folder_dump(reads: &dyn MetaReads, user: &UserId) -> String {
         }
         line(&reads.conflict(&folder, &conflict(1)).unwrap());
         line(&reads.entries(&folder, Some(&entry(2)), 3).unwrap());
-        for (id, _) in reads.entries(&folder, None, 1_000).unwrap() {
-            let state = reads.entry(&folder, &id).unwrap();
-            line(&state);
-            line(&query::versions(reads, &folder, &id, u64::MAX, 3).unwrap());
-            line(&reads.places(&folder, &id, u64::MAX, 100).unwrap());
-            line(&reads.contents(&folder, &id, u64::MAX, 100).unwrap());
-            line(&reads.conflicts_naming(&folder, &id).unwrap());
-            line(&thinning::releasable(reads, &folder, &id, &whole).unwrap());
-            let named = state.map(|state| reads.named(&folder, &state.parent, &state.name_tag));
-            line(&named.transpose().unwrap());
-            let mut children = reads.children(&folder, &id, 100).unwrap();
-            children.sort_unstable();
-            line(&children);
-            for at in 0..=reads.folder(&folder).unwrap().unwrap().revision {
-                line(&reads.settled(&folder, &id, at).unwrap());
-            }
-            for place in reads.places(&folder, &id, u64::MAX, 100).unwrap() {
-                let (parent, tag) = (place.place.parent, place.place.name_tag);
-                line(&reads.named_ever(&folder, &parent, &tag, 10).unwrap());
-            }
+        line(&entries_dump(reads, &folder));
+        line(&objects_dump(reads, &folder));
+    }
+    text
+}
+
+/// Each entry and its history.
+fn entries_dump(reads: &dyn MetaReads, folder: &FolderId) -> String {
+    let mut text = String::new();
+    let mut line = |value: &dyn std::fmt::Debug| writeln!(text, "{value:?}").unwrap();
+    let whole = reads.whole(folder).unwrap();
+    for (id, _) in reads.entries(folder, None, 1_000).unwrap() {
+        let state = reads.entry(folder, &id).unwrap();
+        line(&state);
+        line(&query::versions(reads, folder, &id, u64::MAX, 3).unwrap());
+        line(&reads.places(folder, &id, u64::MAX, 100).unwrap());
+        line(&reads.contents(folder, &id, u64::MAX, 100).unwrap());
+        line(&reads.conflicts_naming(folder, &id).unwrap());
+        line(&thinning::releasable(reads, folder, &id, &whole).unwrap());
+        let named = state.map(|state| reads.named(folder, &state.parent, &state.name_tag));
+        line(&named.transpose().unwrap());
+        let mut children = reads.children(folder, &id, 100).unwrap();
+        children.sort_unstable();
+        line(&children);
+        for at in 0..=reads.folder(folder).unwrap().unwrap().revision {
+            line(&reads.settled(folder, &id, at).unwrap());
         }
-        let mut after = None;
-        loop {
-            let roots = reads.roots(&folder, after.as_ref(), 2).unwrap();
-            line(&roots);
-            let Some((last, _)) = roots.last() else { break };
-            after = Some(*last);
+        for place in reads.places(folder, &id, u64::MAX, 100).unwrap() {
+            let (parent, tag) = (place.place.parent, place.place.name_tag);
+            line(&reads.named_ever(folder, &parent, &tag, 10).unwrap());
         }
-        let objects = reads.objects(&folder, None, 2).unwrap();
-        line(&reads.objects(&folder, objects.last().map(|(id, _)| id), 100).unwrap());
-        line(&objects);
-        for number in 0..5_u8 {
-            line(&reads.object(&folder, &ChunkId::of(&[number])).unwrap());
-        }
+    }
+    text
+}
+
+/// What the garbage collection reads.
+fn objects_dump(reads: &dyn MetaReads, folder: &FolderId) -> String {
+    let mut text = String::new();
+    let mut line = |value: &dyn std::fmt::Debug| writeln!(text, "{value:?}").unwrap();
+    let mut after = None;
+    loop {
+        let roots = reads.roots(folder, after.as_ref(), 2).unwrap();
+        line(&roots);
+        let Some((last, _)) = roots.last() else { break };
+        after = Some(*last);
+    }
+    let objects = reads.objects(folder, None, 2).unwrap();
+    line(&reads.objects(folder, objects.last().map(|(id, _)| id), 100).unwrap());
+    line(&objects);
+    for number in 0..5_u8 {
+        line(&reads.object(folder, &ChunkId::of(&[number])).unwrap());
     }
     text
 }
