@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::engine::handle::Which;
 use client::engine::labels::{LabelAsk, SettingsChange};
 use client::engine::{Ask, AskError, Keep, MergeInfo, NewContent, Settlement};
 use client::fs::memory::user::UserEntry;
@@ -112,6 +113,23 @@ fn a_merge_has_both_edits_in_the_history() {
             assert_eq!(open(device), 0);
             let lengths = [&merged, &two, &one, BASE].map(|text: &str| text.len() as u64);
             assert_eq!(sizes(device).await, lengths);
+            // Of the one revision that merged, both can be read.
+            let handle = device.handle().unwrap();
+            let log = |answer| Ask::Log("a.txt".to_owned(), 0, 20, answer);
+            let log = handle.ask(log).await.unwrap().versions;
+            let told: Vec<_> = log.iter().map(|it| (it.change, it.older)).collect();
+            assert_eq!(told, [("merged", 0), ("edited", 1), ("edited", 0), ("created", 0)]);
+            let (at, directory) = (log[0].revision, tempfile::tempdir().unwrap());
+            for (which, text) in [(Which::Revision(at), &merged), (Which::Older(at, 1), &two)] {
+                let to = directory.path().join(text.len().to_string());
+                let export = |answer| Ask::Export("a.txt".to_owned(), which, to.clone(), answer);
+                handle.ask(export).await.unwrap();
+                assert_eq!(std::fs::read_to_string(&to).unwrap(), *text);
+            }
+            let none = |answer| {
+                Ask::Export("a.txt".to_owned(), Which::Older(at, 2), "/nowhere".into(), answer)
+            };
+            assert!(matches!(handle.ask(none).await, Err(AskError::NoSuchRevision { .. })));
         }
         assert_eq!(world.ledger.merge_count(), 1);
     });

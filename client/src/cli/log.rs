@@ -55,8 +55,12 @@ fn row(version: &VersionAnswer) -> Vec<String> {
         None => (version.size.to_string(), path),
         Some(reason) => ("?".to_owned(), format!("{path} ({reason})")),
     };
+    let revision = match version.older {
+        0 => version.revision.to_string(),
+        older => format!("{}.{older}", version.revision),
+    };
     vec![
-        version.revision.to_string(),
+        revision,
         version.time.clone(),
         version.device.clone(),
         version.change.clone(),
@@ -73,6 +77,7 @@ mod tests {
     fn a_log_that_was_cut_says_so() {
         let version = VersionAnswer {
             revision: 7,
+            older: 0,
             time: "2026-11-20T14:00:00Z".to_owned(),
             device: "laptop".to_owned(),
             size: 3,

@@ -10,8 +10,8 @@ use crate::daemon::control::{Failure, Which};
 #[group(required = true, multiple = false)]
 pub(super) struct WhichFlags {
     /// Which revision, from `log`
-    #[arg(long = "rev", value_name = "REVISION")]
-    revision: Option<u64>,
+    #[arg(long = "rev", value_name = "REVISION", value_parser = revision)]
+    revision: Option<(u64, u32)>,
     /// As it was at a time, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, or a revision
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -20,10 +20,35 @@ pub(super) struct WhichFlags {
 impl WhichFlags {
     pub(super) fn which(&self) -> Result<Which, Failure> {
         match (self.revision, &self.at) {
-            (Some(revision), _) => Ok(Which::Revision(revision)),
+            (Some((revision, 0)), _) => Ok(Which::Revision(revision)),
+            (Some((revision, older)), _) => Ok(Which::Older(revision, older)),
             (None, Some(at)) => Ok(Which::At(moment::parse(at)?)),
             // The parser asks for one of them.
             (None, None) => Err(Failure::new("usage", "no version is named", "use --rev or --at")),
+        }
+    }
+}
+
+/// `7`, or `7.1` for the content that revision 7 set before its last.
+fn revision(text: &str) -> Result<(u64, u32), String> {
+    let (revision, older) = text.split_once('.').unwrap_or((text, "0"));
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed = revision.parse().ok().zip(older.parse().ok());
+    parsed
+        .filter(|_| number(revision) && number(older))
+        .ok_or_else(|| "it is no revision: `driftless log PATH` lists them".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::revision;
+
+    #[test]
+    fn revisions_may_have_parts() {
+        assert_eq!(revision("7"), Ok((7, 0)));
+        assert_eq!(revision("7.12"), Ok((7, 12)));
+        for text in ["", ".", "7.", ".1", "-1", "+1", "7.1.1", "x"] {
+            assert!(revision(text).is_err(), "{text}");
         }
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn moment(moment: Moment) -> handle::Moment {
 fn version(which: Which) -> handle::Which {
     match which {
         Which::Revision(revision) => handle::Which::Revision(revision),
+        Which::Older(revision, older) => handle::Which::Older(revision, older),
         Which::At(at) => handle::Which::At(moment(at)),
     }
 }

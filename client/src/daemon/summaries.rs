@@ -146,6 +146,7 @@ fn kind_text(kind: Kind) -> &'static str {
 pub(super) fn version(account: &Account, version: VersionInfo) -> VersionAnswer {
     VersionAnswer {
         revision: version.revision,
+        older: version.older,
         time: times::from_ms(version.time_ms),
         device: version.device.map_or_else(String::new, |device| account.device_name(&device)),
         size: version.size,

@@ -52,6 +52,9 @@ pub struct ListInfo {
 pub enum Which {
     /// A revision of the path itself; of a directory, the folder's.
     Revision(Revision),
+    /// A content that a revision of the path set before its last, as a merge does: 1 is the one
+    /// before the last.
+    Older(Revision, u32),
     /// As it was at a moment.
     At(Moment),
 }
@@ -101,6 +104,8 @@ pub struct RestoreInfo {
 pub struct VersionInfo {
     /// Which revision.
     pub revision: Revision,
+    /// Of a revision that set several contents, how many of them came after this one.
+    pub older: u32,
     /// When it was accepted, in milliseconds since 1970.
     pub time_ms: u64,
     /// By which device, if the server says so.

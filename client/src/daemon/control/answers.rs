@@ -218,6 +218,10 @@ pub struct LogAnswer {
 pub struct VersionAnswer {
     /// Which revision.
     pub revision: u64,
+    /// Of a revision that set several contents, as a merge does, how many of them came after this
+    /// one: of revision 7 it is `--rev 7.1` when there was one.
+    #[serde(default)]
+    pub older: u32,
     /// RFC 3339.
     pub time: String,
     /// The name of the device that wrote it.

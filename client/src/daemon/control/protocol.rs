@@ -250,6 +250,8 @@ pub enum Listing {
 pub enum Which {
     /// A revision of it; of a directory, the folder's.
     Revision(u64),
+    /// A content that a revision set before its last: 1 is the one before the last.
+    Older(u64, u32),
     /// As it was at a moment.
     At(Moment),
 }

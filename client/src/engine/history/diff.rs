@@ -9,7 +9,7 @@ use super::{AskError, Engine};
 use crate::engine::handle::{DiffInfo, DiffSides, Instant, Moment};
 use client_core::past::{Listed, compare};
 use common::ids::EntryId;
-use common::limits::REPLY_ITEMS_MAX;
+use common::limits::{GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::Version;
@@ -43,7 +43,7 @@ impl Engine {
         to: Option<Revision>,
     ) -> Result<DiffInfo, AskError> {
         let to = match to {
-            Some(to) => Some(self.version_among(path, found, to).await?),
+            Some(to) => Some(self.version_among(path, found, (to, 0)).await?),
             None => None,
         };
         let asked = REPLY_ITEMS_MAX as u32;
@@ -54,7 +54,7 @@ impl Engine {
         let to = to.or_else(|| newest.first().cloned());
         let to = to.ok_or_else(|| AskError::NoSuchPath(path.to_owned()))?;
         let from = match from {
-            Some(from) => Some(self.version_among(path, found, from).await?),
+            Some(from) => Some(self.version_among(path, found, (from, 0)).await?),
             None => {
                 let tag = tag_of(&to);
                 newest
@@ -67,15 +67,19 @@ impl Engine {
         Ok(DiffInfo { from, to: instant(&to), sides: DiffSides::File })
     }
 
-    /// A version of one of a path's entries.
+    /// A version of one of a path's entries: of a revision that set several contents, the last but so
+    /// many.
     pub(super) async fn version_among(
         &self,
         path: &str,
         found: &[Found],
-        revision: Revision,
+        (revision, older): (Revision, u32),
     ) -> Result<Version, AskError> {
         for found in found {
-            if let Some(version) = self.sealed_version(&found.entry, revision).await? {
+            let asked = older.saturating_add(1).min(GROUP_CONTENTS_MAX as u32 + 1);
+            let versions = self.versions(&found.entry, revision, asked).await?;
+            let mut versions = versions.into_iter().filter(|it| it.revision == revision);
+            if let Some(version) = versions.nth(older as usize) {
                 return Ok(version);
             }
         }

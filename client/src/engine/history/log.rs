@@ -121,7 +121,13 @@ impl Engine {
         for (index, (entry, version)) in rows.iter().enumerate() {
             let older = rows.get(index + 1).filter(|(of, _)| of == entry);
             let is_merge = older.is_some_and(|(_, older)| older.revision == version.revision);
-            versions.push(self.version_info(entry, version, is_merge, &mut paths).await?);
+            let mut told = self.version_info(entry, version, is_merge, &mut paths).await?;
+            let same = |(of, newer): &&(EntryId, Version)| {
+                of == entry && newer.revision == version.revision
+            };
+            let newer = rows.get(..index).unwrap_or_default().iter().rev().take_while(same);
+            told.older = u32::try_from(newer.count()).unwrap_or(u32::MAX);
+            versions.push(told);
         }
         Ok(LogInfo { versions, more })
     }
@@ -172,6 +178,7 @@ impl Engine {
         };
         Ok(VersionInfo {
             revision: version.revision,
+            older: 0,
             time_ms: version.time_ms,
             device: author(version),
             kind: registers.kind,

@@ -51,11 +51,15 @@ impl Engine {
     /// What a path held then: what was there, or if nothing was, what is there now as it was then.
     pub(super) async fn source(&self, path: &str, which: Which) -> Result<Source, AskError> {
         let root = names_of(path)?.is_empty();
+        let (which, older) = match which {
+            Which::Older(revision, older) => (Which::Revision(revision), older),
+            which => (which, 0),
+        };
         let at = match which {
             Which::Revision(revision) if !root => {
                 let found = self.found_at(path).await?;
                 if found.first().is_some_and(|first| first.kind != Kind::Directory) {
-                    let version = self.version_among(path, &found, revision).await?;
+                    let version = self.version_among(path, &found, (revision, older)).await?;
                     let at = Instant { revision, time_ms: version.time_ms };
                     let registers = version.registers.map(Registers::try_from).transpose();
                     let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
@@ -64,7 +68,9 @@ impl Engine {
                 }
                 self.instant(Moment::Revision(revision)).await?
             }
-            Which::Revision(revision) => self.instant(Moment::Revision(revision)).await?,
+            Which::Revision(revision) | Which::Older(revision, _) => {
+                self.instant(Moment::Revision(revision)).await?
+            }
             Which::At(moment) => self.instant(moment).await?,
         };
         if root {
