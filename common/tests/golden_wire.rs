@@ -416,7 +416,8 @@ fn flags_of_a_version_are_each_their_own_field() {
         "020000002801",
     );
     framed("deleted", &Version { deleted: true, ..version.clone() }, "020000003001");
-    framed("released", &Version { released: true, ..version }, "020000004001");
+    framed("settled", &Version { settled: true, ..version.clone() }, "020000004801");
+    framed("released", &Version { released: true, ..version }, "020000005001");
 }
 
 #[test]

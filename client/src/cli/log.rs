@@ -59,14 +59,7 @@ fn row(version: &VersionAnswer) -> Vec<String> {
         0 => version.revision.to_string(),
         older => format!("{}.{older}", version.revision),
     };
-    vec![
-        revision,
-        version.time.clone(),
-        version.device.clone(),
-        version.change.clone(),
-        size,
-        path,
-    ]
+    vec![revision, version.time.clone(), version.device.clone(), version.change.clone(), size, path]
 }
 
 #[cfg(test)]

@@ -456,7 +456,7 @@ async fn what_was_confirmed_is_said() {
     let asked = one.ask(Request::Confirm { folder: None, undo: false }).await.unwrap();
     let Answer::Done(done) = asked else { panic!("{asked:?}") };
     assert_eq!(done.on, ["one"]);
-    assert_eq!(done.agreed, ["one: this disk would delete 30 of 30 entries"]);
+    assert_eq!(done.agreed, ["one: this disk would delete or empty 30 of 30 entries"]);
     one.sync().await;
     one.daemon.stop().await;
 }

@@ -12,6 +12,10 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
+    /// To `why`; before `devices`, which it names too.
+    Why(WhyAnswer),
+    /// To `plan`.
+    Plan(PlanAnswer),
     /// To `sync`.
     Sync(SyncAnswer),
     /// To `status`.
@@ -44,10 +48,6 @@ pub enum Answer {
     Restored(RestoreAnswer),
     /// To `diff`.
     Diff(DiffAnswer),
-    /// To `why`.
-    Why(WhyAnswer),
-    /// To `plan`.
-    Plan(PlanAnswer),
     /// To `restore --to`, and to `cat` before the bytes.
     Exported(ExportedAnswer),
     /// To everything else: on what it was done.
