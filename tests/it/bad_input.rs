@@ -603,24 +603,15 @@ fn what_cannot_be_shown_or_restored_is_told_with_what_to_do() {
         let server = bench.server()?;
         let first = bench.join("first", &server.invite()?)?;
         let root = fs::canonicalize(first.root())?;
-        fs::create_dir(root.join("directory"))?;
         fs::write(root.join("file"), "file")?;
         fs::write(root.join(".driftlessignore"), "*.tmp\n")?;
         fs::write(root.join("ignored.tmp"), "ignored")?;
         first.sync(SYNC_SECONDS)?;
         let revision = first.versions("file")?.first().context("no version")?.revision.to_string();
         let at = |name: &str| text(&root.join(name)).map(str::to_owned);
-        let (file, directory, ignored) = (at("file")?, at("directory")?, at("ignored.tmp")?);
+        let (file, ignored) = (at("file")?, at("ignored.tmp")?);
         let (missing, rev) = (at("missing")?, ["--rev", &revision]);
-        let cases: [(Vec<&str>, &str, &str); 10] = [
-            (vec!["log", "folder:"], "is_directory", "the folder itself"),
-            (vec!["restore", "folder:", rev[0], rev[1]], "is_directory", "the folder itself"),
-            (vec!["restore", &directory, "--rev", "1"], "is_directory", "not supported"),
-            (
-                vec!["restore", &directory, "--rev", "1", "--to", &missing],
-                "is_directory",
-                "not supported",
-            ),
+        let cases: [(Vec<&str>, &str, &str); 6] = [
             (vec!["log", &ignored], "no_history", "only on this disk"),
             (vec!["restore", &ignored, rev[0], rev[1]], "no_history", "only on this disk"),
             (vec!["log", &missing], "no_such_path", "missing: no such path"),
