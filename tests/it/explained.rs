@@ -45,6 +45,7 @@ fn a_path_is_explained() {
         assert!(file.revision.is_some());
         let has = |why: &WhyInfo| why.devices.iter().all(|(_, at)| Some(*at) >= why.revision);
         assert!(file.devices.len() == 2 && has(&file), "{file:?}");
+        assert_eq!(why(&one, "").await.state, "synced");
         let out = why(&one, "build/out").await;
         assert_eq!(out.state, "ignored");
         assert!(out.reasons[0].contains("build matches line 3"), "{:?}", out.reasons);

@@ -230,7 +230,10 @@ impl Engine {
             }
         }
         let difference = difference(on_disk.is_some(), local.as_ref(), remote.as_ref());
-        if let Some(difference) = difference.filter(|_| info.ignored.is_none()) {
+        if names.is_empty() {
+            // The folder itself: what keeps all of it back.
+            said.extend(self.folder_waits_for().map(|reason| ("waiting", reason)));
+        } else if let Some(difference) = difference.filter(|_| info.ignored.is_none()) {
             said.extend(self.folder_waits_for().map(|reason| ("waiting", reason)));
             said.push(("waiting", difference.to_owned()));
         }
