@@ -138,7 +138,8 @@ fn preview_text(preview: &PreviewAnswer) -> String {
         windows_text(&preview.retention)
     );
     if let Some(since) = &preview.whole_since {
-        let _ = writeln!(text, "every moment stays since {since}, and before it:");
+        let before = if preview.kept.is_empty() { "" } else { ", and before it:" };
+        let _ = writeln!(text, "every moment stays since {since}{before}");
     }
     let rows = preview.kept.iter().rev().take(MOMENTS_SHOWN);
     let rows: Vec<Vec<String>> = rows

@@ -13,6 +13,7 @@ use super::shared::Shared;
 use super::summaries;
 use crate::engine::handle::{self, DiffSides};
 use crate::engine::{Ask, FolderHandle};
+use common::ids::DeviceId;
 use std::path::PathBuf;
 
 /// Versions that one answer shows at most.
@@ -136,6 +137,14 @@ pub(super) async fn why(shared: &Shared, path: &PathArgument) -> Result<Answer, 
     let (at, handle) = find(shared, path)?;
     let path = at.path.clone();
     let why = handle.ask(|answer| Ask::Why(at.path, answer)).await?;
+    let is_known =
+        |(device, _): &(DeviceId, u64)| shared.signers.with(|log| log.device(device).is_some());
+    if !why.devices.iter().all(is_known)
+        && let Err(error) = shared.refresh().await
+    {
+        // A device that has just joined is then named by its id.
+        tracing::debug!(%error, "the device log could not be read again");
+    }
     let account = shared.account.lock().await;
     let devices = why.devices.iter().map(|(device, revision)| HolderAnswer {
         device: account.device_name(device),
