@@ -16,10 +16,10 @@ impl Engine {
     /// The open conflicts with a side at or below a path, with their texts if that is asked for.
     pub(super) async fn conflicts(
         &mut self,
-        under: &str,
+        asked: &str,
         compare: bool,
     ) -> Result<Vec<ConflictInfo>, AskError> {
-        let under: Vec<&str> = under.split('/').filter(|part| !part.is_empty()).collect();
+        let under: Vec<&str> = asked.split('/').filter(|part| !part.is_empty()).collect();
         let is_under = |path: &str| {
             let mut parts = path.split('/');
             under.iter().all(|part| parts.next() == Some(*part))
@@ -68,6 +68,10 @@ impl Engine {
             });
         }
         infos.sort_by(|one, two| one.path.cmp(&two.path));
+        if infos.is_empty() && !under.is_empty() && self.entry_at(asked)?.is_none() {
+            // A path at which nothing is, nor ever was.
+            self.entry_ever_at(asked).await?;
+        }
         Ok(infos)
     }
 
