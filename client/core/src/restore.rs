@@ -153,7 +153,8 @@ pub fn want(wish: &mut Wish, now: &Tree, entry: EntryId, wanted: Wanted) {
 }
 
 /// The changes that make a wish true, as groups to push: [`Plan::batches`] holds nothing but pushes
-/// whose contents are those of the wish. What cannot be is in [`Plan::issues`].
+/// whose contents are those of the wish. What has to wait for others to move is in [`Plan::waiting`]:
+/// once the groups have taken effect, wish and plan again. What cannot be is in [`Plan::issues`].
 #[must_use]
 pub fn plan(view: &dyn View, wish: &Wish, policy: &Policy) -> Plan {
     // A person has asked for all of it; what names this disk can hold is not the server's matter.

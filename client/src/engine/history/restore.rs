@@ -13,7 +13,7 @@ use crate::pull::row_of;
 use crate::push::Prepared;
 use crate::scan::{Target, remove_subtree};
 use crate::state::{IGNORED, RemoteRow, StateError};
-use client_core::past::{Item, compare};
+use client_core::past::{Difference, Item, compare};
 use client_core::planner::{Change as Planned, Step};
 use client_core::restore::{self, Entries, Wanted, Wish, want};
 use client_core::tree::{ContentState, Position};
@@ -24,8 +24,9 @@ use common::record::{Change, Content, Kind, Place, Registers};
 use common::revision::Revision;
 use std::cell::RefCell;
 
-/// How often a restore is planned anew when others change the folder meanwhile.
-const TRIES: usize = 5;
+/// How often a restore is planned: what waits for something else to move comes with a later plan, and
+/// others may change the folder meanwhile.
+const ROUNDS: usize = 20;
 /// Changes that are sent together.
 const CHANGES_TOGETHER: usize = 4096;
 /// Mode of a directory that is made for what is restored, when it has none of its own.
@@ -128,27 +129,30 @@ impl Engine {
         // What stands on the disk now, not what stood there when it was looked at last.
         self.targets.insert(Target::Subtree(relative(path)?));
         self.scan()?;
-        for _ in 0..TRIES {
+        let mut differences = None;
+        for _ in 0..ROUNDS {
             let restoring = self.restoring(path, &source).await?;
-            let Restoring { now, past, wish, directory } = &restoring;
-            let root = EntryId::ROOT;
-            let before = now.tree.list(&root, "");
-            let after = wish.applied_to(&now.tree, &past.tree).list(&root, "");
-            let differences = compare(&before, &after);
-            self.check_synced(&restoring)?;
+            let is_first = differences.is_none();
+            let told = differences.get_or_insert_with(|| restoring.differences());
+            if is_first {
+                // Later, what has been sent is not on this disk yet.
+                self.check_synced(&restoring)?;
+            }
             if dry {
+                let differences = std::mem::take(told);
                 return Ok(RestoreInfo { at: source.at(), differences, up_to: 0 });
             }
             self.bring_back_absent(&restoring)?;
-            let up_to = self.send_wish(&restoring).await?;
-            if let Some(up_to) = up_to {
-                tracing::info!(?directory, differences = differences.len(), "restored");
-                self.agreed.extend(&restoring.wish.gone);
+            if restoring.wish.is_empty() {
+                let differences = std::mem::take(told);
+                tracing::info!(path, differences = differences.len(), "restored");
                 self.busy = true;
-                return Ok(RestoreInfo { at: source.at(), differences, up_to });
+                return Ok(RestoreInfo { at: source.at(), differences, up_to: self.heard()? });
             }
+            self.agreed.extend(&restoring.wish.gone);
+            self.send_wish(&restoring).await?;
         }
-        let text = "the folder changes all the time; nothing more was restored, try again";
+        let text = "the folder changes all the time; a part was restored, try again for the rest";
         Err(AskError::Refused(text.to_owned()))
     }
 
@@ -334,16 +338,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends what makes a wish true; returns the last revision, or `None` when the folder has
-    /// changed meanwhile.
-    async fn send_wish(&mut self, restoring: &Restoring) -> Result<Option<Revision>, AskError> {
-        let wish = &restoring.wish;
-        if wish.is_empty() {
-            return Ok(Some(self.heard()?));
-        }
+    /// Sends what makes a wish true as far as one plan goes, or until others have changed the folder
+    /// meanwhile: the next plan goes on from there.
+    async fn send_wish(&mut self, restoring: &Restoring) -> Result<(), AskError> {
         let policy = self.policy();
         let view = self.context.state.view();
-        let plan = restore::plan(&view, wish, &policy);
+        let plan = restore::plan(&view, &restoring.wish, &policy);
         view.finish()?;
         if let Some(issue) = plan.issues.first() {
             let path = self.shown_path(&issue.entry)?;
@@ -363,11 +363,11 @@ impl Engine {
                 .collect();
             for together in groups.chunks(CHANGES_TOGETHER) {
                 if !self.send_prepared(together.to_vec()).await? {
-                    return Ok(None);
+                    return Ok(());
                 }
             }
         }
-        Ok(Some(self.heard()?))
+        Ok(())
     }
 
     fn heard(&self) -> Result<Revision, StateError> {
@@ -442,6 +442,16 @@ struct Restoring {
     wish: Wish,
     /// The directory that is restored; none for a single file.
     directory: Option<EntryId>,
+}
+
+impl Restoring {
+    /// What becomes different.
+    fn differences(&self) -> Vec<Difference> {
+        let root = EntryId::ROOT;
+        let before = self.now.tree.list(&root, "");
+        let after = self.wish.applied_to(&self.now.tree, &self.past.tree).list(&root, "");
+        compare(&before, &after)
+    }
 }
 
 fn item_of(row: &RemoteRow, position: Position) -> Item {
