@@ -7,11 +7,13 @@
 //! here: one of them may be renamed while another device fills it. A file that took the place of a
 //! directory may bear any name that was given to a directory meanwhile. A new file belongs together
 //! with the last that a user took away from a path of the same last name: the directory may have been
-//! renamed meanwhile. It must not know how a file was written.
+//! renamed meanwhile. What came to a path that took another spelling's place, as on a disk that folds
+//! names, took the place of what stood there. It must not know how a file was written.
 
 use super::ledger::{Print, print};
 use super::writer::Tree;
 use client::fs::memory::user::UserEntry;
+use common::name::fold;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How marks begin that the product puts behind names.
@@ -52,7 +54,16 @@ impl Lineage {
                 }
             }
         }
+        let gone: BTreeMap<String, &String> = before
+            .keys()
+            .filter(|path| !after.contains_key(*path))
+            .map(|path| (fold(path), path))
+            .collect();
         for (path, entry) in after.iter().filter(|(path, _)| differs(after, path)) {
+            if let Some(spelling) = gone.get(&fold(path)).filter(|_| !before.contains_key(path)) {
+                let other = Knot::Path(device, (*spelling).clone());
+                self.tie(Knot::Path(device, path.clone()), other);
+            }
             if let Some(print) = print_of(entry) {
                 self.tie(Knot::Value(print), Knot::Path(device, path.clone()));
                 self.names.entry(print).or_default().insert(plain_name(path));
@@ -210,6 +221,19 @@ mod tests {
         lineage.changed(0, &tree(&[]), &tree(&[("e/a", "2"), ("e/c", "3")]));
         assert_eq!(names(&lineage, "2"), ["a", "b"]);
         assert_eq!(names(&lineage, "3"), ["c"]);
+    }
+
+    #[test]
+    fn what_replaces_another_spelling_has_its_names() {
+        let mut lineage = Lineage::default();
+        lineage.changed(0, &tree(&[]), &tree(&[("d1", "1"), ("x", "2"), ("y", "3"), ("z", "4")]));
+        let before = tree(&[("d1", "1"), ("x", "2"), ("y", "3")]);
+        lineage.changed(0, &before, &tree(&[("D1", "2"), ("y", "3")]));
+        assert_eq!(names(&lineage, "2"), ["D1", "d1", "x"]);
+        // Both spellings beside each other are two files.
+        lineage.changed(0, &tree(&[("y", "3"), ("z", "4")]), &tree(&[("y", "3"), ("Y", "4")]));
+        assert_eq!(names(&lineage, "3"), ["y"]);
+        assert_eq!(names(&lineage, "4"), ["Y", "z"]);
     }
 
     #[test]
