@@ -18,6 +18,9 @@ use tests::sim::world::{Make, World};
 /// Long enough for several tries.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// Random folders that are brought back.
+const SEEDS: u64 = 12;
+
 type Disk = BTreeMap<String, UserEntry>;
 
 async fn world(seed: u64) -> (World, [Rc<SimDevice>; 2]) {
@@ -95,6 +98,37 @@ fn a_folder_is_what_it_was_on_every_device() {
         assert_eq!(disk(&two), then);
         assert_eq!(restore(&one, "", at).await.unwrap().differences, []);
     });
+}
+
+/// Much has happened since: files and directories took each other's places on both devices.
+#[test]
+fn a_random_folder_is_what_it_was() {
+    for seed in 0..SEEDS {
+        in_virtual_time(async move {
+            let (world, devices) = world(seed).await;
+            let mut moments = Vec::new();
+            for _ in 0..6 {
+                for (number, device) in devices.iter().enumerate() {
+                    (0..12).for_each(|_| device.writer.act());
+                    device.writer.close_all();
+                    if number == 0 && seed % 2 == 0 {
+                        settled(&world).await;
+                    }
+                }
+                settled(&world).await;
+                moments.push((disk(&devices[1]), revision(&devices[1])));
+            }
+            for (number, (then, at)) in moments.iter().enumerate().rev() {
+                let device = &devices[number % 2];
+                let told = restore(device, "", *at).await;
+                assert!(told.is_ok(), "seed {seed}, moment {number}: {told:?}");
+                settled(&world).await;
+                for device in &devices {
+                    assert_eq!(&disk(device), then, "seed {seed}, moment {number}");
+                }
+            }
+        });
+    }
 }
 
 /// Nothing is taken away from where it is now.
