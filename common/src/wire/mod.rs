@@ -9,6 +9,7 @@
 //! request and its reply. A control message is a frame: a length (u32, little endian) and a prost
 //! message. Chunk bytes follow their header frame raw.
 
+pub mod commit;
 pub mod frame;
 pub mod hello;
 pub mod history;
