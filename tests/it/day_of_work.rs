@@ -77,8 +77,7 @@ impl Day {
         ensure!(trees[0] == trees[1], "{:?}", trees[0].differences(&trees[1]));
         let revision = self.devices[0].status()?["cursor"]["revision"].as_u64();
         let revision = revision.context("no cursor")?;
-        // ok: a moment to come back to
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?; // ok: a moment to come back to
         let now = OffsetDateTime::from_unix_timestamp_nanos(i128::try_from(now.as_nanos())?)?;
         let [tree, _] = trees;
         self.moments.push(Moment { revision, time: now.format(&Rfc3339)?, tree });
