@@ -356,12 +356,14 @@ fn a_conflict_follows_its_sides_wherever_they_are_moved_by_hand() {
         let listed = handle.ask(Ask::Conflicts).await.unwrap();
         let shown: Vec<_> = listed.iter().map(|it| (it.path.as_str(), it.copy.as_str())).collect();
         assert_eq!(shown, [("b.txt", "d/other.txt")]);
-        for (under, count) in [("", 1), ("d", 1), ("b.txt", 1), ("d/other.txt", 1), ("b", 0)] {
+        for (under, count) in [("", 1), ("d", 1), ("b.txt", 1), ("d/other.txt", 1)] {
             let ask = |answer| Ask::ConflictsIn(under.to_owned(), true, answer);
             let found = handle.ask(ask).await.unwrap();
             assert_eq!(found.len(), count, "{under}");
             assert!(found.iter().all(|it| it.texts.is_some()));
         }
+        let none = handle.ask(|answer| Ask::ConflictsIn("b".to_owned(), true, answer)).await;
+        assert!(matches!(none, Err(AskError::NoSuchPath(path)) if path == "b"));
         world.ledger.written(with(&texts[0], "9", "nine").as_bytes(), "a person");
         resolve(&devices[1], "d/other.txt", Keep::Merged).await.unwrap();
         settled(&world).await;
