@@ -7,6 +7,7 @@ use super::clock::SimClock;
 use super::device::{Disks, Own, Shared, SimDevice, Stop};
 use super::draw::Draw;
 use super::ledger::Ledger;
+use super::merges::learn_merges;
 use super::planted::Planted;
 use super::rogue::Rogue;
 use super::server::{Account, SimServer, read_log};
@@ -209,9 +210,11 @@ impl World {
     }
 
     /// Restarts the server, after a power cut with what the seed keeps of what was not synced: all
-    /// connections are lost.
+    /// connections are lost. What was stored although nobody was told may be a merge: devices show it
+    /// as soon as they are connected again, so the book hears of it first.
     pub fn restart_server(&self, power_cut: Option<u64>) {
         self.server.restart(power_cut);
+        learn_merges(self);
         self.devices.iter().for_each(|device| device.link.cut());
         self.ledger.log(|| "server restarted".to_owned());
     }
