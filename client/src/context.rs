@@ -2,7 +2,7 @@
 //!
 //! Owns the bundle and the [`Environment`] trait; starts nothing and decides nothing.
 
-use crate::fs::Fs;
+use crate::fs::{Bundled, Fs};
 use crate::remote::Remote;
 use crate::state::FolderState;
 use common::chunk::Chunker;
@@ -93,8 +93,10 @@ pub struct FolderContext {
     pub signers: Signers,
     /// Content of the root's marker file.
     pub marker: Vec<u8>,
-    /// The synced root.
+    /// The synced root, in which every bundle is a file.
     pub fs: Arc<dyn Fs>,
+    /// The same, for what is done with bundles as such.
+    pub bundles: Arc<Bundled>,
     /// The server.
     pub remote: Arc<dyn Remote>,
     /// What is remembered.

@@ -11,7 +11,7 @@ use client::engine::handle::Which;
 use client::engine::{
     self, Ask, EngineParts, FolderHandle, FolderStatus, HaltReason, Keep, LogSource, Pins,
 };
-use client::fs::{DiskFs, Root};
+use client::fs::{Bundled, DiskFs, Fs, Root};
 use client::remote::{QuicRemote, Remote, Server as RemoteServer, join};
 use client::state::FolderState;
 use client::watch::{Watch, WatchOptions};
@@ -141,6 +141,7 @@ impl Setup {
             std::mem::forget(watch);
             let disk = DiskFs::open(&root).map_err(cannot)?;
             disk.init_root(&marker).map_err(cannot)?;
+            let bundles = Arc::new(Bundled::new(Arc::new(disk)));
             let keys = Arc::new(folder_keys());
             Ok::<_, HaltReason>(EngineParts {
                 context: FolderContext {
@@ -152,7 +153,8 @@ impl Setup {
                     device_name: format!("device {device}"),
                     signers: Signers::new(log.clone()),
                     marker,
-                    fs: Arc::new(disk),
+                    fs: Arc::clone(&bundles) as Arc<dyn Fs>,
+                    bundles,
                     remote,
                     state: FolderState::open(&state).map_err(cannot)?,
                     environment,

@@ -5,6 +5,7 @@
 //! no randomness of its own: a caller passes time and random bytes in, so that a whole system of
 //! devices and servers can run from one seed.
 
+pub mod archive;
 pub mod chunk;
 pub mod duration;
 pub mod ids;

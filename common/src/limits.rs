@@ -144,3 +144,7 @@ pub const SEND_WINDOW_BYTES: u64 = 24 * 1024 * 1024;
 pub const IGNORE_LINE_BYTES_MAX: usize = 4096;
 /// Largest `.driftlessignore` that is read, in bytes.
 pub const IGNORE_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Most things that a bundle may hold: its index is read as a whole.
+pub const BUNDLE_ITEMS_MAX: usize = 1 << 18;
+/// Longest index of a bundle, in bytes.
+pub const BUNDLE_INDEX_BYTES_MAX: u64 = 128 * 1024 * 1024;

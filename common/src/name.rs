@@ -10,6 +10,8 @@ use unicode_normalization::UnicodeNormalization;
 pub const PRIVATE_DIRECTORY: &str = ".driftless";
 /// The file with the folder's ignore patterns; synced.
 pub const IGNORE_FILE: &str = ".driftlessignore";
+/// The file at a folder's root whose patterns say which directories are bundles.
+pub const BUNDLES_FILE: &str = ".driftlessbundles";
 
 /// Why a string is no name of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +45,12 @@ pub enum NameError {
 pub struct Name(String);
 
 impl Name {
+    /// Whether it is, at a folder's root, the name of a file of rules.
+    #[must_use]
+    pub fn is_rules_file(&self) -> bool {
+        [IGNORE_FILE, BUNDLES_FILE].contains(&self.as_str())
+    }
+
     /// Checks a string that came from a disk or a peer.
     ///
     /// # Errors

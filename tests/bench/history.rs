@@ -10,7 +10,7 @@ use client::context::{FolderContext, Signers};
 use client::daemon::SystemEnvironment;
 use client::engine::handle::{Listing, Moment};
 use client::engine::{self, Ask, EngineParts, FolderHandle, HaltReason, LogSource, Pins};
-use client::fs::{DiskFs, Root};
+use client::fs::{Bundled, DiskFs, Fs, Root};
 use client::remote::{QuicRemote, Remote, Server as RemoteServer, join};
 use client::state::FolderState;
 use client::watch::{Watch, WatchOptions};
@@ -221,6 +221,7 @@ impl Author {
             let cannot = |error: &dyn std::fmt::Display| HaltReason::new(error.to_string(), "");
             let disk = DiskFs::open(&root).map_err(|error| cannot(&error))?;
             disk.init_root(&marker).map_err(|error| cannot(&error))?;
+            let bundles = Arc::new(Bundled::new(Arc::new(disk)));
             let keys = Arc::new(folder_keys());
             Ok::<_, HaltReason>(EngineParts {
                 context: FolderContext {
@@ -232,7 +233,8 @@ impl Author {
                     device_name: "A".to_owned(),
                     signers: Signers::new(log.clone()),
                     marker,
-                    fs: Arc::new(disk),
+                    fs: Arc::clone(&bundles) as Arc<dyn Fs>,
+                    bundles,
                     remote,
                     state: FolderState::open(&state).map_err(|error| cannot(&error))?,
                     environment,

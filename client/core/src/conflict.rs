@@ -65,6 +65,16 @@ pub fn kept_name(name: &Name, number: u32) -> Name {
         .unwrap_or_else(|error| unreachable!("parts of a name and a mark are a name: {error}"))
 }
 
+/// The name that a conflict copy or a kept file was named after; `None` if this is none.
+#[must_use]
+pub fn named_after(name: &str) -> Option<String> {
+    // A device's name may have a dot in it, which begins no extension then.
+    let (stem, extension) = if name.ends_with(')') { (name, "") } else { split_extension(name) };
+    let inside = stem.strip_suffix(')')?;
+    let at = [" (conflict ", " (kept "].iter().filter_map(|mark| inside.rfind(mark)).max()?;
+    (at > 0).then(|| format!("{}{extension}", &stem[..at]))
+}
+
 /// Stem and extension: the extension begins with its dot and may be empty. `.tar.*` counts as one
 /// extension; the leading dot of a dotfile begins none.
 fn split_extension(name: &str) -> (&str, &str) {
@@ -116,6 +126,20 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_copy_was_named_after_is_told() {
+        for (name, device) in [("a.txt", "x"), (".git", "my.host"), ("b", "y"), ("X.app", "z")] {
+            let name = Name::new(name).unwrap();
+            let copy = conflict_name(&name, "2026-11-22", device, |_| false);
+            assert_eq!(named_after(copy.as_str()).as_deref(), Some(name.as_str()), "{copy}");
+            let kept = kept_name(&name, 3);
+            assert_eq!(named_after(kept.as_str()).as_deref(), Some(name.as_str()), "{kept}");
+        }
+        for name in ["a.txt", "a (b).txt", " (kept 1)", "a (kept 1"] {
+            assert_eq!(named_after(name), None, "{name}");
+        }
+    }
 
     fn check(name: &str, taken: &[&str], expected: &str) {
         let name = Name::new(name).unwrap();

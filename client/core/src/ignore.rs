@@ -16,22 +16,22 @@ const PROBLEMS_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoreProblem {
     /// The file is larger than [`IGNORE_FILE_BYTES_MAX`]: what lies beyond is not read.
-    #[error("{IGNORE_FILE} is longer than {IGNORE_FILE_BYTES_MAX} bytes; the rest is not read")]
+    #[error("it is longer than {IGNORE_FILE_BYTES_MAX} bytes; the rest is not read")]
     FileTooLong,
     /// A line is longer than [`IGNORE_LINE_BYTES_MAX`].
-    #[error("line {line} of {IGNORE_FILE} is longer than {IGNORE_LINE_BYTES_MAX} bytes")]
+    #[error("line {line} is longer than {IGNORE_LINE_BYTES_MAX} bytes")]
     LineTooLong {
         /// Which line, from 1.
         line: usize,
     },
     /// A line is not UTF-8.
-    #[error("line {line} of {IGNORE_FILE} is not valid UTF-8")]
+    #[error("line {line} is not valid UTF-8")]
     NotUtf8 {
         /// Which line, from 1.
         line: usize,
     },
     /// A line is no pattern.
-    #[error("line {line} of {IGNORE_FILE} is not a pattern: {reason}")]
+    #[error("line {line} is not a pattern: {reason}")]
     NotAPattern {
         /// Which line, from 1.
         line: usize,
@@ -39,13 +39,13 @@ pub enum IgnoreProblem {
         reason: String,
     },
     /// More than [`PATTERNS_MAX`] patterns: this line and those after it are not used.
-    #[error("{IGNORE_FILE} has more than {PATTERNS_MAX} patterns; line {line} and on are not used")]
+    #[error("it has more than {PATTERNS_MAX} patterns; line {line} and on are not used")]
     TooManyPatterns {
         /// The first line left out, from 1.
         line: usize,
     },
     /// The patterns together are too complex: none is used.
-    #[error("the patterns of {IGNORE_FILE} are too complex together, none is used: {reason}")]
+    #[error("its patterns are too complex together, none is used: {reason}")]
     TooComplex {
         /// What the pattern compiler says.
         reason: String,
@@ -174,6 +174,15 @@ impl IgnoreRules {
     #[must_use]
     pub fn matches_itself(&self, path: &str, is_dir: bool) -> bool {
         path != IGNORE_FILE && matches!(self.matcher.matched(path, is_dir), Match::Ignore(_))
+    }
+
+    /// What the patterns say of a path by itself: in, explicitly out, or nothing.
+    pub(crate) fn verdict(&self, path: &str, is_dir: bool) -> Option<bool> {
+        match self.matcher.matched(path, is_dir) {
+            Match::Ignore(_) => Some(true),
+            Match::Whitelist(_) => Some(false),
+            Match::None => None,
+        }
     }
 
     /// How many patterns hold, negated ones included.

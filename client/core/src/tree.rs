@@ -6,6 +6,7 @@
 //!
 //! Owns shapes only. It must not know where trees are stored.
 
+use common::archive::is_bundle;
 use common::ids::{ContentTag, EntryId};
 use common::name::Name;
 pub use common::record::Kind;
@@ -39,7 +40,7 @@ pub struct Position {
 pub struct ContentState {
     /// Equal tags are equal bytes (of a symlink: equal targets; all directories share one).
     pub tag: ContentTag,
-    /// The nine permission bits.
+    /// The nine permission bits, and [`common::archive::MODE_BUNDLE`] for a bundle.
     pub mode: u16,
     /// Modification time in nanoseconds since 1970; 0 for directories.
     pub mtime_ns: i64,
@@ -87,6 +88,14 @@ pub struct RemoteNode {
     /// Whether it is deleted. A device keeps tombstones: a deleted path's history is found by
     /// them.
     pub deleted: bool,
+}
+
+impl RemoteNode {
+    /// Whether a user sees a directory: it is one, or a bundle.
+    #[must_use]
+    pub fn shows_directory(&self) -> bool {
+        self.kind == Kind::Directory || (self.kind == Kind::File && is_bundle(self.content.mode))
+    }
 }
 
 /// The merge base of an entry.

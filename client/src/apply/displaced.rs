@@ -13,6 +13,9 @@ use common::name::Name;
 use common::record::Kind;
 use std::collections::BTreeSet;
 
+/// How long a displaced bundle stays for the programs that were reading in it, in ns since it was
+/// displaced: none of them holds all of its files open.
+const LEFT_NS: i64 = 60_000_000_000;
 /// Names that are tried for what is kept.
 const NUMBER_MAX: u32 = 1_000;
 
@@ -137,6 +140,14 @@ fn parse_entry(text: &str) -> Option<common::ids::EntryId> {
 /// Removes a displaced file if nobody can write to it any more and it is what it was; leaves it
 /// otherwise.
 fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
+    let stat = match context.fs.stat(aside) {
+        Ok(stat) => stat,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if stat.is_bundle() && context.environment.now_ns() < stat.ctime_ns.saturating_add(LEFT_NS) {
+        return Ok(());
+    }
     let absent = match context.fs.writer_absent(aside) {
         Ok(absent) => absent,
         // Where nothing can tell, a writer is assumed until the next start of the machine or a

@@ -6,7 +6,9 @@
 use super::ApplyError;
 use super::displaced::{home_of, put_back};
 use crate::context::FolderContext;
+use crate::fs::bundle::PARKED_SUFFIX;
 use crate::fs::{Area, RelPath};
+use crate::state::LocalRow;
 use client_core::tree::PARKED;
 use common::ids::EntryId;
 use common::name::Name;
@@ -17,8 +19,18 @@ pub(super) fn parked_name(entry: &EntryId) -> Name {
         .unwrap_or_else(|error| unreachable!("32 hex digits are a name: {error}"))
 }
 
+/// Where an entry is while it is aside. A bundle's name there says that it is one.
+pub(super) fn parked_path(row: &LocalRow) -> RelPath {
+    let suffix = if row.stat.is_bundle() { PARKED_SUFFIX } else { "" };
+    let name = Name::new(format!("{}{suffix}", row.entry))
+        .unwrap_or_else(|error| unreachable!("hex digits and a suffix are a name: {error}"));
+    RelPath::inside(Area::Parked, name)
+}
+
 fn entry_of(name: &Name) -> Option<EntryId> {
-    let number = u128::from_str_radix(name.as_str(), 16).ok()?;
+    let name = name.as_str();
+    let digits = name.strip_suffix(PARKED_SUFFIX).unwrap_or(name);
+    let number = u128::from_str_radix(digits, 16).ok()?;
     Some(EntryId::from_bytes(number.to_be_bytes()))
 }
 

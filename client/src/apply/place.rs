@@ -4,7 +4,7 @@
 //! turns out to be something else is put back.
 
 use super::displaced;
-use super::parked::parked_name;
+use super::parked::{parked_name, parked_path};
 use super::run::{ApplyError, Applying, Record, synced_of};
 use crate::fs::{Area, FsError, RelPath, Stat};
 use crate::scan::{Target, holds_only_ignored, unsynced_at};
@@ -193,7 +193,7 @@ impl Applying<'_> {
                 Some(path) => path,
                 None => return Ok(()),
             },
-            Destination::Parked => RelPath::inside(Area::Parked, parked_name(entry)),
+            Destination::Parked => parked_path(&row),
         };
         let fs = &self.context.fs;
         let moved = fs.stat(&old).and_then(|found| {
@@ -248,7 +248,7 @@ impl Applying<'_> {
     /// The path at which a row stands, in the tree or aside.
     fn standing(&self, row: &LocalRow) -> Result<Option<RelPath>, StateError> {
         if row.position.parent == PARKED {
-            return Ok(Some(RelPath::inside(Area::Parked, row.position.name.clone())));
+            return Ok(Some(parked_path(row)));
         }
         self.path_of(&row.position)
     }

@@ -12,6 +12,7 @@ use crate::transfer::{Built, Fetch, FetchError, Want};
 use client_core::ignore::IgnoreRules;
 use client_core::planner::{Destination, Step};
 use client_core::tree::{ContentState, Position, SyncedNode};
+use common::archive::is_bundle;
 use common::ids::{ChunkId, EntryId};
 use common::record::Kind;
 use std::collections::BTreeSet;
@@ -205,6 +206,12 @@ impl<'a> Applying<'a> {
                 Kind::Symlink => self.staged_symlink(&placing)?,
                 _ => files.remove(&entry),
             };
+            let built = match built {
+                Some(built) if is_bundle(placing.remote.node.content.mode) => {
+                    self.unpacked(&placing, built).await?
+                }
+                built => built,
+            };
             if let Some(built) = built {
                 staged.push((placing, built));
             }
@@ -231,6 +238,30 @@ impl<'a> Applying<'a> {
         }
         self.fetch.hand_over(&built)?;
         self.settle().await
+    }
+
+    /// The directory that a staged archive is of, in its place in staging.
+    async fn unpacked(
+        &mut self,
+        placing: &Placing,
+        built: Built,
+    ) -> Result<Option<Built>, ApplyError> {
+        let bundles = Arc::clone(&self.context.bundles);
+        let names = [self.context.fresh_name(), self.context.fresh_name()];
+        let (archive, mode) = (built.path.clone(), placing.remote.node.content.mode);
+        let replaces = placing.replaces.as_ref().is_some_and(|row| row.stat.is_bundle());
+        let current = replaces.then(|| placing.path.clone());
+        let unpack = move || bundles.unpack(&archive, current.as_ref(), names, mode);
+        match compute(self.context.environment.as_ref(), unpack).await? {
+            Ok((path, stat)) => Ok(Some(Built { path, stat, ..built })),
+            Err(error) if error.is_of_one_path() => {
+                self.context.fs.remove(&built.path)?;
+                self.fetch.hand_over(&BTreeSet::from([built.entry]))?;
+                self.fail(&built.entry, &error.to_string())?;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A symlink in staging. A filesystem that has none, or takes no target as long, is an issue of

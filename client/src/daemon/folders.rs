@@ -7,7 +7,7 @@ use super::roots;
 use super::shared::{AccountLog, Shared, blocking};
 use crate::context::FolderContext;
 use crate::engine::{self, EngineParts, FolderHandle, HaltReason};
-use crate::fs::{DiskFs, FsError};
+use crate::fs::{Bundled, DiskFs, Fs, FsError};
 use crate::home::FolderConfig;
 use crate::state::{FolderState, StateError};
 use crate::watch::{Watch, WatchError, WatchOptions, WatchState};
@@ -119,6 +119,7 @@ impl Shared {
         let name = folder.name.clone();
         let parts = move || -> Result<EngineParts, PartsError> {
             let fs = DiskFs::open(&folder.path).map_err(PartsError::Root)?;
+            let bundles = Arc::new(Bundled::new(Arc::new(fs)));
             let path = home.state_path(&folder.id);
             let state =
                 FolderState::open(&path).map_err(|source| PartsError::State { path, source })?;
@@ -131,7 +132,8 @@ impl Shared {
                 signer,
                 device_name: config.device.clone(),
                 signers,
-                fs: Arc::new(fs),
+                fs: Arc::clone(&bundles) as Arc<dyn Fs>,
+                bundles,
                 remote,
                 state,
                 environment,

@@ -194,8 +194,8 @@ impl Engine {
         let local = self.local_at_path(&names)?;
         let remote = self.remote_at_path(&names)?;
         let is_directory = match (&on_disk, &remote) {
-            (Some(stat), _) => stat.kind == crate::fs::Kind::Directory,
-            (None, Some(row)) => row.node.kind == common::record::Kind::Directory,
+            (Some(stat), _) => stat.shows_directory(),
+            (None, Some(row)) => row.node.shows_directory(),
             (None, None) => false,
         };
         let ignored = self.ignore.ignored_by(names.iter().map(Name::as_str), is_directory);

@@ -3,10 +3,11 @@
 //! Owns the order of these and what each leaves for the next round.
 
 use super::online::RoundError;
-use super::rules::ignore_file;
+use super::rules::rules_files;
 use super::run::{Engine, Halted, RACY_NS, SETTLE_MS};
 use crate::context::Alarm;
 use crate::fs::RelPath;
+use crate::fs::bundle::LOCK_PATIENCE_NS;
 use crate::pull::{PullError, SnapshotError};
 use crate::push::PushError;
 use crate::scan::{ScanError, Scanner, Target, remove_subtree};
@@ -21,6 +22,8 @@ const INGEST_FILES: usize = 2_000;
 const INGEST_BYTES: u64 = 128 * 1024 * 1024;
 /// A file that changed while it was read is read again after twice this, then four times, …, in ns.
 const UNSTEADY_NS: i64 = 50_000_000;
+/// How long a bundle is left alone after its last change before it is read.
+const BUNDLE_REST_NS: i64 = 300_000_000;
 /// Files that become empty one after another rest no longer than this, in ns.
 const EMPTIED_NS: i64 = 2_000_000_000;
 
@@ -125,7 +128,7 @@ impl Engine {
         let everything = targets.contains(&Target::Subtree(RelPath::root()));
         if everything {
             self.scanning = !self.scanned_once;
-            if !self.load_ignore()? {
+            if !self.load_rules()? {
                 self.targets = targets;
                 return self.refresh_racy();
             }
@@ -157,8 +160,8 @@ impl Engine {
             self.missing.entry(entry).or_insert(now);
         }
         self.targets.extend(report.again);
-        if report.ignore_touched && !everything && !self.load_ignore()? {
-            self.targets.insert(Target::Path(ignore_file()));
+        if report.rules_touched && !everything && !self.load_rules()? {
+            self.targets.extend(rules_files().map(Target::Path));
         }
         self.settle_missing(now)?;
         self.refresh_racy()
@@ -267,6 +270,11 @@ impl Engine {
             let known_bad =
                 self.missing.contains_key(&row.entry) || self.failed.contains(&row.entry);
             if early || known_bad {
+                continue;
+            }
+            if let Some(rest) = bundle_rest(&row.stat, wall) {
+                let at = now + rest;
+                self.fresh_until_ns = Some(self.fresh_until_ns.map_or(at, |first| first.min(at)));
                 continue;
             }
             // Read too soon after it was written, it would have to be read once more.
@@ -396,5 +404,19 @@ impl Engine {
 /// time since then. Times far in the future are no such case: whoever writes then sets the present.
 pub(super) fn is_racy(stat: &crate::fs::Stat, begun_ns: i64, now_ns: i64) -> bool {
     let close = begun_ns.saturating_sub(RACY_NS)..=now_ns.saturating_add(RACY_NS);
-    [stat.mtime_ns, stat.ctime_ns].iter().any(|time| close.contains(time))
+    // A bundle with a lock in it shows a later time than that of its last change.
+    let unlocked_ns = match stat.is_bundle() {
+        true => stat.ctime_ns.saturating_sub(LOCK_PATIENCE_NS),
+        false => stat.ctime_ns,
+    };
+    [stat.mtime_ns, stat.ctime_ns, unlocked_ns].iter().any(|time| close.contains(time))
+}
+
+/// How long a bundle still has to be left alone before it is read, in ns: programs that work on one do
+/// many things in a row, and only between two of them is it worth having. Times far in the future are
+/// believed by nobody.
+fn bundle_rest(stat: &crate::fs::Stat, now_ns: i64) -> Option<i64> {
+    let rest = stat.ctime_ns.saturating_add(BUNDLE_REST_NS).saturating_sub(now_ns);
+    let waits = stat.is_bundle() && rest > 0 && rest <= LOCK_PATIENCE_NS + BUNDLE_REST_NS;
+    waits.then_some(rest)
 }

@@ -1,33 +1,56 @@
-//! The rules of `.driftlessignore`, as far as this device knows them.
+//! The rules of `.driftlessignore` and `.driftlessbundles`, as far as this device knows them.
 //!
 //! Owns when they are read and from when on they are known: nothing is planned or uploaded before, for
-//! what is ignored must not leave this device. It must not know what a rule means.
+//! what is ignored must not leave this device, and what is to be whole must not leave it in parts. It
+//! must not know what a rule means.
 
 use super::online::RoundError;
 use super::phases::is_racy;
 use super::run::Engine;
-use crate::fs::{FsError, RelPath};
+use crate::context::FolderContext;
+use crate::fs::{Area, FsError, RelPath};
 use crate::scan::Target;
-use crate::state::{FolderState, IGNORED, IssueSource, StateError};
-use client_core::ignore::IgnoreRules;
+use crate::state::{IGNORED, IssueSource, StateError};
+use client_core::bundles::BundleRules;
+use client_core::ignore::{IgnoreProblem, IgnoreRules};
 use client_core::tree::Position;
 use common::ids::EntryId;
 use common::limits::IGNORE_FILE_BYTES_MAX;
-use common::name::{IGNORE_FILE, Name};
+use common::name::{BUNDLES_FILE, IGNORE_FILE, Name};
 use common::record::Kind;
 
 /// Looks at a file that does not come to rest before it is taken as it is.
 const UNSETTLED_MAX: u32 = 20;
 
-/// Under which key the text of the rules is kept that was last read.
+/// Under which keys the texts are kept that were last read.
 const RULES: &str = "ignore";
+const BUNDLES: &str = "bundles";
 
 /// How far the rules are known.
 #[derive(Default)]
 pub(super) struct Rules {
     pub(super) are_known: bool,
-    /// How often in a row the file was found being written.
+    /// How often in a row one of the files was found being written.
     unsettled: u32,
+}
+
+/// A file of rules as it was read.
+struct Text {
+    text: Vec<u8>,
+    /// What was read before, if anything ever was.
+    before: Option<Vec<u8>>,
+    /// Why it could not be read: then `text` is what it said before.
+    trouble: Option<String>,
+}
+
+impl Text {
+    fn is_new(&self) -> bool {
+        self.before.as_deref().unwrap_or_default() != self.text
+    }
+
+    fn is_known(&self) -> bool {
+        self.trouble.is_none() || self.before.is_some()
+    }
 }
 
 enum Found {
@@ -40,45 +63,67 @@ enum Found {
 impl Engine {
     /// Reads the rules of this disk. Returns whether they are known: a file that is being written is
     /// to be looked at again soon, and one that cannot be read changes nothing of what it said.
-    pub(super) fn load_ignore(&mut self) -> Result<bool, RoundError> {
-        let before = self.context.state.meta(RULES)?;
-        self.rules.are_known = true;
-        let (text, trouble) = match self.read_rules() {
-            Found::Text(text) => (text, None),
-            Found::BeingWritten(text) => {
-                self.rules.unsettled += 1;
-                if self.rules.unsettled <= UNSETTLED_MAX {
-                    self.rules.are_known = false;
-                    return Ok(false);
-                }
-                (text, None)
-            }
-            Found::Unreadable(error) => {
-                self.rules.are_known = before.is_some();
-                let text = before.clone().unwrap_or_default();
-                (text, Some(format!("cannot be read, so its rules stay as they were: {error}")))
-            }
-        };
+    pub(super) fn load_rules(&mut self) -> Result<bool, RoundError> {
+        self.rules.are_known = false;
+        let Some(bundles) = self.read_text(BUNDLES_FILE, BUNDLES)? else { return Ok(false) };
+        let Some(ignore) = self.read_text(IGNORE_FILE, RULES)? else { return Ok(false) };
         self.rules.unsettled = 0;
-        let (rules, problems) = IgnoreRules::parse(&text);
+        self.rules.are_known = ignore.is_known() && bundles.is_known();
+
+        let (rules, problems) = BundleRules::parse(&bundles.text);
+        self.context.bundles.set_rules(rules);
+        self.keep_text(BUNDLES_FILE, BUNDLES, &bundles, &problems)?;
+        let (rules, problems) = IgnoreRules::parse(&ignore.text);
         self.ignore = rules;
-        self.context.state.clear_issue(IGNORE_FILE, IssueSource::Ignore)?;
-        if let Some(problem) = trouble.or_else(|| problems.first().map(ToString::to_string)) {
-            self.context.state.put_issue(IGNORE_FILE, IssueSource::Ignore, &problem)?;
-        }
-        if self.rules.are_known && before.as_ref() != Some(&text) {
-            self.context.state.set_meta(RULES, &text)?;
-        }
-        if self.rules.are_known && before.unwrap_or_default() != text {
+        self.keep_text(IGNORE_FILE, RULES, &ignore, &problems)?;
+        if self.rules.are_known && (ignore.is_new() || bundles.is_new()) {
             self.targets.insert(Target::Subtree(RelPath::root()));
             self.refresh_ignored()?;
         }
         Ok(self.rules.are_known)
     }
 
-    fn read_rules(&self) -> Found {
+    /// Reads a file of rules; `None` while it is being written.
+    fn read_text(&mut self, file: &str, key: &str) -> Result<Option<Text>, RoundError> {
+        let before = self.context.state.meta(key)?;
+        Ok(match self.read_rules(&at_root(file)) {
+            Found::Text(text) => Some(Text { text, before, trouble: None }),
+            Found::BeingWritten(text) => {
+                self.rules.unsettled += 1;
+                let is_taken = self.rules.unsettled > UNSETTLED_MAX;
+                is_taken.then_some(Text { text, before, trouble: None })
+            }
+            Found::Unreadable(error) => {
+                let text = before.clone().unwrap_or_default();
+                let trouble = format!("cannot be read, so its rules stay as they were: {error}");
+                Some(Text { text, before, trouble: Some(trouble) })
+            }
+        })
+    }
+
+    /// Remembers a file of rules, and lists what is wrong with it.
+    fn keep_text(
+        &self,
+        file: &str,
+        key: &str,
+        read: &Text,
+        problems: &[IgnoreProblem],
+    ) -> Result<(), RoundError> {
+        let state = &self.context.state;
+        state.clear_issue(file, IssueSource::Ignore)?;
+        let problem = problems.first().map(ToString::to_string);
+        if let Some(problem) = read.trouble.clone().or(problem) {
+            state.put_issue(file, IssueSource::Ignore, &problem)?;
+        }
+        if self.rules.are_known && read.before.as_ref() != Some(&read.text) {
+            state.set_meta(key, &read.text)?;
+        }
+        Ok(())
+    }
+
+    fn read_rules(&self, path: &RelPath) -> Found {
         let read = || {
-            let file = self.context.fs.open(&ignore_file())?;
+            let file = self.context.fs.open(path)?;
             let begun_ns = self.context.environment.now_ns();
             let before = file.stat()?;
             let mut text =
@@ -101,24 +146,27 @@ impl Engine {
     /// Fetches the server's rules where this disk has never had any, before anything of this disk is
     /// sent. Returns whether this round has done so.
     pub(super) async fn fetch_rules(&mut self) -> Result<bool, RoundError> {
-        let Some(entry) = self.missing_rules()? else { return Ok(false) };
-        let plan = self.plan(Some(entry))?;
-        if plan.batches.is_empty() {
-            return Ok(false);
+        for file in [BUNDLES_FILE, IGNORE_FILE] {
+            let Some(entry) = self.missing_rules(file)? else { continue };
+            let plan = self.plan(Some(entry))?;
+            if plan.batches.is_empty() {
+                continue;
+            }
+            self.carry_out(plan).await?;
+            if self.context.state.local_row(&entry)?.is_some() {
+                self.rules.are_known = false;
+                self.targets.insert(Target::Subtree(RelPath::root()));
+            }
+            return Ok(true);
         }
-        self.carry_out(plan).await?;
-        if self.context.state.local_row(&entry)?.is_some() {
-            self.rules.are_known = false;
-            self.targets.insert(Target::Subtree(RelPath::root()));
-        }
-        Ok(true)
+        Ok(false)
     }
 
     /// The server's file of rules, if this disk has never had one and it is not known to be
     /// unobtainable.
-    fn missing_rules(&self) -> Result<Option<EntryId>, StateError> {
+    fn missing_rules(&self, file: &str) -> Result<Option<EntryId>, StateError> {
         let state = &self.context.state;
-        let Ok(name) = Name::new(IGNORE_FILE) else { return Ok(None) };
+        let Ok(name) = Name::new(file) else { return Ok(None) };
         let position = Position { parent: EntryId::ROOT, name };
         if state.local_entry_at(&position)?.is_some() {
             return Ok(None);
@@ -142,7 +190,7 @@ impl Engine {
                 }
                 let names = state.remote_path(&entry)?.unwrap_or_default();
                 let parts = names.iter().map(Name::as_str);
-                let is = self.ignore.is_ignored(parts, row.node.kind == Kind::Directory);
+                let is = self.ignore.is_ignored(parts, row.node.shows_directory());
                 if is != was {
                     row.broken = is.then(|| IGNORED.to_owned());
                     state.put_remote(&row)?;
@@ -155,14 +203,17 @@ impl Engine {
 }
 
 /// The rules as they were last read.
-pub(super) fn known_rules(state: &FolderState) -> Result<IgnoreRules, StateError> {
-    Ok(IgnoreRules::parse(&state.meta(RULES)?.unwrap_or_default()).0)
+pub(super) fn known_rules(context: &FolderContext) -> Result<IgnoreRules, StateError> {
+    let text = |key| Ok::<_, StateError>(context.state.meta(key)?.unwrap_or_default());
+    context.bundles.set_rules(BundleRules::parse(&text(BUNDLES)?).0);
+    Ok(IgnoreRules::parse(&text(RULES)?).0)
 }
 
 /// Where the rules are.
-pub(super) fn ignore_file() -> RelPath {
-    Name::new(IGNORE_FILE)
-        .ok()
-        .and_then(|name| RelPath::new(vec![name]).ok())
-        .unwrap_or_else(RelPath::root)
+pub(super) fn rules_files() -> [RelPath; 2] {
+    [IGNORE_FILE, BUNDLES_FILE].map(at_root)
+}
+
+fn at_root(name: &str) -> RelPath {
+    Name::new(name).map_or_else(|_| RelPath::root(), |name| RelPath::inside(Area::Tree, name))
 }

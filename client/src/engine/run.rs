@@ -177,7 +177,7 @@ impl Engine {
             emptied: BTreeMap::new(),
             lately: BTreeMap::new(),
             agreed: BTreeSet::new(),
-            ignore: known_rules(&context.state)?,
+            ignore: known_rules(&context)?,
             rules: Rules::default(),
             targets,
             missing: BTreeMap::new(),

@@ -4,6 +4,7 @@
 //! nothing: what a failure means for an entry is the scanner's and apply's affair.
 
 use super::path::RelPath;
+use common::archive::ArchiveError;
 use rustix::io::Errno;
 use std::io;
 
@@ -117,6 +118,14 @@ pub enum FsError {
         /// The system's error.
         #[source]
         source: io::Error,
+    },
+    /// A bundle that no archive can hold, or an archive that no directory can be made of.
+    #[error("{path}: cannot be kept whole: {reason}")]
+    Unfit {
+        /// The bundle, or the archive.
+        path: RelPath,
+        /// Why.
+        reason: ArchiveError,
     },
     /// What is there is not what the caller expected; nothing was changed.
     #[error("{path}: changed meanwhile")]
@@ -254,6 +263,7 @@ impl FsError {
             | Self::TooManyOpenFiles { path, .. }
             | Self::Unsupported { path, .. }
             | Self::NameRefused { path, .. }
+            | Self::Unfit { path, .. }
             | Self::Changed { path }
             | Self::Busy { path }
             | Self::IntoItself { path }

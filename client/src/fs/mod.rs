@@ -18,6 +18,7 @@
 //! | boot id from `/proc` | `kern.bootsessionuuid` | boot time of the system |
 //! | names are bytes, case counts | names are UTF-8 and normalised, case mostly does not count | UTF-16, case does not count; `Name::problem_on` |
 
+pub mod bundle;
 pub mod disk;
 pub mod memory;
 
@@ -30,6 +31,7 @@ mod traits;
 #[cfg(test)]
 pub(crate) mod contract;
 
+pub use bundle::Bundled;
 pub use disk::DiskFs;
 pub use error::FsError;
 pub use memory::MemoryFs;

@@ -30,7 +30,8 @@ pub struct Stat {
     pub inode: u64,
     /// The filesystem (`st_dev`).
     pub device: u64,
-    /// The nine permission bits; setuid, setgid and sticky are masked out.
+    /// The nine permission bits; setuid, setgid and sticky are masked out. A bundle has
+    /// [`common::archive::MODE_BUNDLE`] too.
     pub mode: u16,
     /// Number of hard links.
     pub nlink: u64,
@@ -39,6 +40,18 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Whether it is a bundle: a directory that is shown as the file that its archive is.
+    #[must_use]
+    pub fn is_bundle(&self) -> bool {
+        self.kind == Kind::File && common::archive::is_bundle(self.mode)
+    }
+
+    /// Whether a user sees a directory there.
+    #[must_use]
+    pub fn shows_directory(&self) -> bool {
+        self.kind == Kind::Directory || self.is_bundle()
+    }
+
     /// Whether both looks saw the same inode of the same kind with the same content, as far as a
     /// look can tell: device, inode, kind, size, mtime and, where known, birth time. Mode, links
     /// and ctime may differ, since a rename or chmod of our own changes those.

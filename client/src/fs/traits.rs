@@ -77,6 +77,14 @@ pub trait Swap: Send + Sync {
     /// seen before it has its time.
     fn make_symlink(&self, path: &RelPath, target: &[u8], mtime_ns: i64) -> Result<(), FsError>;
 
+    /// Gives a regular file a second name, in a private area.
+    ///
+    /// # Errors
+    /// [`FsError::Exists`] if `to` is taken; [`FsError::Misplaced`] in the tree;
+    /// [`FsError::WrongKind`] for anything but a regular file; [`FsError::Unsupported`] or
+    /// [`FsError::Denied`] where there are no links.
+    fn link(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError>;
+
     /// Renames, and never replaces anything.
     ///
     /// # Errors

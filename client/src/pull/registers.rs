@@ -7,6 +7,7 @@
 use crate::context::FolderContext;
 use crate::state::{FolderState, IssueSource, RemoteRow, StateError};
 use client_core::tree::{ContentState, Position, RemoteNode};
+use common::archive::MODE_BUNDLE;
 use common::chunk::{Attributes, open_attributes, open_name};
 use common::ids::EntryId;
 use common::limits::{FILE_BYTES_MAX, SYMLINK_BYTES_MAX};
@@ -69,8 +70,9 @@ fn open_content(
     if tag != content.tag {
         return impossible("the content tag is another");
     }
-    if mode & !0o777 != 0 {
-        return impossible("the mode has more than nine permission bits");
+    let allowed = if kind == Kind::File { 0o777 | MODE_BUNDLE } else { 0o777 };
+    if mode & !allowed != 0 {
+        return impossible("the mode has bits that do not travel");
     }
     if size > FILE_BYTES_MAX {
         return impossible("the size is over the limit");

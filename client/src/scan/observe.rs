@@ -64,8 +64,8 @@ pub struct ScanReport {
     pub moved: BTreeSet<EntryId>,
     /// Entries looked at.
     pub looked_at: u64,
-    /// Whether the file with the ignore patterns may have changed.
-    pub ignore_touched: bool,
+    /// Whether a file of rules may have changed.
+    pub rules_touched: bool,
 }
 
 struct Directory {
@@ -260,10 +260,8 @@ impl<'a> Scanner<'a> {
 
     fn missing(&mut self, row: &LocalRow) -> Result<(), ScanError> {
         self.report.missing.insert(row.entry);
-        if row.position.parent == EntryId::ROOT
-            && row.position.name.as_str() == common::name::IGNORE_FILE
-        {
-            self.report.ignore_touched = true;
+        if row.position.parent == EntryId::ROOT && row.position.name.is_rules_file() {
+            self.report.rules_touched = true;
         }
         Ok(())
     }
@@ -297,15 +295,15 @@ impl<'a> Scanner<'a> {
         if stat.device != self.context.fs.identity().device {
             return self.issue(&path.to_string(), "another filesystem is mounted here");
         }
-        if self.ignore.is_ignored(path.names().iter().map(Name::as_str), kind == Kind::Directory) {
+        if self.ignore.is_ignored(path.names().iter().map(Name::as_str), stat.shows_directory()) {
             self.ignored(&Position { parent, name })?;
             return Ok(None);
         }
         if kind == Kind::Directory && is_residue(self.context, self.ignore, &path)? {
             return Ok(None);
         }
-        if parent == EntryId::ROOT && name.as_str() == common::name::IGNORE_FILE {
-            self.report.ignore_touched = true;
+        if parent == EntryId::ROOT && name.is_rules_file() {
+            self.report.rules_touched = true;
         }
         self.record(Position { parent, name }, &path, kind, stat)
     }

@@ -25,7 +25,7 @@ pub fn unsynced_at(
         Some("a FIFO, device or socket stands in its place")
     } else if stat.device != context.fs.identity().device {
         Some("another filesystem is mounted in its place")
-    } else if ignore.is_ignored(path.names().iter().map(Name::as_str), is_directory) {
+    } else if ignore.is_ignored(path.names().iter().map(Name::as_str), stat.shows_directory()) {
         Some("something that is ignored stands in its place")
     } else if is_directory && is_residue(context, ignore, path)? {
         Some("a directory that holds ignored files stands in its place")
@@ -67,7 +67,7 @@ pub fn holds_only_ignored(
         let Ok(name) = Name::from_bytes(&listed.name) else { return false };
         let Ok(path) = directory.join(&name) else { return false };
         let is_directory = listed.stat.kind == fs::Kind::Directory;
-        ignore.is_ignored(path.names().iter().map(Name::as_str), is_directory)
+        ignore.is_ignored(path.names().iter().map(Name::as_str), listed.stat.shows_directory())
             // An empty directory is somebody's, not a place kept for what is ignored.
             || (is_directory
                 && context.fs.list(&path).is_ok_and(|inside| !inside.entries.is_empty())

@@ -113,17 +113,18 @@ impl Cutter {
     fn begin(&self, entry: EntryId, path: RelPath) -> Result<Open, FsError> {
         let begun_ns = self.environment.now_ns();
         let file = self.fs.open(&path)?;
+        let before = file.stat()?;
         Ok(Open {
             entry,
             begun_ns,
-            before: file.stat()?,
+            before,
             path,
             file,
             offset: 0,
             buffer: Vec::new(),
             at: 0,
             is_end: false,
-            tag: self.keys.content_tag(),
+            tag: self.keys.content_tag_of(before.mode),
         })
     }
 

@@ -6,6 +6,7 @@
 use super::body::{self, Body};
 use super::envelope::{self, Binding};
 use super::{ObjectType, OpenError};
+use crate::archive::MODE_BUNDLE;
 use crate::ids::{ContentTag, EntryId, FolderId};
 use crate::keys::FolderKeys;
 use crate::limits::{
@@ -16,13 +17,13 @@ use crate::name::Name;
 use crate::revision::Revision;
 use prost::Message;
 
-/// The permission bits that travel: the nine rwx bits, never setuid, setgid or sticky.
-const MODE_MAX: u32 = 0o777;
+/// What travels of a mode: the nine rwx bits, never setuid or setgid, and whether it is a bundle.
+const MODE_MAX: u32 = 0o777 | MODE_BUNDLE as u32;
 
 /// What a content version says beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    /// The nine permission bits; 0 for a symlink.
+    /// The nine permission bits, and [`MODE_BUNDLE`] for a bundle; 0 for a symlink.
     pub mode: u16,
     /// Modification time in nanoseconds since 1970; 0 for a directory.
     pub mtime_ns: i64,
@@ -76,7 +77,7 @@ pub fn open_name(
 
 /// Seals the attributes of an entry, padded to a multiple of [`NAME_PADDING_BYTES`].
 ///
-/// Bits of the mode beyond the nine are left out. The result has at most [`ATTRIBUTES_BYTES_MAX`]
+/// Bits of the mode that do not travel are left out. The result has at most [`ATTRIBUTES_BYTES_MAX`]
 /// bytes as long as the target keeps its bound.
 #[must_use]
 pub fn seal_attributes(

@@ -5,6 +5,7 @@
 //! comes from the constant key outlives rotation, so that dedup and unique names do. It must not
 //! know how keys travel (the keyring's work), nor how an object is laid out (`chunk`'s work).
 
+use crate::archive::is_bundle;
 use crate::chunk::ObjectType;
 use crate::ids::{ContentTag, EntryId, NameTag, PlainHash};
 use crate::name::Name;
@@ -212,6 +213,21 @@ impl FolderKeys {
     #[must_use]
     pub fn content_tag(&self) -> ContentTagBuilder {
         ContentTagBuilder { hasher: self.tag_hasher(Kind::File) }
+    }
+
+    /// Begins the content tag of a bundle's archive: never equal to that of a file.
+    #[must_use]
+    pub fn bundle_tag(&self) -> ContentTagBuilder {
+        let mut hasher = self.tag_hasher(Kind::File);
+        // Records of chunks have 36 bytes each, so that no file's tag hashes as many.
+        hasher.update(b"bundle");
+        ContentTagBuilder { hasher }
+    }
+
+    /// Begins the content tag of a file with this mode, which says whether it is a bundle.
+    #[must_use]
+    pub fn content_tag_of(&self, mode: u16) -> ContentTagBuilder {
+        if is_bundle(mode) { self.bundle_tag() } else { self.content_tag() }
     }
 
     /// The content tag of a symlink.

@@ -21,7 +21,7 @@ use client::engine::{
 };
 use client::fs::memory::user::MemoryUser;
 use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
-use client::fs::{DiskFs, Fs, Root};
+use client::fs::{Bundled, DiskFs, Fs, Root};
 use client::state::FolderState;
 use client::watch::{Hint, Hints};
 use common::chunk::Chunker;
@@ -291,6 +291,7 @@ impl SimDevice {
             cursors: self.cursors.clone(),
         };
         let environment = SimEnvironment { clock: self.clock.clone(), draw: self.draw.fork() };
+        let bundles = Arc::new(Bundled::new(fs));
         let context = FolderContext {
             folder,
             chunker: Chunker::new(keys.chunker_seed()),
@@ -300,7 +301,8 @@ impl SimDevice {
             device_name: format!("device{}", self.number),
             signers: Signers::new(log),
             marker: marker(self.number),
-            fs,
+            fs: Arc::clone(&bundles) as Arc<dyn Fs>,
+            bundles,
             remote: Arc::new(remote),
             state,
             environment: Arc::new(environment),

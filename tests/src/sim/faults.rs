@@ -21,6 +21,7 @@ pub(super) fn fault_of(operation: &Operation, draw: &Draw) -> Option<Fault> {
         | OperationKind::Exchange
         | OperationKind::MakeDirectory
         | OperationKind::MakeSymlink
+        | OperationKind::Link
         | OperationKind::Remove
         | OperationKind::SetAttributes
         | OperationKind::WriterAbsent => Some(Fault::Io),

@@ -73,6 +73,20 @@ impl Swap for DiskFs {
         rustix::fs::utimensat(&parent, name, &times, AtFlags::SYMLINK_NOFOLLOW).at(path)
     }
 
+    fn link(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
+        if !to.is_private() {
+            return Err(FsError::Misplaced { path: to.clone() });
+        }
+        let (from_parent, from_name) = self.parent(from)?;
+        require_file(&stat_at(from_parent.as_fd(), from_name.as_bytes()).at(from)?, from)?;
+        let (to_parent, to_name) = self.target_parent(to)?;
+        // A symlink that takes the file's place meanwhile is linked itself, and seen to be one.
+        match rustix::fs::linkat(&from_parent, from_name, &to_parent, to_name, AtFlags::empty()) {
+            Err(Errno::EXIST) => Err(FsError::new(to, Errno::EXIST)),
+            result => result.at(from),
+        }
+    }
+
     fn rename_noreplace(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
         require_apart(from, to)?;
         self.rename(from, to, RenameFlags::NOREPLACE)

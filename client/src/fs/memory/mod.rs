@@ -72,6 +72,8 @@ pub enum OperationKind {
     MakeDirectory,
     /// `make_symlink`.
     MakeSymlink,
+    /// `link`.
+    Link,
     /// `rename_noreplace`.
     Rename,
     /// `exchange`.

@@ -53,6 +53,19 @@ impl Swap for MemoryFs {
         Ok(())
     }
 
+    fn link(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
+        let mut state = self.begin_with(OperationKind::Link, from, Some(to))?;
+        if !to.is_private() {
+            return Err(FsError::Misplaced { path: to.clone() });
+        }
+        let id = state.locate(from).at(from)?;
+        if state.node(id).at(from)?.kind() != Kind::File {
+            return Err(FsError::new(from, Errno::ISDIR));
+        }
+        let (parent, name) = self.target_parent(&mut state, to)?;
+        state.link(id, parent, name, self.now()).at(to)
+    }
+
     fn rename_noreplace(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
         let mut state = self.begin_with(OperationKind::Rename, from, Some(to))?;
         require_apart(from, to)?;

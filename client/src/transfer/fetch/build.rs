@@ -167,7 +167,7 @@ impl Build {
     }
 
     fn finish(&mut self, context: &FolderContext) -> Result<Built, FetchError> {
-        let mut tag = context.keys.content_tag();
+        let mut tag = context.keys.content_tag_of(self.want.mode);
         for ((_, length), hash) in self.chunks.iter().zip(&self.hashes) {
             let hash = hash.as_ref().ok_or(FetchError::Mismatch("a chunk is missing"))?;
             tag.chunk(hash, *length);

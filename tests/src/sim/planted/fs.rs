@@ -188,6 +188,10 @@ impl Swap for PlantedFs {
         self.inner.make_symlink(path, target, mtime_ns)
     }
 
+    fn link(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
+        self.inner.link(from, to)
+    }
+
     fn rename_noreplace(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
         if self.is(Planted::RenameReplaces) && !to.is_private() {
             let is_file = |stat: &Stat| stat.kind == client::fs::Kind::File;

@@ -1,0 +1,316 @@
+//! Bundles as files: a root in which every directory that only makes sense whole is one file.
+//!
+//! Owns that illusion, over any other implementation of the traits (decision 060): what is above sees a
+//! regular file whose bytes are the directory's archive ([`common::archive`]) and whose mode has
+//! [`common::archive::MODE_BUNDLE`]; it is read, compared, exchanged, displaced and removed whole. What
+//! is inside cannot be reached. The one new operation is [`Bundled::unpack`].
+
+mod look;
+mod read;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+use super::error::FsError;
+use super::path::{Area, RelPath};
+use super::stat::{FreeSpace, Kind, Listing, RootIdentity, Stat};
+use super::traits::{Fs, Look, ReadFile, Root, StagedFile, Swap};
+use client_core::bundles::BundleRules;
+use common::name::Name;
+use read::BundleFile;
+use rustix::io::Errno;
+use std::sync::{Arc, PoisonError, RwLock};
+use unpack::{Unpack, remove_all};
+
+pub(crate) use look::LOCK_PATIENCE_NS;
+
+/// What a parked bundle's name ends with, which tells it from a parked directory.
+pub(crate) const PARKED_SUFFIX: &str = ".bundle";
+
+/// A root with its bundles as files.
+pub struct Bundled {
+    inner: Arc<dyn Fs>,
+    rules: RwLock<Arc<BundleRules>>,
+}
+
+/// What a path is to this layer.
+enum Place {
+    /// A bundle's directory.
+    Bundle,
+    /// Something in one.
+    Inside,
+    /// Anything else, or nothing.
+    Plain,
+}
+
+impl Bundled {
+    /// This root, with the rules that hold in every folder.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Fs>) -> Self {
+        Self { inner, rules: RwLock::default() }
+    }
+
+    /// Takes the rules of the folder. Directories that become files by them, or the other way round,
+    /// show as such from now on.
+    pub fn set_rules(&self, rules: BundleRules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// Makes a staged directory from a staged archive, which is removed; returns where it is and how
+    /// it looks. It is not synced. `current` is the bundle that it will take the place of: read-only
+    /// files that are the same are linked. `names` are two free names in staging.
+    ///
+    /// # Errors
+    /// [`FsError::Unfit`] for what is no archive, and those of the disk: then no directory is left.
+    pub fn unpack(
+        &self,
+        archive: &RelPath,
+        current: Option<&RelPath>,
+        names: [Name; 2],
+        mode: u16,
+    ) -> Result<(RelPath, Stat), FsError> {
+        let [name, scratch] = names;
+        let into = RelPath::inside(Area::Staging, name);
+        let (fs, scratch) = (self.inner.as_ref(), &scratch);
+        let unpack = Unpack { fs, archive, current, into: &into, scratch, mode: mode & 0o777 };
+        let stat = unpack.run()?;
+        self.inner.remove(archive)?;
+        Ok((into, stat))
+    }
+
+    /// The lock that says that a program is at work in a bundle.
+    #[must_use]
+    pub fn lock_in(&self, bundle: &RelPath) -> Option<String> {
+        match self.place(bundle) {
+            Ok(Place::Bundle) => look::look(self.inner.as_ref(), bundle).ok()?.lock,
+            _ => None,
+        }
+    }
+
+    fn rules(&self) -> Arc<BundleRules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many names lead to the bundle that a path would lie in, if there are directories.
+    fn names_to_bundle(&self, path: &RelPath) -> Option<usize> {
+        match path.area() {
+            Area::Tree => self.rules().root_of(path.names()),
+            Area::Staging | Area::Displaced => (!path.is_root()).then_some(1),
+            Area::Parked => {
+                let first = path.names().first()?;
+                first.as_str().ends_with(PARKED_SUFFIX).then_some(1)
+            }
+        }
+    }
+
+    fn place(&self, path: &RelPath) -> Result<Place, FsError> {
+        let Some(count) = self.names_to_bundle(path) else { return Ok(Place::Plain) };
+        let mut root = path.clone();
+        while root.names().len() > count
+            && let Some(parent) = root.parent()
+        {
+            root = parent;
+        }
+        let is_directory = match self.inner.stat(&root) {
+            Ok(stat) => stat.kind == Kind::Directory,
+            Err(error) if error.is_stale_view() => false,
+            Err(error) => return Err(error),
+        };
+        Ok(match (is_directory, root == *path) {
+            (false, _) => Place::Plain,
+            (true, true) => Place::Bundle,
+            (true, false) => Place::Inside,
+        })
+    }
+
+    /// Refuses what lies inside a bundle; says whether the path is one.
+    fn enter(&self, path: &RelPath) -> Result<bool, FsError> {
+        match self.place(path)? {
+            Place::Bundle => Ok(true),
+            Place::Plain => Ok(false),
+            Place::Inside => Err(FsError::new(path, Errno::NOTDIR)),
+        }
+    }
+
+    /// A bundle as one look shows it. One that cannot be looked into is there all the same: reading it
+    /// tells why.
+    fn shown(&self, path: &RelPath, directory: &Stat) -> Stat {
+        look::look(self.inner.as_ref(), path).map_or_else(
+            |_| Stat {
+                kind: Kind::File,
+                size: 0,
+                mode: directory.mode | common::archive::MODE_BUNDLE,
+                nlink: 1,
+                ..*directory
+            },
+            |seen| seen.stat,
+        )
+    }
+}
+
+impl Look for Bundled {
+    fn list(&self, directory: &RelPath) -> Result<Listing, FsError> {
+        if self.enter(directory)? {
+            return Err(FsError::new(directory, Errno::NOTDIR));
+        }
+        let mut listing = self.inner.list(directory)?;
+        for listed in listing.entries.iter_mut().filter(|it| it.stat.kind == Kind::Directory) {
+            let name = Name::from_bytes(&listed.name).ok();
+            let Some(path) = name.and_then(|name| directory.join(&name).ok()) else { continue };
+            if self.names_to_bundle(&path) == Some(path.names().len()) {
+                listed.stat = self.shown(&path, &listed.stat);
+            }
+        }
+        Ok(listing)
+    }
+
+    fn stat(&self, path: &RelPath) -> Result<Stat, FsError> {
+        if self.enter(path)? {
+            return look::look(self.inner.as_ref(), path).map(|seen| seen.stat);
+        }
+        self.inner.stat(path)
+    }
+
+    fn read_link(&self, path: &RelPath) -> Result<Vec<u8>, FsError> {
+        if self.enter(path)? {
+            return Err(FsError::new(path, Errno::ISDIR));
+        }
+        self.inner.read_link(path)
+    }
+
+    fn open(&self, path: &RelPath) -> Result<Box<dyn ReadFile>, FsError> {
+        if self.enter(path)? {
+            return Ok(Box::new(BundleFile::open(Arc::clone(&self.inner), path)?));
+        }
+        self.inner.open(path)
+    }
+}
+
+impl Swap for Bundled {
+    fn stage(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError> {
+        self.inner.stage(name)
+    }
+
+    fn reopen(&self, name: &Name) -> Result<Box<dyn StagedFile>, FsError> {
+        self.inner.reopen(name)
+    }
+
+    fn make_directory(&self, path: &RelPath, mode: u16) -> Result<(), FsError> {
+        self.enter(path)?;
+        if self.names_to_bundle(path) == Some(path.names().len()) {
+            // Of the server's entries this one is no bundle, and here it would be one.
+            return Err(FsError::new(path, Errno::ILSEQ));
+        }
+        self.inner.make_directory(path, mode)
+    }
+
+    fn make_symlink(&self, path: &RelPath, target: &[u8], mtime_ns: i64) -> Result<(), FsError> {
+        self.enter(path)?;
+        self.inner.make_symlink(path, target, mtime_ns)
+    }
+
+    fn link(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
+        self.enter(from)?;
+        self.enter(to)?;
+        self.inner.link(from, to)
+    }
+
+    fn rename_noreplace(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
+        self.enter(from)?;
+        self.enter(to)?;
+        self.inner.rename_noreplace(from, to)
+    }
+
+    fn exchange(&self, one: &RelPath, two: &RelPath) -> Result<(), FsError> {
+        self.enter(one)?;
+        self.enter(two)?;
+        self.inner.exchange(one, two)
+    }
+
+    fn remove(&self, path: &RelPath) -> Result<(), FsError> {
+        if self.enter(path)? && path.is_private() {
+            return remove_all(self.inner.as_ref(), path);
+        }
+        self.inner.remove(path)
+    }
+
+    fn remove_directory(&self, path: &RelPath) -> Result<(), FsError> {
+        if self.enter(path)? {
+            return Err(FsError::new(path, Errno::NOTDIR));
+        }
+        self.inner.remove_directory(path)
+    }
+
+    fn set_attributes(
+        &self,
+        path: &RelPath,
+        expected: &Stat,
+        mode: Option<u16>,
+        mtime_ns: Option<i64>,
+    ) -> Result<Stat, FsError> {
+        if !self.enter(path)? {
+            return self.inner.set_attributes(path, expected, mode, mtime_ns);
+        }
+        if !self.stat(path)?.untouched(expected) {
+            return Err(FsError::Changed { path: path.clone() });
+        }
+        // Its mtime is the newest of those in it, and as such in its archive.
+        let directory = self.inner.stat(path)?;
+        self.inner.set_attributes(path, &directory, mode.map(|mode| mode & 0o777), None)?;
+        self.stat(path)
+    }
+
+    fn writer_absent(&self, displaced: &RelPath) -> Result<bool, FsError> {
+        if !self.enter(displaced)? {
+            return self.inner.writer_absent(displaced);
+        }
+        for path in read::paths(self.inner.as_ref(), displaced)? {
+            if !self.inner.writer_absent(&path)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Root for Bundled {
+    fn init_root(&self, marker: &[u8]) -> Result<(), FsError> {
+        self.inner.init_root(marker)
+    }
+
+    fn read_marker(&self) -> Result<Option<Vec<u8>>, FsError> {
+        self.inner.read_marker()
+    }
+
+    fn identity(&self) -> RootIdentity {
+        self.inner.identity()
+    }
+
+    fn sync(&self, paths: &[RelPath]) -> Result<(), FsError> {
+        let mut all = Vec::with_capacity(paths.len());
+        for path in paths {
+            match self.place(path) {
+                Ok(Place::Bundle) => match read::paths(self.inner.as_ref(), path) {
+                    Ok(inside) => all.extend(inside),
+                    // It went, or is being changed: what is there by then is seen by the next look.
+                    Err(error) if error.is_stale_view() => all.push(path.clone()),
+                    Err(error) => return Err(error),
+                },
+                _ => all.push(path.clone()),
+            }
+        }
+        self.inner.sync(&all)
+    }
+
+    fn free_space(&self) -> Result<FreeSpace, FsError> {
+        self.inner.free_space()
+    }
+
+    fn folds_names(&self) -> bool {
+        self.inner.folds_names()
+    }
+
+    fn boot_id(&self) -> Result<String, FsError> {
+        self.inner.boot_id()
+    }
+}

@@ -1,0 +1,237 @@
+//! A directory made from an archive, in staging.
+//!
+//! Owns that nothing is written but inside the staged directory, whatever the archive says, and that a
+//! directory that cannot be finished is taken away. Read-only files that this disk has already, byte
+//! for byte, are linked: nobody changes them where they are, and a repository's packs are most of it.
+
+use super::look::look;
+use super::read::below;
+use crate::fs::error::FsError;
+use crate::fs::path::{Area, RelPath};
+use crate::fs::stat::{Kind, Stat};
+use crate::fs::traits::{Fs, ReadFile};
+use common::archive::{ArchiveError, FOOTER_BYTES, Index, Item, ItemKind};
+use common::name::Name;
+
+/// Bytes that are copied or compared at a time.
+const COPY_BYTES: usize = 256 * 1024;
+/// Mode of a directory while it is filled.
+const FILLING_MODE: u16 = 0o700;
+/// The bits that let anybody write.
+const WRITABLE: u16 = 0o222;
+
+/// Where the parts of a new bundle come from, and where it is made.
+pub(super) struct Unpack<'a> {
+    pub(super) fs: &'a dyn Fs,
+    /// The staged archive.
+    pub(super) archive: &'a RelPath,
+    /// The bundle that it is to take the place of, if there is one.
+    pub(super) current: Option<&'a RelPath>,
+    /// The staged directory.
+    pub(super) into: &'a RelPath,
+    /// A name for files in staging before they are where they belong.
+    pub(super) scratch: &'a Name,
+    /// Mode of the directory itself.
+    pub(super) mode: u16,
+}
+
+impl Unpack<'_> {
+    /// Makes the directory; returns how it looks as a bundle. It is not synced.
+    ///
+    /// # Errors
+    /// [`FsError::Unfit`] for what is no archive, and those of the disk; then nothing is left.
+    pub(super) fn run(&self) -> Result<Stat, FsError> {
+        let archive = self.fs.open(self.archive)?;
+        let index = self.read_index(archive.as_ref())?;
+        let made = self.make(archive.as_ref(), &index).and_then(|()| look(self.fs, self.into));
+        match made {
+            Ok(seen) => Ok(seen.stat),
+            Err(error) => {
+                self.clear()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes away what there is of it.
+    fn clear(&self) -> Result<(), FsError> {
+        let scratch = RelPath::inside(Area::Staging, self.scratch.clone());
+        match self.fs.remove(&scratch) {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+        match remove_all(self.fs, self.into) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn unfit(&self, reason: ArchiveError) -> FsError {
+        FsError::Unfit { path: self.archive.clone(), reason }
+    }
+
+    fn read_index(&self, archive: &dyn ReadFile) -> Result<Index, FsError> {
+        let total = archive.stat()?.size;
+        let at = total.checked_sub(FOOTER_BYTES as u64);
+        let at = at.ok_or_else(|| self.unfit(ArchiveError::Footer))?;
+        let mut footer = [0; FOOTER_BYTES];
+        self.read_exactly(archive, at, &mut footer)?;
+        let (start, length) = Index::locate(footer, total).map_err(|error| self.unfit(error))?;
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        self.read_exactly(archive, start, &mut bytes)?;
+        Index::decode(&bytes, start).map_err(|error| self.unfit(error))
+    }
+
+    fn read_exactly(
+        &self,
+        file: &dyn ReadFile,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), FsError> {
+        match file.read_at(offset, buffer)? {
+            read if read == buffer.len() => Ok(()),
+            _ => Err(self.unfit(ArchiveError::Lengths)),
+        }
+    }
+
+    fn make(&self, archive: &dyn ReadFile, index: &Index) -> Result<(), FsError> {
+        self.fs.make_directory(self.into, FILLING_MODE)?;
+        let mut start = 0;
+        for item in index.items() {
+            let to = below(self.into, &item.path).map_err(|error| self.unfit(error))?;
+            match &item.kind {
+                ItemKind::Directory => self.fs.make_directory(&to, FILLING_MODE)?,
+                ItemKind::Symlink(target) => self.fs.make_symlink(&to, target, item.mtime_ns)?,
+                ItemKind::File(size) => {
+                    if !self.link(archive, item, start, *size, &to)? {
+                        self.write(archive, item, start, *size, &to)?;
+                    }
+                    start += size;
+                }
+            }
+        }
+        // Those within first: a directory that may not be written to keeps what is in it.
+        for item in index.items().iter().rev().filter(|item| item.kind == ItemKind::Directory) {
+            let path = below(self.into, &item.path).map_err(|error| self.unfit(error))?;
+            self.set_mode(&path, item.mode)?;
+        }
+        self.set_mode(self.into, self.mode)
+    }
+
+    fn set_mode(&self, path: &RelPath, mode: u16) -> Result<(), FsError> {
+        if mode == FILLING_MODE {
+            return Ok(());
+        }
+        let stat = self.fs.stat(path)?;
+        self.fs.set_attributes(path, &stat, Some(mode), None).map(|_| ())
+    }
+
+    fn write(
+        &self,
+        archive: &dyn ReadFile,
+        item: &Item,
+        start: u64,
+        size: u64,
+        to: &RelPath,
+    ) -> Result<(), FsError> {
+        let staged = self.fs.stage(self.scratch)?;
+        let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(size).unwrap_or(COPY_BYTES))];
+        let mut done = 0;
+        while done < size {
+            let length = usize::try_from(size - done).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = &mut buffer[..length];
+            self.read_exactly(archive, start + done, piece)?;
+            staged.write_at(done, piece)?;
+            done += length as u64;
+        }
+        staged.set_attributes(item.mode, item.mtime_ns)?;
+        let from = staged.path().clone();
+        drop(staged);
+        self.fs.rename_noreplace(&from, to)
+    }
+
+    /// Links a file of the bundle that is here, if it is the same in every respect and nobody may
+    /// write to it.
+    fn link(
+        &self,
+        archive: &dyn ReadFile,
+        item: &Item,
+        start: u64,
+        size: u64,
+        to: &RelPath,
+    ) -> Result<bool, FsError> {
+        let Some(current) = self.current else { return Ok(false) };
+        if item.mode & WRITABLE != 0 || size == 0 {
+            return Ok(false);
+        }
+        let Ok(from) = below(current, &item.path) else { return Ok(false) };
+        let is_like = |stat: Stat| {
+            stat.kind == Kind::File
+                && stat.size == size
+                && stat.mode == item.mode
+                && stat.mtime_ns == item.mtime_ns
+        };
+        if !self.fs.stat(&from).is_ok_and(is_like) {
+            return Ok(false);
+        }
+        match self.fs.link(&from, to) {
+            Ok(()) => {}
+            // No links here, too many, or it is gone: then it is written.
+            Err(FsError::NoSpace { path, source }) => {
+                return Err(FsError::NoSpace { path, source });
+            }
+            Err(_) => return Ok(false),
+        }
+        // Compared as it lies where it was linked to: the path may have become another file's.
+        if self.is_equal(archive, start, size, to)? && self.fs.stat(to).is_ok_and(is_like) {
+            return Ok(true);
+        }
+        self.fs.remove(to)?;
+        Ok(false)
+    }
+
+    fn is_equal(
+        &self,
+        archive: &dyn ReadFile,
+        start: u64,
+        size: u64,
+        path: &RelPath,
+    ) -> Result<bool, FsError> {
+        let Ok(file) = self.fs.open(path) else { return Ok(false) };
+        let room = COPY_BYTES.min(usize::try_from(size).unwrap_or(COPY_BYTES));
+        let (mut one, mut two) = (vec![0; room], vec![0; room]);
+        let mut done = 0;
+        while done < size {
+            let length = usize::try_from(size - done).unwrap_or(usize::MAX).min(room);
+            self.read_exactly(archive, start + done, &mut one[..length])?;
+            if file.read_at(done, &mut two[..length])? != length || one[..length] != two[..length] {
+                return Ok(false);
+            }
+            done += length as u64;
+        }
+        Ok(true)
+    }
+}
+
+/// Removes a private directory with everything in it.
+///
+/// # Errors
+/// Those of removing; what was removed until then stays removed.
+pub(super) fn remove_all(fs: &dyn Fs, root: &RelPath) -> Result<(), FsError> {
+    let stat = fs.stat(root)?;
+    if stat.kind != Kind::Directory {
+        return fs.remove(root);
+    }
+    if stat.mode & FILLING_MODE != FILLING_MODE {
+        fs.set_attributes(root, &stat, Some(stat.mode | FILLING_MODE), None)?;
+    }
+    for listed in fs.list(root)?.entries {
+        let name = Name::from_bytes(&listed.name);
+        let path = name.ok().and_then(|name| root.join(&name).ok());
+        // Of a name that no path can have nothing was made here: it stays, and so does the directory.
+        if let Some(path) = path {
+            remove_all(fs, &path)?;
+        }
+    }
+    fs.remove_directory(root)
+}

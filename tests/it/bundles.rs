@@ -1,0 +1,163 @@
+//! Git repositories on two devices, with the real programs: on the one who receives them they are
+//! whole at every moment, not only at the end.
+
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tests::harness::{Device, Programs, Random, Server, Tree, size};
+
+/// Time for a sync, in seconds.
+const SYNC_SECONDS: u64 = 60;
+/// Rounds of work on the repository.
+const ROUNDS: usize = 14;
+
+/// Runs git without anybody's configuration.
+fn git(at: &Path, arguments: &[&str]) -> Result<Output> {
+    let output = Command::new("git")
+        .current_dir(at)
+        .args(["-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "gc.auto=0"])
+        .args(arguments)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_EDITOR", "true")
+        .output()?;
+    Ok(output)
+}
+
+fn must(at: &Path, arguments: &[&str]) -> Result<String> {
+    let output = git(at, arguments)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    ensure!(output.status.success(), "git {}: {out}\n{err}", arguments.join(" "));
+    Ok(out)
+}
+
+struct Pair {
+    _directory: tempfile::TempDir,
+    _server: Server,
+    devices: [Device; 2],
+}
+
+impl Pair {
+    fn begin() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let programs = Programs::locate()?;
+        let server = Server::start(&programs, directory.path())?;
+        let one = Device::join(&programs, directory.path(), "one", &server.invite()?)?;
+        let two = Device::join(&programs, directory.path(), "two", &one.invite()?)?;
+        Ok(Self { _directory: directory, _server: server, devices: [one, two] })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.devices.iter().try_for_each(|device| device.sync(SYNC_SECONDS))
+    }
+
+    /// Both have the same, in every byte, mode and mtime.
+    fn meet(&self) -> Result<()> {
+        self.sync()?;
+        self.sync()?;
+        let [one, two] = [Tree::read(self.devices[0].root())?, Tree::read(self.devices[1].root())?];
+        ensure!(one == two, "{:?}", one.differences(&two));
+        Ok(())
+    }
+}
+
+/// One thing that people do to a repository.
+fn work(at: &Path, round: usize, random: &mut Random) -> Result<()> {
+    for number in 0..=random.below(4) {
+        let text = format!("{round} {number} {}\n", random.bits());
+        let name = format!("file{}", random.below(6));
+        fs::write(at.join(name), text.repeat(1 + random.below(2000)))?;
+    }
+    must(at, &["add", "--all"])?;
+    must(at, &["commit", "--quiet", "--message", &format!("round {round}")])?;
+    match round % 7 {
+        2 => {
+            must(at, &["checkout", "--quiet", "-B", "topic", "HEAD~1"])?;
+            fs::write(at.join("topic"), format!("{round}"))?;
+            must(at, &["add", "--all"])?;
+            must(at, &["commit", "--quiet", "--message", "topic"])?;
+            must(at, &["rebase", "--quiet", "main"])?;
+            must(at, &["checkout", "--quiet", "main"])?;
+            must(at, &["merge", "--quiet", "--ff-only", "topic"])?;
+        }
+        4 => drop(must(at, &["gc", "--quiet", "--prune=now"])?),
+        5 => drop(must(at, &["commit", "--quiet", "--amend", "--message", "amended"])?),
+        6 => drop(must(at, &["repack", "-a", "-d", "-q"])?),
+        _ => {}
+    }
+    Ok(())
+}
+
+#[test]
+fn a_received_repository_is_whole_at_every_moment() {
+    let seed = size("DRIFTLESS_SEED", 1);
+    println!("seed {seed} (DRIFTLESS_SEED sets it)");
+    series(seed as u64, ROUNDS).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+}
+
+fn series(seed: u64, rounds: usize) -> Result<()> {
+    let pair = Pair::begin()?;
+    let mut random = Random::new(seed);
+    let [here, there] = [0, 1].map(|device| pair.devices[device].root().join("repository"));
+    fs::create_dir(&here)?;
+    must(&here, &["init", "--quiet", "--initial-branch=main"])?;
+    let (is_over, checks) = (AtomicBool::new(false), AtomicU64::new(0));
+    let checked = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(&there, &is_over, &checks));
+        let worked = (0..rounds).try_for_each(|round| {
+            work(&here, round, &mut random)?;
+            // Every other time the next work begins while the last is on its way.
+            if round % 2 == 0 { pair.sync() } else { Ok(()) }
+        });
+        let worked = worked.and_then(|()| pair.meet());
+        is_over.store(true, Ordering::Relaxed);
+        let checked = watcher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        worked.and(checked)
+    });
+    let versions = checked?;
+    println!("{} checks saw {versions} versions", checks.load(Ordering::Relaxed));
+    ensure!(versions >= 3, "only {versions} versions of the repository were seen");
+    ensure!(must(&here, &["rev-parse", "HEAD"])? == must(&there, &["rev-parse", "HEAD"])?);
+    ensure!(must(&there, &["status", "--porcelain"])?.is_empty(), "work is left");
+    Ok(())
+}
+
+/// Checks the repository for as long as the work goes on; returns how many versions it saw.
+///
+/// Each check begins in the repository's own directory and stays there when another version takes its
+/// place, so that it sees one moment. By its path it could look at two, as it can where git itself is
+/// at work meanwhile: `fsck` lists objects first and follows references afterwards.
+fn watch(at: &Path, is_over: &AtomicBool, checks: &AtomicU64) -> Result<u64> {
+    let (mut versions, mut last) = (0, String::new());
+    let mut is_there = false;
+    while !is_over.load(Ordering::Relaxed) {
+        if !at.join(".git").is_dir() {
+            ensure!(!is_there, "the repository was there and is gone");
+            std::thread::yield_now();
+            continue;
+        }
+        is_there = true;
+        let inside = at.join(".git");
+        let output = git(&inside, &["--git-dir=.", "fsck", "--full", "--strict", "--no-progress"])?;
+        if !output.status.success() {
+            bail!(
+                "after {} checks: {}{}",
+                checks.load(Ordering::Relaxed),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        checks.fetch_add(1, Ordering::Relaxed);
+        let head = git(at, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
+        if head.status.success() {
+            let head = String::from_utf8(head.stdout).context("an id is text")?;
+            versions += u64::from(head != last);
+            last = head;
+        }
+    }
+    Ok(versions)
+}
