@@ -168,6 +168,7 @@ fn trouble_for(planted: Planted) -> Kinds {
             Kinds { database: true, network: true, ..Kinds::default() }
         }
         Planted::ConfirmedByNobody => Kinds { purge: true, ..Kinds::default() },
+        Planted::BundlesInParts => Kinds { bundles: true, ..Kinds::default() },
         Planted::SteadyReads => Kinds { meddling: true, ..Kinds::default() },
         _ => Kinds { interference: true, ..Kinds::default() },
     }

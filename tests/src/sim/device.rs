@@ -4,6 +4,7 @@
 //! engine runs in one task, started by [`SimDevice::start`] and ended by [`SimDevice::stop`] or by a
 //! crash out of its filesystem's hook. It must not know what the user does.
 
+use super::bundles::{shown, shown_private};
 use super::clock::{SimClock, SimEnvironment};
 use super::draw::Draw;
 use super::invariants::{CursorsHaveNoGaps, MassDeletionsWait, Watched};
@@ -19,7 +20,7 @@ use client::engine::handle::{RestoreInfo, Which};
 use client::engine::{
     self, Ask, AskError, Engine, EngineParts, FolderHandle, FolderSummary, HaltReason, Pins, Wake,
 };
-use client::fs::memory::user::MemoryUser;
+use client::fs::memory::user::{MemoryUser, UserEntry};
 use client::fs::memory::{MemoryFs, MemoryOptions, RootState};
 use client::fs::{Bundled, DiskFs, Fs, Root};
 use client::state::FolderState;
@@ -387,7 +388,7 @@ impl SimDevice {
         self.state.replace(None);
         if self.planted == Some(Planted::RootOfLostDatabaseEmptied) {
             let user = self.fs.user();
-            let gone = user.tree().into_keys().filter(|path| !path.contains('/'));
+            let gone = shown(&user).into_keys().filter(|path| !path.contains('/'));
             gone.for_each(|path| user.remove_all(path).unwrap());
         }
         self.ledger.log(|| format!("device {}: database lost", self.number));
@@ -426,7 +427,7 @@ impl Power {
     fn shown_elsewhere(&self) -> BTreeSet<Print> {
         let disks = self.disks.borrow();
         let others = disks.iter().enumerate().filter(|(number, _)| *number != self.number);
-        others.flat_map(|(_, user)| contents(&user.tree()).into_keys()).collect()
+        others.flat_map(|(_, user)| contents(&shown(&user)).into_keys()).collect()
     }
 
     /// The times of files that hold what was never synced.
@@ -439,18 +440,19 @@ impl Power {
     fn cut(&self) {
         let user = self.fs.user();
         let all = || {
-            let mut tree = user.tree();
-            tree.extend(user.private_tree().into_iter().map(|(p, e)| (format!("\0{p}"), e)));
+            let mut tree = shown(&user);
+            tree.extend(shown_private(&user).into_iter().map(|(p, e)| (format!("\0{p}"), e)));
             tree
         };
         let mut before: BTreeSet<Print> = contents(&all()).into_keys().collect();
         before.extend(self.writer.held());
         self.writer.close_all();
-        let shown = user.tree();
-        let unsynced = self.unsynced(&shown);
+        let before_cut = shown(&user);
+        let unsynced = self.unsynced(&before_cut);
         self.fs.crash(self.draw.number());
-        self.ledger.changed(self.number, &shown, &user.tree());
-        let after = contents(&all());
+        self.ledger.changed(self.number, &before_cut, &shown(&user));
+        let tree_after = all();
+        let after = contents(&tree_after);
         let elsewhere = self.shown_elsewhere();
         // Kept by luck, and with the times of what it replaced nobody can tell without reading it.
         let timeless = |path: &String| {
@@ -470,8 +472,8 @@ impl Power {
             }
         }
         for (_, path) in after.iter().filter(|(print, _)| !before.contains(*print)) {
-            let private = path.strip_prefix('\0').map(|path| format!(".driftless/{path}"));
-            self.ledger.torn(&user.read(private.as_ref().unwrap_or(path)).unwrap());
+            let Some(UserEntry::File(bytes, _)) = tree_after.get(path) else { continue };
+            self.ledger.torn(bytes);
         }
         self.cuts.set(self.cuts.get() + 1);
         self.ledger.log(|| format!("device {}: power cut", self.number));
@@ -504,7 +506,7 @@ async fn confirm_at_once(handle: FolderHandle) {
 
 /// Logs what an engine has before it that it cannot bring to an end.
 fn show(ledger: &Ledger, fs: &MemoryFs, state: &FolderState) {
-    let paths: Vec<String> = fs.user().tree().into_keys().collect();
+    let paths: Vec<String> = shown(&fs.user()).into_keys().collect();
     ledger.log(|| format!("  disk: {paths:?}"));
     for entry in state.dirty(8).unwrap() {
         let local = state.local_row(&entry).unwrap();

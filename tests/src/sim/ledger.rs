@@ -5,10 +5,12 @@
 //! promise covers it (a power cut before it was synced), and has to survive otherwise. It must not
 //! know how a file was written.
 
+use super::bundles::{is_archive, shown, shown_private};
 use super::lineage::Lineage;
 use super::merges::{self, Contents, Found, Merge};
 use super::writer::Tree;
 use client::fs::memory::user::{MemoryUser, UserEntry};
+use common::archive::MODE_BUNDLE;
 use common::chunk::Chunker;
 use common::ids::ContentTag;
 use common::keys::FolderKeys;
@@ -72,6 +74,8 @@ struct Inner {
     contents: Contents,
     /// Merges that are noted, each with the prints of both edits and of what came of them.
     merges: BTreeMap<Merge, [Print; 3]>,
+    /// Values that are bundles.
+    bundles: BTreeSet<ContentTag>,
     /// What became of contents before it was known that they are merges.
     early: BTreeMap<Print, Fate>,
     accepted: BTreeSet<ContentTag>,
@@ -116,6 +120,9 @@ impl Ledger {
         }
         inner.tags.insert(tag);
         inner.keep_text(tag, bytes);
+        if is_archive(bytes) {
+            inner.bundles.insert(tag);
+        }
         let value = Value { number, place: place.to_owned(), fate: Fate::Alive, tag };
         inner.values.entry(print(bytes)).or_insert(value);
     }
@@ -279,6 +286,13 @@ impl Ledger {
         self.lock().merges.len() as u64
     }
 
+    /// Versions of bundles that the server has accepted.
+    #[must_use]
+    pub fn bundle_count(&self) -> u64 {
+        let inner = self.lock();
+        inner.bundles.iter().filter(|tag| inner.accepted.contains(*tag)).count() as u64
+    }
+
     /// Groups that the server has accepted.
     #[must_use]
     pub fn accepted_groups(&self) -> u64 {
@@ -325,7 +339,8 @@ impl Ledger {
     /// The content tag of some bytes.
     #[must_use]
     pub fn tag(&self, bytes: &[u8]) -> ContentTag {
-        let mut tag = self.keys.content_tag();
+        let mode = if is_archive(bytes) { MODE_BUNDLE } else { 0 };
+        let mut tag = self.keys.content_tag_of(mode);
         let mut rest = bytes;
         while !rest.is_empty() {
             let (chunk, left) = rest.split_at(self.chunker.cut(rest));
@@ -355,8 +370,8 @@ impl Ledger {
             let found = tree.iter().filter(|(_, entry)| is_it(entry));
             found.map(|(path, _)| format!("{prefix}{path}")).collect()
         };
-        let mut places = find(user.tree(), "");
-        places.extend(find(user.private_tree(), ".driftless/"));
+        let mut places = find(shown(&user), "");
+        places.extend(find(shown_private(&user), ".driftless/"));
         let mut inner = self.lock();
         if inner.seen.get(&device).is_none_or(|seen| *seen != places) {
             eprintln!("  * device {device} has value {followed} at {places:?}");

@@ -13,6 +13,7 @@
     reason = "this is test code: what cannot happen in a simulation ends it"
 )]
 
+pub mod bundles;
 pub mod clock;
 pub mod device;
 pub mod disk_chunks;

@@ -59,11 +59,13 @@ pub enum Planted {
     GroupsLeftOut,
     /// A deleted file comes back later.
     DeletedComesBack,
+    /// Of a directory that takes the place of another only some files do.
+    BundlesInParts,
 }
 
 impl Planted {
     /// All of them: each has to be caught.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::SyncWithoutSyncing,
         Self::ExchangeWithoutComparing,
         Self::ErrorsAsAbsence,
@@ -86,6 +88,7 @@ impl Planted {
         Self::CommittedTwice,
         Self::GroupsLeftOut,
         Self::DeletedComesBack,
+        Self::BundlesInParts,
     ];
 
     /// Whether a broken rule is one that this bug was planted for: that of its own oracle where
@@ -100,7 +103,7 @@ impl Planted {
             Self::GroupsLeftOut => Some("M9"),
             Self::DeletedComesBack => Some("S5"),
             Self::ErrorsAsAbsence => Some("S7"),
-            Self::ShortWrites => Some("S8"),
+            Self::ShortWrites | Self::BundlesInParts => Some("S8"),
             Self::SteadyReads => Some("S9"),
             Self::FoldingUnnoticed | Self::SpellingReplaces => Some("S13"),
             Self::ExchangeWithoutComparing | Self::DeleteWithoutComparing => Some("S6"),

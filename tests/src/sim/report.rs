@@ -37,6 +37,8 @@ pub struct Report {
     pub late_joins: u64,
     /// Edits that were merged.
     pub merges: u64,
+    /// Versions of bundles that the server accepted.
+    pub bundles: u64,
     /// Conflicts open at the end.
     pub conflicts: u64,
     /// Syncs of devices that failed.
@@ -81,7 +83,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 32] {
+    fn fields(&mut self) -> [&mut u64; 33] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -98,6 +100,7 @@ impl Report {
             &mut self.clock_jumps,
             &mut self.late_joins,
             &mut self.merges,
+            &mut self.bundles,
             &mut self.conflicts,
             &mut self.failed_syncs,
             &mut self.server_stops,
@@ -128,7 +131,7 @@ impl fmt::Display for Report {
              restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
              {} mass deletions, {} confirmations; {} collections of {} chunks; {} merges, {} \
-              conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} \
+              versions of bundles, {} conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} \
               excused, {} lost",
             self.seeds,
             self.actions,
@@ -155,6 +158,7 @@ impl fmt::Display for Report {
             self.collections,
             self.collected,
             self.merges,
+            self.bundles,
             self.conflicts,
             self.thinned,
             self.written,

@@ -3,6 +3,7 @@
 //! Owns the course of such a play: all are in sync, then something hostile happens, and what is
 //! asked afterwards is what the attacked device shows, says and still does.
 
+use super::bundles::shown;
 use super::clock::in_virtual_time;
 use super::device::SimDevice;
 use super::invariants;
@@ -76,7 +77,7 @@ impl Scene {
     /// All paths on the attacked device's disk.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
-        self.victim.fs.user().tree().into_keys().collect()
+        shown(&self.victim.fs.user()).into_keys().collect()
     }
 
     /// The service takes the group, the folder lists these words among its issues, shows just these

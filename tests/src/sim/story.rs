@@ -7,6 +7,7 @@ mod keeping;
 mod kinds;
 mod mishaps;
 
+use super::bundles::shown;
 use keeping::Keeping;
 pub use kinds::Kinds;
 use mishaps::Mishaps;
@@ -138,7 +139,7 @@ impl Story {
         let mut gone: BTreeSet<Print> =
             self.world.ledger.values(Fate::Deleted).into_iter().map(|(print, _)| print).collect();
         for device in &self.world.devices {
-            for print in contents(&device.fs.user().tree()).keys() {
+            for print in contents(&shown(&device.fs.user())).keys() {
                 gone.remove(print);
             }
         }
@@ -177,6 +178,9 @@ impl Story {
             device.writer.act();
             if self.kinds.texts {
                 device.writer.edit_text();
+            }
+            if self.kinds.bundles {
+                device.writer.change_bundle();
             }
             self.report.actions += 1;
             if draw.per_mille(120) {
@@ -261,7 +265,7 @@ impl Story {
         invariants::s11_a_tree_stays_a_tree(world);
         // What a disk that folds names cannot hold stands where it stood.
         let folds = world.devices.iter().any(|device| device.folds);
-        let tree = if folds { Tree::new() } else { world.devices[0].fs.user().tree() };
+        let tree = if folds { Tree::new() } else { shown(&world.devices[0].fs.user()) };
         world.ledger.agreed(&tree);
         world.ledger.violations().is_empty()
     }
@@ -305,6 +309,7 @@ impl Story {
         report.kills = report.kills.saturating_sub(report.power_cuts);
         report.groups = world.ledger.accepted_groups();
         report.merges = world.ledger.merge_count();
+        report.bundles = world.ledger.bundle_count();
         if let Some(handle) = world.devices[0].handle() {
             report.conflicts = handle.summary().conflicts;
         }

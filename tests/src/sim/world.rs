@@ -3,6 +3,7 @@
 //! Owns the assembled simulation and the end of all trouble. What happens before that end is the
 //! story's.
 
+use super::bundles::shown;
 use super::clock::SimClock;
 use super::device::{Disks, Own, Shared, SimDevice, Stop};
 use super::draw::Draw;
@@ -258,7 +259,7 @@ impl World {
                 let Some(handle) = device.handle() else { return false };
                 all &= self.sync(device.number, &handle).await;
             }
-            let trees: Vec<_> = self.devices.iter().map(|d| d.fs.user().tree()).collect();
+            let trees: Vec<_> = self.devices.iter().map(|d| shown(&d.fs.user())).collect();
             let now = Some((trees, self.server_revision()));
             if all && now == last {
                 return true;

@@ -4,6 +4,7 @@
 //! was visible on this device and is so no more after an action was replaced or removed by somebody
 //! who saw it. It must not know what the engine makes of it; it tells the watcher.
 
+use super::bundles::shown;
 use super::draw::Draw;
 use super::ledger::{Fate, Ledger, Print, print};
 use super::names;
@@ -25,6 +26,8 @@ const ENTRIES_MAX: usize = 28;
 
 /// Names of texts that users edit line by line.
 const TEXTS: [&str; 3] = ["notes.txt", "list.txt", "plan.txt"];
+/// Bundles that users work in.
+const BUNDLES: [&str; 2] = ["Some.app", "Other.app"];
 /// Lines of such a text at first.
 const TEXT_LINES: usize = 12;
 
@@ -108,7 +111,7 @@ impl Writer {
     /// Does something at random.
     pub fn act(&self) {
         let draw = &self.inner.draw;
-        let tree = self.inner.user.tree();
+        let tree = shown(&self.inner.user);
         let files = paths(&tree, |entry| matches!(entry, UserEntry::File(..)));
         let dirs = paths(&tree, |entry| matches!(entry, UserEntry::Directory(_)));
         let file = draw.pick(&files).cloned();
@@ -169,6 +172,34 @@ impl Writer {
             } else {
                 user.write(path, bytes.as_bytes())
             }
+        });
+    }
+
+    /// Changes something in a bundle, or makes one.
+    pub fn change_bundle(&self) {
+        let draw = &self.inner.texts;
+        let root = *draw.pick(&BUNDLES).unwrap_or(&BUNDLES[0]);
+        let name = |number: usize| format!("{root}/f{number}");
+        let (at, other) = (name(draw.below(4)), name(draw.below(4)));
+        let fresh = format!("<{}:{:016x}>", self.inner.device, draw.number());
+        let bytes = fresh.repeat(1 + draw.below(400));
+        let kind = draw.below(10);
+        let mode = *draw.pick(&[0o444, 0o644]).unwrap_or(&0o644);
+        self.action("change a bundle", &at, |user| match kind {
+            _ if user.stat(root).is_err() => {
+                user.mkdir(root)?;
+                user.write(&at, bytes.as_bytes())
+            }
+            0 => user.remove(&at),
+            1 => user.rename(&at, &other),
+            2 => user.chmod(&at, mode),
+            3 => user.mkdir(format!("{root}/d{}", bytes.len())),
+            // Several files that belong together.
+            4..6 => {
+                user.write(&at, bytes.as_bytes())?;
+                user.write(&other, bytes.as_bytes())
+            }
+            _ => user.write(&at, bytes.as_bytes()),
         });
     }
 
@@ -369,9 +400,9 @@ impl Writer {
         let ledger = &self.inner.ledger;
         ledger.look(self.inner.device, &self.inner.user);
         let linked = self.linked();
-        let before = self.inner.user.tree();
+        let before = shown(&self.inner.user);
         let result = act(&self.inner.user);
-        let after = self.inner.user.tree();
+        let after = shown(&self.inner.user);
         let device = self.inner.device;
         ledger.log(|| {
             let result =
@@ -383,8 +414,9 @@ impl Writer {
         ledger.changed(device, &before, &after);
         for (found, path) in &is {
             if !was.contains_key(found) {
-                let bytes = self.inner.user.read(path.as_str()).unwrap_or_default();
-                self.written(&bytes, path);
+                if let Some(UserEntry::File(bytes, _)) = after.get(path) {
+                    self.written(bytes, path);
+                }
             }
         }
         let writes = is.keys().any(|found| !was.contains_key(found));

@@ -1,5 +1,6 @@
 //! M9: what any device has is on the server, after a restore from an older backup too.
 
+use super::super::bundles::shown;
 use super::super::world::World;
 use super::super::writer::contents;
 use common::ids::ContentTag;
@@ -11,7 +12,7 @@ use std::collections::BTreeSet;
 pub fn m9_the_server_has_everything(world: &World) {
     let live = live_contents(world);
     for device in &world.devices {
-        for (print, path) in contents(&device.fs.user().tree()) {
+        for (print, path) in contents(&shown(&device.fs.user())) {
             let Some(value) = world.ledger.value(&print) else { continue };
             if !live.contains(&value.tag) {
                 let (device, number) = (device.number, value.number);

@@ -1,5 +1,6 @@
 //! S12: losing a device's database loses no data: a rescan converges, at worst with conflicts.
 
+use super::super::bundles::{shown, shown_private};
 use super::super::device::SimDevice;
 use super::super::ledger::{Fate, Print};
 use super::super::world::World;
@@ -18,8 +19,8 @@ impl LostDatabase {
     #[must_use]
     pub fn of(device: &SimDevice) -> Self {
         let user = device.fs.user();
-        let mut held: BTreeSet<Print> = contents(&user.tree()).into_keys().collect();
-        held.extend(contents(&user.private_tree()).into_keys());
+        let mut held: BTreeSet<Print> = contents(&shown(&user)).into_keys().collect();
+        held.extend(contents(&shown_private(&user)).into_keys());
         Self { device: device.number, held }
     }
 }
@@ -33,7 +34,7 @@ pub fn s12_a_lost_database_loses_no_data(world: &World, lost: &[LostDatabase]) {
     let live = live_contents(world);
     for LostDatabase { device, held } in lost {
         let device = &world.devices[*device];
-        let here = contents(&device.fs.user().tree());
+        let here = contents(&shown(&device.fs.user()));
         let alive = held.iter().filter_map(|print| Some((print, world.ledger.value(print)?)));
         for (print, value) in alive.filter(|(_, value)| value.fate == Fate::Alive) {
             let number = value.number;

@@ -1,5 +1,6 @@
 //! S13: names that collide by case or normalisation never overwrite each other.
 
+use super::super::bundles::shown;
 use super::super::world::World;
 use super::super::writer::Tree;
 use client::fs::memory::user::UserEntry;
@@ -10,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// no value is lost is S1, and that all is there once the names are told apart is S4.
 pub fn s13_colliding_names(world: &World) {
     let Some(plain) = world.plain_devices().next() else { return };
-    let all = plain.fs.user().tree();
+    let all = shown(&plain.fs.user());
     for device in world.devices.iter().filter(|device| device.folds) {
-        let shown = device.fs.user().tree();
+        let shown = shown(&device.fs.user());
         let issues = device.handle().map(|handle| handle.summary().issues).unwrap_or_default();
         let listed = issues.into_iter().map(|issue| issue.path).collect();
         for text in broken(&all, &shown, &listed) {

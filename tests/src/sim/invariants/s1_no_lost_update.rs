@@ -1,5 +1,6 @@
 //! S1: a value that nobody who saw it replaced or removed is on every device.
 
+use super::super::bundles::shown;
 use super::super::ledger::{Fate, Ledger};
 use super::super::world::World;
 use super::super::writer::contents;
@@ -10,9 +11,9 @@ use super::clashing;
 pub fn s1_no_lost_update(world: &World) {
     let ledger: &Ledger = &world.ledger;
     let plain = world.plain_devices().next();
-    let clashes = plain.is_some_and(|device| !clashing(&device.fs.user().tree()).is_empty());
+    let clashes = plain.is_some_and(|device| !clashing(&shown(&device.fs.user())).is_empty());
     for device in world.devices.iter().filter(|device| !device.folds || !clashes) {
-        let held = contents(&device.fs.user().tree());
+        let held = contents(&shown(&device.fs.user()));
         for (print, value) in ledger.values(Fate::Alive) {
             if !held.contains_key(&print) {
                 let (number, place) = (value.number, &value.place);

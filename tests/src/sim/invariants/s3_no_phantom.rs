@@ -1,5 +1,6 @@
 //! S3: all bytes visible were written by somebody, under the name that they have.
 
+use super::super::bundles::shown;
 use super::super::ledger::print;
 use super::super::lineage::plain_name;
 use super::super::world::World;
@@ -11,7 +12,7 @@ use client::fs::memory::user::UserEntry;
 pub fn s3_no_phantom(world: &World) {
     let names = world.ledger.names();
     for device in &world.devices {
-        for (path, entry) in device.fs.user().tree() {
+        for (path, entry) in shown(&device.fs.user()) {
             let UserEntry::File(bytes, _) = &entry else { continue };
             if bytes.is_empty() {
                 continue;

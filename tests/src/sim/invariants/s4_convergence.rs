@@ -1,5 +1,6 @@
 //! S4: once faults stop, all devices hold identical trees within a bounded number of rounds.
 
+use super::super::bundles::shown;
 use super::super::world::World;
 use super::super::writer::Tree;
 use super::clashing;
@@ -12,10 +13,10 @@ const ROUNDS_MAX: u64 = 200;
 /// names cannot hold is S13's.
 pub fn s4_convergence(world: &World) {
     let Some(plain) = world.plain_devices().next() else { return };
-    let (first, reference) = (plain.number, plain.fs.user().tree());
+    let (first, reference) = (plain.number, shown(&plain.fs.user()));
     let clashes = !clashing(&reference).is_empty();
     let devices = world.devices.iter().filter(|device| !device.folds || !clashes);
-    let trees = devices.map(|device| (device.number, device.fs.user().tree()));
+    let trees = devices.map(|device| (device.number, shown(&device.fs.user())));
     for (number, tree) in trees {
         for line in differences(&reference, &tree) {
             world.ledger.violation(format!("S4: device {first} against device {number}: {line}"));

@@ -1,5 +1,6 @@
 //! S7: errors mean unknown: what a device cannot see is not deleted for it.
 
+use super::super::bundles::shown;
 use super::super::ledger::{Fate, Print};
 use super::super::world::World;
 use super::m9_the_server_has_everything::live_contents;
@@ -19,7 +20,7 @@ pub struct Hidden {
 /// device cannot look, which is a deletion until it can.
 fn is_moved(world: &World, path: &str, print: &Print) -> bool {
     world.devices.iter().any(|device| {
-        device.fs.user().tree().into_iter().any(|(other, entry)| match entry {
+        shown(&device.fs.user()).into_iter().any(|(other, entry)| match entry {
             UserEntry::File(bytes, _) => {
                 other != path && super::super::ledger::print(&bytes) == *print
             }
@@ -33,7 +34,7 @@ fn is_moved(world: &World, path: &str, print: &Print) -> bool {
 pub fn s7_absence_is_not_deletion(world: &World, hidden: &[Hidden]) {
     let live = live_contents(world);
     for Hidden { device, path, print } in hidden {
-        let tree = world.devices[*device].fs.user().tree();
+        let tree = shown(&world.devices[*device].fs.user());
         let Some(UserEntry::File(bytes, _)) = tree.get(path) else { continue };
         let stands = super::super::ledger::print(bytes) == *print;
         let Some(value) = world.ledger.value(print).filter(|_| stands) else { continue };

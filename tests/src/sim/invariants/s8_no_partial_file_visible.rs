@@ -1,11 +1,12 @@
 //! S8: a partly downloaded file is never visible at its path.
 
+use super::super::bundles::shown;
 use super::super::ledger::{Ledger, print};
 use client::fs::memory::user::{MemoryUser, UserEntry};
 
 /// Checks, in the middle of the engine's work, that every visible content is a whole one.
 pub fn s8_no_partial_file_visible(ledger: &Ledger, device: usize, user: &MemoryUser) {
-    for (path, entry) in user.tree() {
+    for (path, entry) in shown(&user) {
         if let UserEntry::File(bytes, _) = &entry
             && !bytes.is_empty()
         {

@@ -231,6 +231,21 @@ impl Swap for PlantedFs {
     }
 
     fn exchange(&self, one: &RelPath, two: &RelPath) -> Result<(), FsError> {
+        let are_directories = || {
+            let is_one =
+                |path| self.inner.stat(path).is_ok_and(|it| it.kind == client::fs::Kind::Directory);
+            is_one(one) && is_one(two)
+        };
+        if self.is(Planted::BundlesInParts) && are_directories() {
+            for listed in self.inner.list(one)?.entries.iter().step_by(2) {
+                let Ok(name) = Name::from_bytes(&listed.name) else { continue };
+                let (Ok(from), Ok(to)) = (one.join(&name), two.join(&name)) else { continue };
+                self.inner
+                    .exchange(&from, &to)
+                    .or_else(|_| self.inner.rename_noreplace(&from, &to))?;
+            }
+            return Ok(());
+        }
         self.inner.exchange(one, two)?;
         if self.is(Planted::ExchangeWithoutComparing) {
             self.lie_of(two, one);

@@ -4,6 +4,7 @@
 //! Owns when they happen, drawn from a generator of their own, so that they change nothing of what
 //! the story draws.
 
+use super::super::bundles::{shown, shown_private};
 use super::super::device::{SimDevice, Stop};
 use super::super::draw::Draw;
 use super::super::invariants::{self, Hidden, LostDatabase};
@@ -131,8 +132,8 @@ impl Story {
             below.is_none_or(|top| path.strip_prefix(top).is_some_and(|rest| rest.starts_with('/')))
         };
         let others = self.world.devices.iter().filter(|other| other.number != device.number);
-        let others: Vec<_> = others.map(|other| other.fs.user().tree()).collect();
-        for (path, entry) in device.fs.user().tree().iter().filter(|(path, _)| is_below(path)) {
+        let others: Vec<_> = others.map(|other| shown(&other.fs.user())).collect();
+        for (path, entry) in shown(&device.fs.user()).iter().filter(|(path, _)| is_below(path)) {
             if let UserEntry::File(bytes, _) = entry
                 && others.iter().any(|tree| tree.get(path) == Some(entry))
             {
@@ -158,7 +159,7 @@ impl Story {
     fn shut(&mut self, device: &SimDevice, draw: &Draw) {
         let number = device.number;
         let user = device.fs.user();
-        let tree = user.tree();
+        let tree = shown(&user);
         let directories = tree.iter().filter(|(_, entry)| matches!(entry, UserEntry::Directory(_)));
         let directories: Vec<&String> = directories.map(|(path, _)| path).collect();
         if let Some(path) = draw.pick(&directories) {
@@ -192,7 +193,7 @@ impl Story {
     fn purge(&mut self) {
         let purges = self.mishaps.purges.clone();
         let Some(device) = purges.pick(&self.world.devices).map(Rc::clone) else { return };
-        let tree = device.fs.user().tree();
+        let tree = shown(&device.fs.user());
         let is_empty =
             |entry: &UserEntry| matches!(entry, UserEntry::File(bytes, _) if bytes.is_empty());
         let files = tree.iter().filter(|(_, entry)| matches!(entry, UserEntry::File(..)));
@@ -251,8 +252,8 @@ impl Story {
         let mut held: BTreeSet<Print> = BTreeSet::new();
         for device in &self.world.devices {
             let user = device.fs.user();
-            held.extend(contents(&user.tree()).into_keys());
-            held.extend(contents(&user.private_tree()).into_keys());
+            held.extend(contents(&shown(&user)).into_keys());
+            held.extend(contents(&shown_private(&user)).into_keys());
             held.extend(device.writer.held());
         }
         for (print, value) in ledger.values(Fate::Alive) {
@@ -272,7 +273,7 @@ impl Story {
         let Some(device) = self.world.plain_devices().next().map(Rc::clone) else { return false };
         let mut renamed = 0;
         loop {
-            let clashing = invariants::clashing(&device.fs.user().tree());
+            let clashing = invariants::clashing(&shown(&device.fs.user()));
             // The deepest first: what is above it keeps its path until then.
             let Some(path) = clashing.iter().max_by_key(|path| path.matches('/').count()) else {
                 break;
