@@ -427,7 +427,7 @@ impl Power {
     fn shown_elsewhere(&self) -> BTreeSet<Print> {
         let disks = self.disks.borrow();
         let others = disks.iter().enumerate().filter(|(number, _)| *number != self.number);
-        others.flat_map(|(_, user)| contents(&shown(&user)).into_keys()).collect()
+        others.flat_map(|(_, user)| contents(&shown(user)).into_keys()).collect()
     }
 
     /// The times of files that hold what was never synced.

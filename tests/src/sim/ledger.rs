@@ -370,8 +370,8 @@ impl Ledger {
             let found = tree.iter().filter(|(_, entry)| is_it(entry));
             found.map(|(path, _)| format!("{prefix}{path}")).collect()
         };
-        let mut places = find(shown(&user), "");
-        places.extend(find(shown_private(&user), ".driftless/"));
+        let mut places = find(shown(user), "");
+        places.extend(find(shown_private(user), ".driftless/"));
         let mut inner = self.lock();
         if inner.seen.get(&device).is_none_or(|seen| *seen != places) {
             eprintln!("  * device {device} has value {followed} at {places:?}");

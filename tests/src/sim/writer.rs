@@ -413,10 +413,10 @@ impl Writer {
         ledger.shown(device, was.keys().chain(is.keys()));
         ledger.changed(device, &before, &after);
         for (found, path) in &is {
-            if !was.contains_key(found) {
-                if let Some(UserEntry::File(bytes, _)) = after.get(path) {
-                    self.written(bytes, path);
-                }
+            if !was.contains_key(found)
+                && let Some(UserEntry::File(bytes, _)) = after.get(path)
+            {
+                self.written(bytes, path);
             }
         }
         let writes = is.keys().any(|found| !was.contains_key(found));

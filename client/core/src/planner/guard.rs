@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 /// Holds deletions back when there are too many, those found on this disk and those that come
 /// from the server each for themselves, and says so. Files that become empty count as deleted, what
 /// a person has agreed to does not.
-/// Loose objects that git has packed count on neither side of the comparison: a `git gc` in a young
-/// repository deletes most of its entries and none of its content. A mass may come in slices: what
+/// Loose objects that git has packed count on neither side of the comparison, nor what a bundle holds
+/// from now on: a `git gc` in a young repository deletes most of its entries and none of its content. A mass may come in slices: what
 /// the plans before this one let through counts too. Returns what is let through, and why the rest
 /// waits.
 pub(super) fn hold_back(round: &mut Round<'_>) -> (Vec<Loss>, Option<Halt>) {

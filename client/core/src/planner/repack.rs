@@ -1,21 +1,24 @@
-//! What git deletes because it has packed it.
+//! What is deleted because something else holds it now: loose objects that git has packed, and what lies
+//! in a directory that has become a bundle.
 //!
 //! Owns the shape of git's object store, as far as the guard has to know it: `objects/xx/` holds
 //! loose objects, `objects/pack/` the packs that `git gc` moves them to (gitrepository-layout(5)).
 //! It must not decide what is held back.
 
 use super::round::Round;
-use crate::tree::Position;
+use crate::tree::{Kind, Position};
+use common::archive::is_bundle;
 use common::ids::EntryId;
+use common::limits::DEPTH_MAX;
 use common::name::Name;
 use std::collections::BTreeMap;
 
-/// Where the pack is that holds a loose object.
+/// Where the pack or bundle is that holds what is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packed {
-    /// Nowhere, or it is no loose object.
+    /// There is none.
     No,
-    /// At the server, and not on this disk yet.
+    /// At the server, and not on this disk yet; or on this disk, and not read yet.
     Coming,
     /// On this disk.
     Here,
@@ -25,18 +28,45 @@ pub(super) enum Packed {
 pub(super) struct Repacks {
     /// By the id of an object store's `objects` directory.
     packed: BTreeMap<EntryId, Packed>,
+    /// By entry: what of it and of the directories above it is known.
+    bundled: BTreeMap<EntryId, Packed>,
     from_remote: bool,
 }
 
 impl Repacks {
     /// For deletions that come from the server, or for those found on this disk.
     pub(super) fn new(from_remote: bool) -> Self {
-        Self { packed: BTreeMap::new(), from_remote }
+        Self { packed: BTreeMap::new(), bundled: BTreeMap::new(), from_remote }
+    }
+
+    /// Whether an entry, or a directory above it, stood where a bundle stands now.
+    fn bundled_in(&mut self, round: &Round<'_>, entry: &EntryId) -> Packed {
+        let (mut at, mut above) = (*entry, Vec::new());
+        let found = loop {
+            if let Some(known) = self.bundled.get(&at) {
+                break *known;
+            }
+            let Some(position) = base(round, &at) else { break Packed::No };
+            above.push(at);
+            match taken_by_bundle(round, &at, &position) {
+                Packed::No if above.len() <= DEPTH_MAX => at = position.parent,
+                found => break found,
+            }
+        };
+        self.bundled.extend(above.into_iter().map(|entry| (entry, found)));
+        found
     }
 
     /// Whether an entry that is to go is a loose object of git, or a directory of such, and the side
-    /// that deleted it has a whole pack beside.
+    /// that deleted it has a whole pack beside; or a bundle of this disk has taken the place of a
+    /// directory that it lay in.
     pub(super) fn of(&mut self, round: &Round<'_>, entry: &EntryId) -> Packed {
+        if !self.from_remote {
+            let bundled = self.bundled_in(round, entry);
+            if bundled != Packed::No {
+                return bundled;
+            }
+        }
         let Some(objects) = loose_in(round, entry) else { return Packed::No };
         let from_remote = self.from_remote;
         *self.packed.entry(objects).or_insert_with(|| match has_pack(round, objects, false) {
@@ -45,6 +75,20 @@ impl Repacks {
             false if from_remote => Packed::Coming,
             false => Packed::No,
         })
+    }
+}
+
+/// Whether a bundle stands where a directory stood.
+fn taken_by_bundle(round: &Round<'_>, directory: &EntryId, position: &Position) -> Packed {
+    let Some(standing) = round.trees.view().local_at(position) else { return Packed::No };
+    let Some(node) = round.trees.get(&standing).local.clone() else { return Packed::No };
+    if standing == *directory || node.kind != Kind::File {
+        return Packed::No;
+    }
+    match node.content {
+        Some(content) if is_bundle(content.mode) => Packed::Here,
+        Some(_) => Packed::No,
+        None => Packed::Coming,
     }
 }
 

@@ -2,13 +2,16 @@
 
 use super::super::ledger::Ledger;
 use super::super::server::SimServer;
+use super::super::writer::rel_path;
 use client::engine::Pins;
 use client::fs::memory::user::MemoryUser;
 use client::fs::memory::{Operation, OperationKind};
 use client::fs::{Area, RelPath};
+use client_core::bundles::BundleRules;
 use common::chunk::open_name;
 use common::ids::{ContentTag, EntryId, FolderId};
 use common::keys::FolderKeys;
+use common::name::BUNDLES_FILE;
 use common::record::{Change, Place, SignedGroup};
 use common::revision::Revision;
 use common::wire::meta::GroupMessage;
@@ -88,9 +91,13 @@ impl MassDeletionsWait {
                 round.sent.extend(lost);
                 // What its first groups delete is gone from the journal for the next ones.
                 let heard = *round.heard.get_or_insert(group.seen_revision);
-                (round.sent.len(), heard)
+                (round.sent.clone(), heard)
             };
-            self.judge(sent, heard, "sends");
+            let mut count = sent.len();
+            if count > GUARD.1 {
+                count -= self.watched.bundled(&sent, heard);
+            }
+            self.judge(count, heard, "sends");
         }
     }
 
@@ -162,8 +169,28 @@ impl Watched {
         newest.into_iter().next().map(|version| version.content.tag)
     }
 
+    /// How many of these entries lie on the disk as they did, in what is a bundle there by the folder's
+    /// rules: they are not lost, but in the bundle's archive.
+    fn bundled(&self, entries: &BTreeSet<EntryId>, up_to: Revision) -> usize {
+        let text = self.user.read(BUNDLES_FILE).unwrap_or_default();
+        let (rules, _) = BundleRules::parse(&text);
+        let places = self.live_places(up_to);
+        let is_bundled = |entry: &&EntryId| {
+            let path = self.path(&places, entry);
+            let names = rel_path(&path);
+            names.is_some_and(|names| rules.root_of(names.names()).is_some())
+                && self.user.stat(&path).is_ok()
+        };
+        entries.iter().filter(is_bundled).count()
+    }
+
     /// Paths of what was live at the server after a revision.
     fn live_paths(&self, up_to: Revision) -> BTreeSet<String> {
+        let places = self.live_places(up_to);
+        places.keys().map(|entry| self.path(&places, entry)).collect()
+    }
+
+    fn live_places(&self, up_to: Revision) -> BTreeMap<EntryId, Place> {
         let (all, meta) = (usize::MAX >> 1, self.server.meta());
         let journal = meta.read(|reads| reads.journal(&self.folder, 0, all, all)).unwrap();
         let heard = journal.iter().filter(|row| row.entry.revision <= up_to);
@@ -178,7 +205,7 @@ impl Watched {
                 _ => {}
             }
         }
-        places.keys().map(|entry| self.path(&places, entry)).collect()
+        places
     }
 
     fn path(&self, places: &BTreeMap<EntryId, Place>, entry: &EntryId) -> String {

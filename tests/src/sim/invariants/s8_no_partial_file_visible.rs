@@ -6,7 +6,7 @@ use client::fs::memory::user::{MemoryUser, UserEntry};
 
 /// Checks, in the middle of the engine's work, that every visible content is a whole one.
 pub fn s8_no_partial_file_visible(ledger: &Ledger, device: usize, user: &MemoryUser) {
-    for (path, entry) in shown(&user) {
+    for (path, entry) in shown(user) {
         if let UserEntry::File(bytes, _) = &entry
             && !bytes.is_empty()
         {

@@ -1,0 +1,116 @@
+//! Directories that become bundles, and bundles that become directories, by the folder's rules: in the
+//! simulation, where two devices and all that happens are seen.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use client::engine::Ask;
+use client::engine::handle::Listing;
+use std::rc::Rc;
+use tests::sim::bundles::is_archive;
+use tests::sim::clock::in_virtual_time;
+use tests::sim::device::SimDevice;
+use tests::sim::invariants;
+use tests::sim::world::{Make, World};
+
+const RULES: &str = ".driftlessbundles";
+/// Files in the directory: by far the most of the folder.
+const FILES: usize = 150;
+
+async fn world() -> (World, Vec<Rc<SimDevice>>) {
+    let world = World::new(Make { seed: 5, devices: 2, grain_ns: 1, ..Make::default() }).await;
+    world.end_faults().await;
+    let devices: Vec<Rc<SimDevice>> = world.devices.iter().map(Rc::clone).collect();
+    devices[0].writer.write("other.txt", b"other");
+    devices[0].writer.make_directory("P.photos");
+    devices[0].writer.make_directory("P.photos/sub");
+    for number in 0..FILES {
+        let path = format!("P.photos/sub/{number}");
+        devices[0].writer.write(&path, format!("photo {number}").as_bytes());
+    }
+    settled(&world).await;
+    (world, devices)
+}
+
+async fn settled(world: &World) {
+    settled_with(world, 0).await;
+}
+
+async fn settled_with(world: &World, conflicts: u64) {
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    for device in &world.devices {
+        let summary = device.handle().unwrap().summary();
+        assert_eq!(summary.issues, [], "device {}", device.number);
+        assert_eq!(summary.conflicts, conflicts, "device {}", device.number);
+    }
+    assert_eq!(world.confirmations.get(), 0, "nothing is lost, so nobody is asked");
+    invariants::s4_convergence(world);
+    assert_eq!(world.ledger.violations(), Vec::<String>::new());
+}
+
+/// What the folder holds at the server, by kind.
+async fn listed(device: &SimDevice) -> Vec<String> {
+    let handle = device.handle().unwrap();
+    let listing =
+        handle.ask(|answer| Ask::List(String::new(), Listing::Now, answer)).await.unwrap();
+    listing.entries.into_iter().map(|entry| entry.path).collect()
+}
+
+#[test]
+fn a_directory_becomes_a_bundle_and_one_again() {
+    in_virtual_time(async {
+        let (world, devices) = world().await;
+        let tree = devices[0].fs.user().tree();
+        assert_eq!(listed(&devices[1]).await.len(), FILES + 3);
+
+        devices[0].writer.write(RULES, b"*.photos\n");
+        settled(&world).await;
+        for device in &devices {
+            let names = listed(device).await;
+            assert_eq!(names, [RULES, "P.photos", "other.txt"], "one entry for all of it");
+            let mut now = device.fs.user().tree();
+            now.remove(RULES);
+            assert_eq!(now, tree, "and on the disk nothing is touched");
+        }
+        devices[1].writer.write("P.photos/sub/7", b"another photo");
+        settled(&world).await;
+        let read = devices[0].fs.user().read("P.photos/sub/7").unwrap();
+        assert_eq!(read, b"another photo");
+
+        devices[1].writer.write(RULES, b"");
+        settled(&world).await;
+        let tree = devices[0].fs.user().tree();
+        assert_eq!(listed(&devices[0]).await.len(), FILES + 4);
+        assert_eq!(tree.len(), FILES + 4);
+        assert!(!is_archive(&devices[0].fs.user().read("P.photos/sub/8").unwrap()));
+    });
+}
+
+/// A device that was away has the directory as it was, and finds the rules and the bundle at once. Where
+/// the bundle was edited meanwhile, the two are in conflict as a whole.
+#[test]
+fn who_was_away_meanwhile_comes_to_the_same() {
+    in_virtual_time(async {
+        for edits in [false, true] {
+            let (world, devices) = world().await;
+            devices[1].link.set_up(false);
+            devices[0].writer.write(RULES, b"*.photos\n");
+            tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+            if edits {
+                devices[0].writer.write("P.photos/sub/7", b"another photo");
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+            }
+            devices[1].link.set_up(true);
+            settled_with(&world, u64::from(edits)).await;
+            let names = listed(&devices[0]).await;
+            let copy = "P (conflict 2026-11-22 device1).photos";
+            let expected = [RULES, copy, "P.photos", "other.txt"];
+            let expected = expected.into_iter().filter(|name| edits || *name != copy);
+            assert_eq!(names, expected.collect::<Vec<_>>());
+            for (root, photo) in [("P.photos", "another photo"), (copy, "photo 7")] {
+                let path = format!("{root}/sub/7");
+                let read = devices[1].fs.user().read(path).ok();
+                assert!(!edits || read.as_deref() == Some(photo.as_bytes()), "{root}");
+            }
+        }
+    });
+}
