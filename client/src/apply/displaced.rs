@@ -78,6 +78,9 @@ pub(super) fn replace(
     // What was there is not what the plan saw: it goes back, and with it whatever was written to
     // the path meanwhile is kept beside it.
     fs.exchange(&aside, path)?;
+    if staged_stat.is_bundle() {
+        context.bundles.carry_over(&aside, path, staged_stat)?;
+    }
     if fs.stat(&aside)?.same_content(staged_stat) {
         fs.remove(&aside)?;
     } else {

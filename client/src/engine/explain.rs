@@ -183,13 +183,26 @@ impl Engine {
         }
     }
 
+    /// What a bundle waits for before it is read.
+    fn bundle_waits(&self, at: &RelPath, local: Option<&LocalRow>) -> Option<String> {
+        local.filter(|row| row.stat.is_bundle() && row.tag.is_none())?;
+        Some(match self.context.bundles.lock_in(at) {
+            Some(lock) => format!(
+                "a program is at work in it ({lock}); it is read when that is gone, or a minute \
+                 after its last change"
+            ),
+            None => "it is read when it has been left alone for a moment".to_owned(),
+        })
+    }
+
     /// Why a path is or is not synced.
     pub(super) async fn why(&mut self, path: &str) -> Result<WhyInfo, AskError> {
         let names: Result<Vec<Name>, _> =
             path.split('/').filter(|part| !part.is_empty()).map(Name::new).collect();
         let missing = || AskError::NoSuchPath(path.to_owned());
-        let names = names.map_err(|_| missing())?;
-        let at = RelPath::new(names.clone()).map_err(|_| missing())?;
+        let asked = RelPath::new(names.map_err(|_| missing())?).map_err(|_| missing())?;
+        let at = self.context.bundles.whole(&asked);
+        let names = at.names().to_vec();
         let on_disk = self.context.fs.stat(&at).ok();
         let local = self.local_at_path(&names)?;
         let remote = self.remote_at_path(&names)?;
@@ -213,6 +226,7 @@ impl Engine {
             info.held = base.map(|base| base.place_revision.max(base.content_revision));
         }
         let mut said: Vec<(&'static str, String)> = Vec::new();
+        said.extend(self.bundle_waits(&at, local.as_ref()).map(|reason| ("waiting", reason)));
         if let Some(by) = &info.ignored {
             let (line, pattern) = (by.line, &by.pattern);
             said.push((
@@ -244,6 +258,9 @@ impl Engine {
         info.devices = self.holders().await?;
         info.state = said.first().map_or(info.state, |(state, _)| state);
         info.reasons = said.into_iter().map(|(_, reason)| reason).collect();
+        if at != asked {
+            info.reasons.insert(0, format!("it is part of {at}, which is synced as a whole"));
+        }
         Ok(info)
     }
 

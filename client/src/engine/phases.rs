@@ -133,6 +133,15 @@ impl Engine {
                 return self.refresh_racy();
             }
         }
+        // What happened in a bundle happened to the bundle, which is looked at once for all of it.
+        let bundles = &self.context.bundles;
+        let targets: BTreeSet<Target> = targets
+            .into_iter()
+            .map(|target| match target {
+                Target::Path(path) => Target::Path(bundles.whole(&path)),
+                Target::Subtree(path) => Target::Subtree(bundles.whole(&path)),
+            })
+            .collect();
         let progress = &mut self.progress;
         let scanner = Scanner::new(&self.context, &self.ignore);
         let report = match scanner.run(&targets, |count| progress.scanned = count) {

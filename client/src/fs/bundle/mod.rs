@@ -78,6 +78,48 @@ impl Bundled {
         Ok((into, stat))
     }
 
+    /// Moves what was added to a private bundle since it looked like `built` into another one, where
+    /// nothing stands: a program that was at work while the two changed places for a moment has put it
+    /// there, and may build on it where it began.
+    ///
+    /// # Errors
+    /// Those of the disk; what was moved until then is where it belongs.
+    pub fn carry_over(&self, from: &RelPath, to: &RelPath, built: &Stat) -> Result<(), FsError> {
+        let fs = self.inner.as_ref();
+        let mut directories = vec![(from.clone(), to.clone())];
+        while let Some((from, to)) = directories.pop() {
+            let listing = match fs.list(&from) {
+                Ok(listing) => listing,
+                Err(error) if error.is_stale_view() => continue,
+                Err(error) => return Err(error),
+            };
+            for listed in listing.entries {
+                let Ok(name) = Name::from_bytes(&listed.name) else { continue };
+                let (Ok(from), Ok(to)) = (from.join(&name), to.join(&name)) else { continue };
+                let there = fs.stat(&to);
+                if listed.stat.kind == Kind::Directory && there.is_ok() {
+                    directories.push((from, to));
+                } else if listed.stat.ctime_ns > built.ctime_ns {
+                    match fs.rename_noreplace(&from, &to) {
+                        Err(error) if !error.is_stale_view() => return Err(error),
+                        // What is there already, or came and went, is not added.
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The bundle that a path lies in, or the path itself.
+    #[must_use]
+    pub fn whole(&self, path: &RelPath) -> RelPath {
+        match self.place(path) {
+            Ok(Place::Inside) => self.root_above(path),
+            _ => path.clone(),
+        }
+    }
+
     /// The lock that says that a program is at work in a bundle.
     #[must_use]
     pub fn lock_in(&self, bundle: &RelPath) -> Option<String> {
@@ -103,14 +145,23 @@ impl Bundled {
         }
     }
 
-    fn place(&self, path: &RelPath) -> Result<Place, FsError> {
-        let Some(count) = self.names_to_bundle(path) else { return Ok(Place::Plain) };
+    /// The path that a bundle would have which this path lies in.
+    fn root_above(&self, path: &RelPath) -> RelPath {
         let mut root = path.clone();
+        let Some(count) = self.names_to_bundle(path) else { return root };
         while root.names().len() > count
             && let Some(parent) = root.parent()
         {
             root = parent;
         }
+        root
+    }
+
+    fn place(&self, path: &RelPath) -> Result<Place, FsError> {
+        if self.names_to_bundle(path).is_none() {
+            return Ok(Place::Plain);
+        }
+        let root = self.root_above(path);
         let is_directory = match self.inner.stat(&root) {
             Ok(stat) => stat.kind == Kind::Directory,
             Err(error) if error.is_stale_view() => false,

@@ -159,6 +159,33 @@ fn a_bundle_that_changes_while_it_is_read_is_not_read_on() {
     assert!(!file.stat().unwrap().same_content(&before));
 }
 
+/// A commit that was begun in one directory and wrote its objects while the other stood there.
+#[test]
+fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
+    let (directory, fs) = on_disk();
+    repository(directory.path());
+    let bytes = read(fs.open(&path(".git")).unwrap().as_ref());
+    let archive = stage(&fs, &bytes);
+    let (made, built) = fs.unpack(&archive, None, [name("m"), name("s")], 0o755).unwrap();
+    fs.exchange(&made, &path(".git")).unwrap();
+    let git = directory.path().join(".git");
+    std::fs::write(git.join("objects/ab/new"), "object").unwrap();
+    std::fs::create_dir(git.join("objects/cd")).unwrap();
+    std::fs::write(git.join("objects/cd/new"), "object").unwrap();
+    fs.exchange(&made, &path(".git")).unwrap();
+    assert!(!git.join("objects/ab/new").exists());
+    assert!(!fs.stat(&made).unwrap().same_content(&built));
+    fs.carry_over(&made, &path(".git"), &built).unwrap();
+    for object in ["objects/ab/new", "objects/cd/new"] {
+        assert_eq!(std::fs::read(git.join(object)).unwrap(), b"object");
+    }
+    assert!(fs.stat(&made).unwrap().same_content(&built), "nothing else was moved");
+    // What stands in both is left where it is.
+    std::fs::write(directory.path().join(".driftless/staging/m/HEAD"), "theirs").unwrap();
+    fs.carry_over(&made, &path(".git"), &built).unwrap();
+    assert_ne!(std::fs::read(git.join("HEAD")).unwrap(), b"theirs");
+}
+
 #[test]
 fn an_archive_that_is_none_makes_nothing() {
     let (directory, fs) = on_disk();
