@@ -21,8 +21,10 @@ const NUMBER_MAX: u32 = 1_000;
 
 /// A displaced file's path: its name says what it was when it was displaced, and where.
 pub(super) fn path(context: &FolderContext, row: &LocalRow) -> RelPath {
-    let text =
-        format!("{}.{}.{}.{}", row.entry, row.stat.size, row.stat.mtime_ns, context.fresh_name());
+    let stat = &row.stat;
+    let looks = if stat.is_bundle() { format!("{:x}", stat.inode) } else { String::new() };
+    let fresh = context.fresh_name();
+    let text = format!("{}.{}.{}.{looks}.{fresh}", row.entry, stat.size, stat.mtime_ns);
     let name =
         Name::new(text).unwrap_or_else(|error| unreachable!("digits and dots are a name: {error}"));
     RelPath::inside(Area::Displaced, name)
@@ -129,10 +131,28 @@ pub(super) fn review_soon(context: &FolderContext, aside: &RelPath) {
     }
 }
 
-fn expected(name: &Name) -> Option<(common::ids::EntryId, u64, i64)> {
-    let mut fields = name.as_str().split('.');
-    let entry = parse_entry(fields.next()?)?;
-    Some((entry, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+/// What a displaced file's name says.
+struct Expected {
+    entry: EntryId,
+    size: u64,
+    mtime_ns: i64,
+    /// Of a bundle, what a look at all of it came to.
+    looks: String,
+}
+
+impl Expected {
+    fn of(name: &Name) -> Option<Self> {
+        let mut fields = name.as_str().split('.');
+        let entry = parse_entry(fields.next()?)?;
+        let (size, mtime_ns) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some(Self { entry, size, mtime_ns, looks: fields.next()?.to_owned() })
+    }
+
+    /// Whether it is what it was when it was displaced.
+    fn is_still(&self, stat: &Stat) -> bool {
+        let looks_so = !stat.is_bundle() || format!("{:x}", stat.inode) == self.looks;
+        stat.size == self.size && stat.mtime_ns == self.mtime_ns && looks_so
+    }
 }
 
 fn parse_entry(text: &str) -> Option<common::ids::EntryId> {
@@ -164,10 +184,8 @@ fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
         return Ok(());
     }
     let stat = context.fs.stat(aside)?;
-    let unchanged = aside
-        .name()
-        .and_then(expected)
-        .is_some_and(|(_, size, mtime_ns)| stat.size == size && stat.mtime_ns == mtime_ns);
+    let unchanged =
+        aside.name().and_then(Expected::of).is_some_and(|expected| expected.is_still(&stat));
     if unchanged { context.fs.remove(aside) } else { Ok(()) }
 }
 
@@ -197,16 +215,13 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
                 continue;
             }
         };
-        let (entry, size, mtime_ns) = match expected(&name) {
-            Some(expected) => expected,
-            None => continue,
-        };
-        let changed = stat.size != size || stat.mtime_ns != mtime_ns;
+        let Some(expected) = Expected::of(&name) else { continue };
+        let (entry, changed) = (expected.entry, !expected.is_still(&stat));
         if changed && !knows_entries {
             left += 1;
             continue;
         }
-        if changed && is_ours(context, &entry, &stat)? {
+        if changed && is_ours(context, &entry, &aside, &stat)? {
             // A crash came before the exchange: what lies here is the server's version still.
             context.fs.remove(&aside)?;
             continue;
@@ -226,15 +241,22 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
     Ok(left)
 }
 
-/// Whether a file is the server's current version of an entry, by size and mtime in nanoseconds.
+/// Whether a file is the server's current version of an entry, by size and mtime in nanoseconds. The
+/// mtime of a bundle is that of one file in it, so that its bytes are compared too.
 fn is_ours(
     context: &FolderContext,
-    entry: &common::ids::EntryId,
+    entry: &EntryId,
+    path: &RelPath,
     stat: &Stat,
 ) -> Result<bool, StateError> {
-    let remote = context.state.remote_row(entry)?;
-    Ok(remote
-        .is_some_and(|row| (row.size, row.node.content.mtime_ns) == (stat.size, stat.mtime_ns)))
+    let Some(row) = context.state.remote_row(entry)? else { return Ok(false) };
+    let content = &row.node.content;
+    if (row.size, content.mtime_ns) != (stat.size, stat.mtime_ns) {
+        return Ok(false);
+    }
+    let is_equal =
+        || crate::transfer::content_tag(context, path).is_ok_and(|tag| tag == content.tag);
+    Ok(!stat.is_bundle() || is_equal())
 }
 
 pub(super) fn home_of(context: &FolderContext, entry: &EntryId) -> Result<RelPath, StateError> {

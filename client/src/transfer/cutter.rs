@@ -44,6 +44,17 @@ pub(super) struct Load {
     pub(super) ended: Vec<(EntryId, End)>,
 }
 
+/// The content tag of what is at a path, which nobody changes.
+///
+/// # Errors
+/// Those of reading it.
+pub fn content_tag(context: &FolderContext, path: &RelPath) -> Result<ContentTag, FsError> {
+    let cutter = Cutter::new(context, Vec::new());
+    let mut open = cutter.begin(EntryId::ROOT, path.clone())?;
+    while cutter.piece(&mut open)?.is_some() {}
+    Ok(open.tag.finish())
+}
+
 struct Open {
     entry: EntryId,
     path: RelPath,

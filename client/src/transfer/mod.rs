@@ -10,6 +10,7 @@ mod ingest;
 mod manifest;
 mod proofs;
 
+pub use cutter::content_tag;
 pub use fetch::{Batch, Built, Fetch, FetchError, Want};
 pub use ingest::{Ingest, IngestError, Ingested, Reading};
 pub use manifest::Manifest;

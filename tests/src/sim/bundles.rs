@@ -6,7 +6,7 @@
 use super::writer::{Tree, rel_path};
 use client::fs::memory::user::{MemoryUser, UserEntry};
 use client_core::bundles::BundleRules;
-use common::archive::{Index, Item, ItemKind, MAGIC, MODE_BUNDLE};
+use common::archive::{FOOTER_BYTES, Index, Item, ItemKind, MAGIC, MODE_BUNDLE};
 
 /// The tree as the user sees it, with every bundle as the file that its archive is.
 #[must_use]
@@ -72,6 +72,15 @@ fn archive(user: &MemoryUser, tree: &Tree, root: &str, prefix: &str) -> Vec<u8> 
     }
     bytes.extend(index.encode());
     bytes
+}
+
+/// Whether these bytes are the archive of a bundle with no content in it: like an empty file it is
+/// nobody's value, and what a power cut leaves of any bundle.
+#[must_use]
+pub fn is_hollow(bytes: &[u8]) -> bool {
+    let footer = bytes.last_chunk::<FOOTER_BYTES>().filter(|_| is_archive(bytes));
+    let located = footer.and_then(|footer| Index::locate(*footer, bytes.len() as u64).ok());
+    located.is_some_and(|(content_bytes, _)| content_bytes == 0)
 }
 
 /// Whether these bytes are a bundle's archive.

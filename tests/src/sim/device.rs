@@ -453,6 +453,7 @@ impl Power {
         self.ledger.changed(self.number, &before_cut, &shown(&user));
         let tree_after = all();
         let after = contents(&tree_after);
+        self.ledger.hollow(&tree_after);
         let elsewhere = self.shown_elsewhere();
         // Kept by luck, and with the times of what it replaced nobody can tell without reading it.
         let timeless = |path: &String| {

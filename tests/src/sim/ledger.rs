@@ -5,7 +5,7 @@
 //! promise covers it (a power cut before it was synced), and has to survive otherwise. It must not
 //! know how a file was written.
 
-use super::bundles::{is_archive, shown, shown_private};
+use super::bundles::{is_archive, is_hollow, shown, shown_private};
 use super::lineage::Lineage;
 use super::merges::{self, Contents, Found, Merge};
 use super::writer::Tree;
@@ -131,6 +131,17 @@ impl Ledger {
     pub fn settle(&self, print: &Print, fate: Fate) {
         let mut inner = self.lock();
         inner.settle(print, fate);
+    }
+
+    /// Notes bundles without content, which are nobody's.
+    pub fn hollow(&self, tree: &Tree) {
+        for entry in tree.values() {
+            if let UserEntry::File(bytes, _) = entry
+                && is_hollow(bytes)
+            {
+                self.torn(bytes);
+            }
+        }
     }
 
     /// Notes what a power cut left behind.

@@ -4,7 +4,7 @@
 //! was visible on this device and is so no more after an action was replaced or removed by somebody
 //! who saw it. It must not know what the engine makes of it; it tells the watcher.
 
-use super::bundles::shown;
+use super::bundles::{is_hollow, shown};
 use super::draw::Draw;
 use super::ledger::{Fate, Ledger, Print, print};
 use super::names;
@@ -412,6 +412,7 @@ impl Writer {
         let (was, is) = (contents(&before), contents(&after));
         ledger.shown(device, was.keys().chain(is.keys()));
         ledger.changed(device, &before, &after);
+        ledger.hollow(&after);
         for (found, path) in &is {
             if !was.contains_key(found)
                 && let Some(UserEntry::File(bytes, _)) = after.get(path)
@@ -543,6 +544,7 @@ pub fn contents(tree: &Tree) -> BTreeMap<Print, String> {
     for (path, entry) in tree {
         if let UserEntry::File(bytes, _) = entry
             && !bytes.is_empty()
+            && !is_hollow(bytes)
         {
             prints.insert(print(bytes), path.clone());
         }

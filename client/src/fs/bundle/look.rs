@@ -27,8 +27,8 @@ pub(super) struct Seen {
     pub(super) index: Result<Index, ArchiveError>,
     /// Whether everything stood still meanwhile.
     pub(super) is_steady: bool,
-    /// A lock that lies in it.
-    pub(super) lock: Option<String>,
+    /// Locks that lie in it, by their paths in it.
+    pub(super) locks: Vec<Item>,
 }
 
 /// Looks at a directory and at everything in it.
@@ -41,7 +41,7 @@ pub(super) fn look(fs: &dyn Fs, root: &RelPath) -> Result<Seen, FsError> {
         fs,
         items: Vec::new(),
         trouble: None,
-        lock: None,
+        locks: Vec::new(),
         is_steady: true,
         newest_ns: directory.ctime_ns,
         digest: blake3::Hasher::new(),
@@ -61,7 +61,7 @@ pub(super) fn look(fs: &dyn Fs, root: &RelPath) -> Result<Seen, FsError> {
         .map_or(0, |index| index.content_bytes().saturating_add(index.encode().len() as u64));
     let digest = walk.digest.finalize();
     let number = digest.as_bytes().first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
-    let patience = if walk.lock.is_some() { LOCK_PATIENCE_NS } else { 0 };
+    let patience = if walk.locks.is_empty() { 0 } else { LOCK_PATIENCE_NS };
     let stat = Stat {
         kind: Kind::File,
         size,
@@ -73,7 +73,7 @@ pub(super) fn look(fs: &dyn Fs, root: &RelPath) -> Result<Seen, FsError> {
         nlink: 1,
         birth_ns: directory.birth_ns,
     };
-    Ok(Seen { stat, index, is_steady: walk.is_steady, lock: walk.lock })
+    Ok(Seen { stat, index, is_steady: walk.is_steady, locks: walk.locks })
 }
 
 struct Walk<'a> {
@@ -81,7 +81,7 @@ struct Walk<'a> {
     items: Vec<Item>,
     /// Why no archive can hold what is here.
     trouble: Option<ArchiveError>,
-    lock: Option<String>,
+    locks: Vec<Item>,
     is_steady: bool,
     /// The newest time at which anything happened.
     newest_ns: i64,
@@ -134,7 +134,9 @@ impl Walk<'_> {
         let (kind, mode, mtime_ns) = match stat.kind {
             Kind::Directory => (ItemKind::Directory, stat.mode, 0),
             Kind::File if self.is_lock(&inside) => {
-                self.lock = Some(inside);
+                let kind = ItemKind::File(stat.size);
+                let (mode, mtime_ns) = (stat.mode, stat.mtime_ns);
+                self.locks.push(Item { path: inside, kind, mode, mtime_ns });
                 return Ok(());
             }
             Kind::File => (ItemKind::File(stat.size), stat.mode, stat.mtime_ns),

@@ -124,7 +124,10 @@ impl Bundled {
     #[must_use]
     pub fn lock_in(&self, bundle: &RelPath) -> Option<String> {
         match self.place(bundle) {
-            Ok(Place::Bundle) => look::look(self.inner.as_ref(), bundle).ok()?.lock,
+            Ok(Place::Bundle) => {
+                let seen = look::look(self.inner.as_ref(), bundle).ok()?;
+                seen.locks.into_iter().next().map(|lock| lock.path)
+            }
             _ => None,
         }
     }

@@ -76,13 +76,16 @@ fn a_bundle_is_one_file_and_what_is_in_it_cannot_be_reached() {
 fn what_is_read_of_a_bundle_is_made_of_it_again() {
     let (directory, fs) = on_disk();
     repository(directory.path());
+    std::fs::write(directory.path().join(".git/refs/old.lock"), "left").unwrap();
     let seen = fs.stat(&path(".git")).unwrap();
     let bytes = read(fs.open(&path(".git")).unwrap().as_ref());
     assert_eq!(bytes.len() as u64, seen.size);
-    for current in [None, Some(path(".git"))] {
+    for current in [Some(path(".git")), None] {
         let archive = stage(&fs, &bytes);
         let names = [name("made"), name("scratch")];
         let (made, stat) = fs.unpack(&archive, current.as_ref(), names, seen.mode).unwrap();
+        let lock = directory.path().join(".driftless/staging/made/refs/old.lock");
+        assert_eq!(lock.exists(), current.is_some(), "a lock is this disk's own");
         assert_eq!((stat.size, stat.mtime_ns, stat.mode), (seen.size, seen.mtime_ns, seen.mode));
         assert_eq!(read(fs.open(&made).unwrap().as_ref()), bytes, "what is made reads the same");
         let at = |inside: &str| directory.path().join(".driftless/staging/made").join(inside);

@@ -110,12 +110,38 @@ impl Unpack<'_> {
                 }
             }
         }
+        self.keep_locks()?;
         // Those within first: a directory that may not be written to keeps what is in it.
         for item in index.items().iter().rev().filter(|item| item.kind == ItemKind::Directory) {
             let path = below(self.into, &item.path).map_err(|error| self.unfit(error))?;
             self.set_mode(&path, item.mode)?;
         }
         self.set_mode(self.into, self.mode)
+    }
+
+    /// Locks are no content: those of the bundle that is here stay as they are, whoever left them.
+    fn keep_locks(&self) -> Result<(), FsError> {
+        let Some(current) = self.current else { return Ok(()) };
+        let locks = match look(self.fs, current) {
+            Ok(seen) => seen.locks,
+            Err(error) if error.is_stale_view() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for lock in locks {
+            let (Ok(from), Ok(to)) = (below(current, &lock.path), below(self.into, &lock.path))
+            else {
+                continue;
+            };
+            let has_place = to.parent().is_some_and(|parent| self.fs.stat(&parent).is_ok());
+            let (ItemKind::File(size), true) = (&lock.kind, has_place) else { continue };
+            match self.fs.open(&from) {
+                Ok(file) => self.write(file.as_ref(), &lock, 0, *size, &to)?,
+                // Gone meanwhile, as locks are.
+                Err(error) if error.is_stale_view() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn set_mode(&self, path: &RelPath, mode: u16) -> Result<(), FsError> {

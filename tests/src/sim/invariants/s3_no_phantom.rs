@@ -1,6 +1,6 @@
 //! S3: all bytes visible were written by somebody, under the name that they have.
 
-use super::super::bundles::shown;
+use super::super::bundles::{is_hollow, shown};
 use super::super::ledger::print;
 use super::super::lineage::plain_name;
 use super::super::world::World;
@@ -14,7 +14,7 @@ pub fn s3_no_phantom(world: &World) {
     for device in &world.devices {
         for (path, entry) in shown(&device.fs.user()) {
             let UserEntry::File(bytes, _) = &entry else { continue };
-            if bytes.is_empty() {
+            if bytes.is_empty() || is_hollow(bytes) {
                 continue;
             }
             let device = device.number;

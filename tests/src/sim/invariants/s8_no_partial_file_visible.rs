@@ -1,6 +1,6 @@
 //! S8: a partly downloaded file is never visible at its path.
 
-use super::super::bundles::shown;
+use super::super::bundles::{is_hollow, shown};
 use super::super::ledger::{Ledger, print};
 use client::fs::memory::user::{MemoryUser, UserEntry};
 
@@ -9,6 +9,7 @@ pub fn s8_no_partial_file_visible(ledger: &Ledger, device: usize, user: &MemoryU
     for (path, entry) in shown(user) {
         if let UserEntry::File(bytes, _) = &entry
             && !bytes.is_empty()
+            && !is_hollow(&bytes)
         {
             let print = print(bytes);
             ledger.shown(device, &[print]);
