@@ -9,7 +9,7 @@ pub fn s8_no_partial_file_visible(ledger: &Ledger, device: usize, user: &MemoryU
     for (path, entry) in shown(user) {
         if let UserEntry::File(bytes, _) = &entry
             && !bytes.is_empty()
-            && !is_hollow(&bytes)
+            && !is_hollow(bytes)
         {
             let print = print(bytes);
             ledger.shown(device, &[print]);
