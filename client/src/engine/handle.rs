@@ -346,6 +346,9 @@ pub enum AskError {
     /// What was to be kept of a conflict was deleted by hand.
     #[error(
         "{}: this side of the conflict was deleted, and nothing was resolved",
+    /// The text that was given as the result has marks of a merge in it that no side had.
+    #[error("{0}: the result still has marks in it; nothing was resolved")]
+    MarksLeft(String),
         if path.is_empty() { "the other file" } else { path }
     )]
     SideGone {

@@ -229,7 +229,7 @@ impl Engine {
         read
     }
 
-    fn read_staged(&self, path: &RelPath, size: u64) -> Result<Vec<u8>, FetchError> {
+    pub(super) fn read_staged(&self, path: &RelPath, size: u64) -> Result<Vec<u8>, FetchError> {
         let file = self.context.fs.open(path)?;
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
         let mut filled = 0;

@@ -9,10 +9,11 @@ use super::history::author;
 use super::merging::{Stored, plain_labels};
 use super::online::RoundError;
 use super::run::Engine;
+use crate::apply::ApplyError;
 use crate::fs::{Area, RelPath};
 use crate::push::Prepared;
-use crate::state::RemoteRow;
-use client_core::merge::{MERGE_BYTES_MAX, Merged, Unmergeable};
+use crate::state::{RemoteRow, StateError};
+use client_core::merge::{MERGE_BYTES_MAX, Merged, Unmergeable, has_marks};
 use common::limits::FILE_BYTES_MAX;
 use common::record::{Change, ConflictRecord, Kind, Resolution};
 use common::revision::Revision;
@@ -147,7 +148,7 @@ impl Engine {
         match merged.map_err(|error| not_mergeable(path, error))? {
             Merged::Clean(text) => {
                 let content = NewContent::Bytes(text.into_bytes());
-                self.settle_with(path, sides, content).await
+                self.settle_with(path, sides, content, None).await
             }
             Merged::Marked { conflicts, .. } => {
                 Err(AskError::NotClean { path: path.to_owned(), conflicts })
@@ -165,7 +166,8 @@ impl Engine {
         if settlement.seen.is_some_and(|merged_from| merged_from != seen(&sides)) {
             return Err(changed());
         }
-        self.settle_with(path, sides, settlement.content).await
+        let texts = self.texts(&sides).await?.ok();
+        self.settle_with(path, sides, settlement.content, texts).await
     }
 
     async fn settle_with(
@@ -183,9 +185,15 @@ impl Engine {
                 self.store(&entry, &bytes, mode, one.max(other)).await?
             }
             NewContent::File(from) => {
-                let staged = self.stage_outside(&from)?;
+                let (staged, size) = self.stage_outside(&from)?;
                 let now = self.context.environment.now_ns();
-                let stored = self.store_staged(&entry, &staged, mode, now).await;
+                let stored = match self.check_staged(path, &staged, size, texts.as_ref()) {
+                    Ok(()) => {
+                        let stored = self.store_staged(&entry, &staged, mode, now).await;
+                        stored.map_err(AskError::from)
+                    }
+                    Err(error) => Err(error),
+                };
                 self.context.fs.remove(&staged)?;
                 stored?
             }
@@ -197,24 +205,46 @@ impl Engine {
         if stored.tag != copy.node.content.tag {
             changes.push(self.edit_to(&entry, base, &stored));
             roots.extend(stored.root);
+    /// Settles a conflict with a content. What a person made of these texts must have no marks left.
         }
         changes.push(Change::Delete {
             entry: record.copy,
             place_base: copy.node.place_revision,
             content_base: copy.node.content_revision,
+        texts: Option<Texts>,
         });
         let resolution = Resolution::Merged;
         changes.push(Change::ResolveConflict { conflict: record.conflict, resolution });
         let prepared = Prepared { changes, roots, ..Prepared::default() };
         if self.send(vec![prepared]).await? {
             self.busy = true;
+                check_marks(path, &bytes, texts.as_ref())?;
             return Ok(());
         }
         Err(changed())
     }
 
-    /// Copies a file from outside the folder into the staging area, whole and as it was at one moment.
-    fn stage_outside(&self, from: &Path) -> Result<RelPath, AskError> {
+    /// Looks for marks in a staged file that is small enough for a merge.
+    fn check_staged(
+        &self,
+        path: &str,
+        staged: &RelPath,
+        size: u64,
+        texts: Option<&Texts>,
+    ) -> Result<(), AskError> {
+        if texts.is_none() || size > MERGE_BYTES_MAX {
+            return Ok(());
+        }
+        let bytes = self.read_staged(staged, size).map_err(|error| {
+            let error = ApplyError::from(error);
+            AskError::from(RoundError::from(error))
+        })?;
+        check_marks(path, &bytes, texts)
+    }
+
+    /// Copies a file from outside the folder into the staging area, whole and as it was at one moment;
+    /// returns its size too.
+    fn stage_outside(&self, from: &Path) -> Result<(RelPath, u64), AskError> {
         let bad = |why: String| AskError::BadContent(format!("{}: {why}", from.display()));
         let failed = |error: std::io::Error| bad(error.to_string());
         // Whatever waits at the path, opening it does not wait.
@@ -243,7 +273,7 @@ impl Engine {
         if copied.is_err() {
             self.context.fs.remove(&path)?;
         }
-        copied.map(|()| path)
+        copied.map(|()| (path, before.len()))
     }
 
     /// Ends conflicts whose copy was deleted by hand: who did that has chosen, and what the copy held
@@ -297,6 +327,18 @@ fn seen(sides: &Sides) -> [Revision; 2] {
 }
 
 fn not_mergeable(path: &str, error: Unmergeable) -> AskError {
+/// Refuses what a person made of three texts if it has marks left in it. What is no text has none.
+fn check_marks(path: &str, bytes: &[u8], texts: Option<&Texts>) -> Result<(), AskError> {
+    let (Some(texts), Ok(text)) = (texts, client_core::merge::text(bytes)) else { return Ok(()) };
+    let sides = [&texts.base, &texts.original, &texts.copy].map(|side| str::from_utf8(side));
+    match sides {
+        [Ok(base), Ok(original), Ok(copy)] if has_marks(text, [base, original, copy]) => {
+            Err(AskError::MarksLeft(path.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
     AskError::NotMergeable { path: path.to_owned(), why: error.to_string() }
 }
 
