@@ -6,6 +6,7 @@
 use super::clock::SimClock;
 use super::device::{Disks, Own, Shared, SimDevice, Stop};
 use super::draw::Draw;
+use super::invariants;
 use super::ledger::Ledger;
 use super::merges::learn_merges;
 use super::planted::Planted;
@@ -109,6 +110,35 @@ impl World {
             world.add_device(number > 0, None).await;
         }
         world
+    }
+
+    /// A world without trouble, of so many devices that run, and these.
+    pub async fn quiet<const DEVICES: usize>(seed: u64) -> (Self, [Rc<SimDevice>; DEVICES]) {
+        let make = Make { seed, devices: DEVICES, grain_ns: 1, ..Make::default() };
+        let world = Self::new(make).await;
+        world.end_faults().await;
+        let devices = std::array::from_fn(|number| Rc::clone(&world.devices[number]));
+        (world, devices)
+    }
+
+    /// Waits until all devices have come to rest, as they must.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub async fn settled(&self) {
+        assert!(self.settle().await, "{:#?}", self.ledger.tail());
+    }
+
+    /// As [`World::settled`]; and all show the same, of which the history has everything.
+    ///
+    /// # Panics
+    /// When a rule is broken.
+    pub async fn settled_alike(&self) {
+        self.settled().await;
+        learn_merges(self);
+        invariants::s4_convergence(self);
+        invariants::s10_history_is_readable(self, false);
+        assert_eq!(self.ledger.violations(), Vec::<String>::new());
     }
 
     /// Adds a device; `enrol` when it is not the account's first.
