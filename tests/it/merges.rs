@@ -396,3 +396,98 @@ fn a_base_that_cannot_be_had_is_no_reason_to_guess() {
         devices[0].stop(Stop::Kill).await;
     });
 }
+
+/// Of a revision that merged, what it came to is what both sides have seen: their changes are those
+/// since, whoever of the two made the merge.
+#[test]
+fn the_base_of_a_conflict_after_a_merge_is_what_was_merged() {
+    in_virtual_time(async {
+        for second in [0, 1] {
+            let (one, two) = (with(BASE, "1", "one"), with(BASE, "9", "nine"));
+            let (world, devices) = apart(MergePolicy::Auto, [&one, &two]).await;
+            assert_eq!(world.ledger.merge_count(), 1);
+            let merged = with(&one, "9", "nine");
+            let texts = [with(&merged, "5", "first"), with(&merged, "5", "second")];
+            // The second device is the one that merged; either comes back last, and has the copy.
+            devices[second].link.set_up(false);
+            devices[1 - second].writer.write("a.txt", texts[0].as_bytes());
+            pass(5).await;
+            devices[second].writer.write("a.txt", texts[1].as_bytes());
+            devices[second].link.set_up(true);
+            world.settled_alike().await;
+            for device in &devices {
+                assert_eq!(open(device), 1);
+                let info = merge_info(device).await.unwrap();
+                assert_eq!(String::from_utf8(info.base).unwrap(), merged, "{second} has the copy");
+                let listed = |answer| Ask::ConflictsIn(String::new(), true, answer);
+                let listed = device.handle().unwrap().ask(listed).await.unwrap().remove(0);
+                assert_eq!(listed.texts.unwrap().base.unwrap(), merged.as_bytes());
+                assert_eq!(listed.base_version.unwrap().size, merged.len() as u64);
+            }
+        }
+    });
+}
+
+/// What its user writes over a file whose merge has not come back yet was not made of the merge: with
+/// that as the base, what the other side brought would look as if it had been taken away.
+#[test]
+fn the_base_of_a_conflict_with_a_merge_on_its_way_is_what_was_there_before_it() {
+    in_virtual_time(async {
+        let (world, devices) = world_of::<2>(MergePolicy::Auto).await;
+        devices[0].writer.write("a.txt", BASE.as_bytes());
+        world.settled_alike().await;
+        devices[1].link.set_up(false);
+        devices[0].writer.write("a.txt", with(BASE, "1", "one").as_bytes());
+        pass(5).await;
+        let mine = with(BASE, "9", "nine");
+        devices[1].writer.write("a.txt", mine.as_bytes());
+        devices[1].link.set_up(true);
+        while world.ledger.merge_count() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await; // ok: virtual time
+        }
+        assert_eq!(read(&devices[1], "a.txt"), mine);
+        devices[1].writer.write("a.txt", with(&mine, "1", "uno").as_bytes());
+        world.settled_alike().await;
+        for device in &devices {
+            assert_eq!(open(device), 1);
+            let info = merge_info(device).await.unwrap();
+            assert_eq!(String::from_utf8(info.base).unwrap(), mine);
+        }
+    });
+}
+
+#[test]
+fn a_result_with_marks_left_in_it_changes_nothing() {
+    in_virtual_time(async {
+        let headline = |line: &str| format!("title\n=======\n{}", with(BASE, "5", line));
+        let texts = [headline("mine"), headline("theirs")];
+        let (world, devices) = apart(MergePolicy::Auto, [&texts[0], &texts[1]]).await;
+        let marked = format!("<<<<<<< HEAD\n{}=======\n{}>>>>>>> x\n", texts[0], texts[1]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("result");
+        for (device, seen) in [(0, None), (1, Some(()))] {
+            let device = &devices[device];
+            std::fs::write(&file, &marked).unwrap();
+            let seen = match seen {
+                Some(()) => Some(merge_info(device).await.unwrap().seen),
+                None => None,
+            };
+            let given = [NewContent::File(file.clone()), NewContent::Bytes(marked.clone().into())];
+            for content in given {
+                let refused = resolve_with(device, content, seen).await;
+                assert_eq!(refused, Err(AskError::MarksLeft("a.txt".to_owned())));
+            }
+            assert_eq!(open(device), 1);
+        }
+        assert_eq!(read(&devices[0], "a.txt"), texts[0]);
+        // What looks like a mark and was there before is none.
+        let result = headline("both");
+        std::fs::write(&file, &result).unwrap();
+        world.ledger.written(result.as_bytes(), "a person");
+        resolve_with(&devices[0], NewContent::File(file), None).await.unwrap();
+        world.settled_alike().await;
+        for device in &devices {
+            assert_eq!((read(device, "a.txt"), open(device)), (result.clone(), 0));
+        }
+    });
+}

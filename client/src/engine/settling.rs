@@ -65,28 +65,56 @@ impl Engine {
         if original.size.max(copy.size) > MERGE_BYTES_MAX {
             return Ok(Err(Unmergeable::TooLarge));
         }
-        let base = match record.base {
-            Some(revision) => {
-                // Of two that one revision set, the older one: both sides know it.
-                let base = self.contents_at(&record.entry, revision).await?.pop();
-                let Some(base) = base else { return Ok(Err(Unmergeable::Gone)) };
-                if base.size > MERGE_BYTES_MAX {
-                    return Ok(Err(Unmergeable::TooLarge));
-                }
-                self.small_bytes(&record.entry, &base).await?
-            }
-            None => Some(Vec::new()),
-        };
         let original = self.small_bytes(&record.entry, &Stored::from(original)).await?;
         let copy = self.small_bytes(&record.copy, &Stored::from(copy)).await?;
-        let (Some(base), Some(original), Some(copy)) = (base, original, copy) else {
+        let (Some(original), Some(copy)) = (original, copy) else {
             return Ok(Err(Unmergeable::Gone));
+        };
+        let base = match record.base {
+            Some(revision) => self.base_text(record, revision, &copy).await?,
+            None => Ok(Vec::new()),
+        };
+        let base = match base {
+            Ok(base) => base,
+            Err(error) => return Ok(Err(error)),
         };
         let texts = [&base, &original, &copy];
         if let Some(error) = texts.iter().find_map(|it| client_core::merge::text(it).err()) {
             return Ok(Err(error));
         }
         Ok(Ok(Texts { base, original, copy }))
+    }
+
+    /// What both sides of a conflict have seen of the revision that they started from. A merge sets
+    /// two contents: what it came to is what a device has that took it from the journal, and with it
+    /// all that was built on it. Only whoever merged may have opened the conflict before its own merge
+    /// came back; then the older content is what both know, unless the copy has all of the merge.
+    async fn base_text(
+        &mut self,
+        record: &ConflictRecord,
+        revision: Revision,
+        copy: &[u8],
+    ) -> Result<Result<Vec<u8>, Unmergeable>, RoundError> {
+        let contents = self.contents_at(&record.entry, revision).await?;
+        let (Some(newest), Some(oldest)) = (contents.first(), contents.last()) else {
+            return Ok(Err(Unmergeable::Gone));
+        };
+        if newest.0.size.max(oldest.0.size) > MERGE_BYTES_MAX {
+            return Ok(Err(Unmergeable::TooLarge));
+        }
+        let by_its_author = newest.1.is_none_or(|author| author == record.device);
+        let is_sure = contents.len() == 1 || (!by_its_author && record.theirs != revision);
+        let merged = self.small_bytes(&record.entry, &newest.0).await?;
+        let Some(merged) = merged else { return Ok(Err(Unmergeable::Gone)) };
+        if is_sure {
+            return Ok(Ok(merged));
+        }
+        let own = self.small_bytes(&record.entry, &oldest.0).await?;
+        let Some(own) = own else { return Ok(Err(Unmergeable::Gone)) };
+        let (texts, labels) = ((own.clone(), merged.clone(), copy.to_vec()), plain_labels());
+        let both = self.merge_texts(texts.0, texts.1, texts.2, labels).await?;
+        let has_all = both.is_ok_and(|it| it.clean().is_some_and(|it| it.as_bytes() == copy));
+        Ok(Ok(if has_all { merged } else { own }))
     }
 
     async fn mergeable_texts(&mut self, path: &str, sides: &Sides) -> Result<Texts, AskError> {
@@ -171,17 +199,20 @@ impl Engine {
     }
 
     async fn settle_with(
+    /// Settles a conflict with a content. What a person made of these texts must have no marks left.
         &mut self,
         path: &str,
         sides: Sides,
         content: NewContent,
     ) -> Result<(), AskError> {
+        texts: Option<Texts>,
         let Sides { record, original, copy } = sides;
         let entry = record.entry;
         let (mode, base) = (original.node.content.mode, original.node.content_revision);
         let stored = match content {
             NewContent::Bytes(bytes) => {
                 let (one, other) = (original.node.content.mtime_ns, copy.node.content.mtime_ns);
+                check_marks(path, &bytes, texts.as_ref())?;
                 self.store(&entry, &bytes, mode, one.max(other)).await?
             }
             NewContent::File(from) => {
@@ -205,20 +236,17 @@ impl Engine {
         if stored.tag != copy.node.content.tag {
             changes.push(self.edit_to(&entry, base, &stored));
             roots.extend(stored.root);
-    /// Settles a conflict with a content. What a person made of these texts must have no marks left.
         }
         changes.push(Change::Delete {
             entry: record.copy,
             place_base: copy.node.place_revision,
             content_base: copy.node.content_revision,
-        texts: Option<Texts>,
         });
         let resolution = Resolution::Merged;
         changes.push(Change::ResolveConflict { conflict: record.conflict, resolution });
         let prepared = Prepared { changes, roots, ..Prepared::default() };
         if self.send(vec![prepared]).await? {
             self.busy = true;
-                check_marks(path, &bytes, texts.as_ref())?;
             return Ok(());
         }
         Err(changed())
@@ -299,6 +327,18 @@ impl Engine {
 }
 
 fn copy_in(
+/// Refuses what a person made of three texts if it has marks left in it. What is no text has none.
+fn check_marks(path: &str, bytes: &[u8], texts: Option<&Texts>) -> Result<(), AskError> {
+    let (Some(texts), Ok(text)) = (texts, client_core::merge::text(bytes)) else { return Ok(()) };
+    let sides = [&texts.base, &texts.original, &texts.copy].map(|side| str::from_utf8(side));
+    match sides {
+        [Ok(base), Ok(original), Ok(copy)] if has_marks(text, [base, original, copy]) => {
+            Err(AskError::MarksLeft(path.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
     from: &mut File,
     staged: &dyn crate::fs::StagedFile,
     failed: impl Fn(std::io::Error) -> AskError,
@@ -327,18 +367,6 @@ fn seen(sides: &Sides) -> [Revision; 2] {
 }
 
 fn not_mergeable(path: &str, error: Unmergeable) -> AskError {
-/// Refuses what a person made of three texts if it has marks left in it. What is no text has none.
-fn check_marks(path: &str, bytes: &[u8], texts: Option<&Texts>) -> Result<(), AskError> {
-    let (Some(texts), Ok(text)) = (texts, client_core::merge::text(bytes)) else { return Ok(()) };
-    let sides = [&texts.base, &texts.original, &texts.copy].map(|side| str::from_utf8(side));
-    match sides {
-        [Ok(base), Ok(original), Ok(copy)] if has_marks(text, [base, original, copy]) => {
-            Err(AskError::MarksLeft(path.to_owned()))
-        }
-        _ => Ok(()),
-    }
-}
-
     AskError::NotMergeable { path: path.to_owned(), why: error.to_string() }
 }
 
