@@ -226,11 +226,23 @@ fn a_folder_that_asks_or_never_merges_has_a_conflict_which_can_be_merged() {
             let listed = handle.ask(Ask::Conflicts).await.unwrap();
             assert_eq!((listed.len(), listed[0].mergeable), (1, Some(true)));
             assert_eq!(listed[0].base_version.as_ref().unwrap().size, BASE.len() as u64);
+            // Only who is asked is told so.
+            let told = |count| (policy == MergePolicy::Ask).then_some(count);
+            let mergeable = |device: &SimDevice| device.handle().unwrap().summary().mergeable;
+            assert_eq!((mergeable(&devices[0]), mergeable(&devices[1])), (told(1), told(1)));
+            // It is known of what both sides are now.
+            devices[1].writer.write(COPY, with(&texts[1], "1", "two").as_bytes());
+            world.settled_alike().await;
+            assert_eq!((mergeable(&devices[0]), mergeable(&devices[1])), (told(0), told(0)));
+            devices[1].writer.write(COPY, texts[1].as_bytes());
+            world.settled_alike().await;
+            assert_eq!((mergeable(&devices[0]), mergeable(&devices[1])), (told(1), told(1)));
             // Whoever settles a conflict writes what comes of it.
             world.ledger.written(with(&texts[0], "9", "nine").as_bytes(), "a person");
             resolve(&devices[0], COPY, Keep::Merged).await.unwrap();
             world.settled_alike().await;
             for device in &devices {
+                assert_eq!(mergeable(device), told(0));
                 assert_eq!(read(device, "a.txt"), with(&texts[0], "9", "nine"));
                 assert_eq!(paths(device), ["a.txt"]);
                 assert_eq!(open(device), 0);

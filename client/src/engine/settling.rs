@@ -157,15 +157,16 @@ impl Engine {
         &mut self,
         record: &ConflictRecord,
     ) -> Result<Option<Texts>, AskError> {
-        let (Some(original), Some(copy)) = (self.live(&record.entry)?, self.live(&record.copy)?)
-        else {
-            return Ok(None);
-        };
-        if original.node.kind != Kind::File || copy.node.kind != Kind::File {
-            return Ok(None);
-        }
-        let sides = Sides { record: record.clone(), original, copy };
+        let Some(sides) = self.file_sides(record)? else { return Ok(None) };
         Ok(self.texts(&sides).await?.ok())
+    }
+
+    /// Both sides of a conflict, if they are files that are there.
+    pub(super) fn file_sides(&self, record: &ConflictRecord) -> Result<Option<Sides>, StateError> {
+        let sides = (self.live(&record.entry)?, self.live(&record.copy)?);
+        let (Some(original), Some(copy)) = sides else { return Ok(None) };
+        let are_files = [&original, &copy].iter().all(|row| row.node.kind == Kind::File);
+        Ok(are_files.then(|| Sides { record: record.clone(), original, copy }))
     }
 
     /// Settles a conflict with the clean merge of both sides.
@@ -198,21 +199,21 @@ impl Engine {
         self.settle_with(path, sides, settlement.content, texts).await
     }
 
-    async fn settle_with(
     /// Settles a conflict with a content. What a person made of these texts must have no marks left.
+    async fn settle_with(
         &mut self,
         path: &str,
         sides: Sides,
         content: NewContent,
-    ) -> Result<(), AskError> {
         texts: Option<Texts>,
+    ) -> Result<(), AskError> {
         let Sides { record, original, copy } = sides;
         let entry = record.entry;
         let (mode, base) = (original.node.content.mode, original.node.content_revision);
         let stored = match content {
             NewContent::Bytes(bytes) => {
-                let (one, other) = (original.node.content.mtime_ns, copy.node.content.mtime_ns);
                 check_marks(path, &bytes, texts.as_ref())?;
+                let (one, other) = (original.node.content.mtime_ns, copy.node.content.mtime_ns);
                 self.store(&entry, &bytes, mode, one.max(other)).await?
             }
             NewContent::File(from) => {
@@ -326,7 +327,6 @@ impl Engine {
     }
 }
 
-fn copy_in(
 /// Refuses what a person made of three texts if it has marks left in it. What is no text has none.
 fn check_marks(path: &str, bytes: &[u8], texts: Option<&Texts>) -> Result<(), AskError> {
     let (Some(texts), Ok(text)) = (texts, client_core::merge::text(bytes)) else { return Ok(()) };
@@ -339,6 +339,7 @@ fn check_marks(path: &str, bytes: &[u8], texts: Option<&Texts>) -> Result<(), As
     }
 }
 
+fn copy_in(
     from: &mut File,
     staged: &dyn crate::fs::StagedFile,
     failed: impl Fn(std::io::Error) -> AskError,
@@ -362,7 +363,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// The contents of both sides, as revisions: a merge is of these alone.
-fn seen(sides: &Sides) -> [Revision; 2] {
+pub(super) fn seen(sides: &Sides) -> [Revision; 2] {
     [sides.original.node.content_revision, sides.copy.node.content_revision]
 }
 
