@@ -29,6 +29,12 @@ pub struct Report {
     pub server_restarts: u64,
     /// Servers restored from a backup.
     pub restores: u64,
+    /// Restores of files, directories and folders that users asked for.
+    pub asked_back: u64,
+    /// Those of them that changed something.
+    pub brought_back: u64,
+    /// Values that lived again for it.
+    pub second_lives: u64,
     /// Databases lost.
     pub databases_lost: u64,
     /// Clocks that jumped.
@@ -81,7 +87,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 32] {
+    fn fields(&mut self) -> [&mut u64; 35] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -94,6 +100,9 @@ impl Report {
             &mut self.disk_faults,
             &mut self.server_restarts,
             &mut self.restores,
+            &mut self.asked_back,
+            &mut self.brought_back,
+            &mut self.second_lives,
             &mut self.databases_lost,
             &mut self.clock_jumps,
             &mut self.late_joins,
@@ -125,10 +134,11 @@ impl fmt::Display for Report {
             f,
             "simulation: {} seeds, {} user actions, {} disk operations, {} groups; faults: {} \
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
-             restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
+             restores of the server, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
              {} mass deletions, {} confirmations; {} collections of {} chunks; {} merges, {} \
-              conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} \
+              conflicts; {} of {} restores of the past, {} values live again; {} versions thinned; \
+             values: {} written, {} superseded, {} deleted, {} \
               excused, {} lost",
             self.seeds,
             self.actions,
@@ -156,6 +166,9 @@ impl fmt::Display for Report {
             self.collected,
             self.merges,
             self.conflicts,
+            self.brought_back,
+            self.asked_back,
+            self.second_lives,
             self.thinned,
             self.written,
             self.superseded,

@@ -6,10 +6,12 @@
 mod keeping;
 mod kinds;
 mod mishaps;
+mod regrets;
 
 use keeping::Keeping;
 pub use kinds::Kinds;
 use mishaps::Mishaps;
+use regrets::Regrets;
 
 use super::clock::in_virtual_time;
 use super::device::{SimDevice, Stop};
@@ -18,6 +20,7 @@ use super::ledger::{Fate, Print};
 use super::merges;
 use super::planted::Planted;
 use super::report::Report;
+use super::restored::learn_restores;
 use super::world::{Make, World};
 use super::writer::{Habits, Tree, contents};
 use client::engine::Ask;
@@ -84,7 +87,8 @@ async fn tell(options: Options) -> Ending {
     world.ledger.follow(options.follow);
     let mishaps = Mishaps::new(options.seed);
     let keeping = Keeping::new(options.seed);
-    let mut story = Story { world, kinds, report: Report::default(), mishaps, keeping };
+    let (regrets, report) = (Regrets::new(options.seed), Report::default());
+    let mut story = Story { world, kinds, report, mishaps, keeping, regrets };
     story.report.seeds = 1;
     story.tell(options.actions).await;
     story.finish(options.seed).await
@@ -96,6 +100,7 @@ struct Story {
     report: Report,
     mishaps: Mishaps,
     keeping: Keeping,
+    regrets: Regrets,
 }
 
 impl Story {
@@ -109,7 +114,7 @@ impl Story {
         if !self.agree().await || !self.crowd().await {
             return;
         }
-        let gone = self.gone();
+        let (gone, brought) = (self.gone(), self.world.ledger.brought_count());
         if self.kinds.late && !self.late_device().await {
             return;
         }
@@ -120,6 +125,8 @@ impl Story {
             return;
         }
         if self.unsafe_for_deletes() == before {
+            let brought = self.world.ledger.brought_after(brought);
+            let gone = gone.difference(&brought).copied().collect();
             invariants::s5_no_resurrection(&self.world, &gone);
         }
         if self.kinds.folding && self.tell_clashes_apart() {
@@ -143,6 +150,18 @@ impl Story {
             }
         }
         gone
+    }
+
+    /// What lies on disks, where users see it and aside, and what programs hold open.
+    fn held(&self) -> BTreeSet<Print> {
+        let mut held: BTreeSet<Print> = BTreeSet::new();
+        for device in &self.world.devices {
+            let user = device.fs.user();
+            held.extend(contents(&user.tree()).into_keys());
+            held.extend(contents(&user.private_tree()).into_keys());
+            held.extend(device.writer.held());
+        }
+        held
     }
 
     fn begin_trouble(&mut self, actions: usize) {
@@ -184,6 +203,7 @@ impl Story {
             }
             self.mishap(step);
             self.keep().await;
+            self.regret();
             self.collect_garbage().await;
             let pause_ms = match draw.below(10) {
                 0..4 => 0,
@@ -240,6 +260,7 @@ impl Story {
             return false;
         }
         merges::learn_merges(&self.world);
+        learn_restores(&self.world);
         self.check_lost_databases();
         self.thin().await;
         let world = &self.world;
@@ -262,8 +283,9 @@ impl Story {
         // What a disk that folds names cannot hold stands where it stood.
         let folds = world.devices.iter().any(|device| device.folds);
         let tree = if folds { Tree::new() } else { world.devices[0].fs.user().tree() };
-        world.ledger.agreed(&tree);
-        world.ledger.violations().is_empty()
+        world.ledger.agreed(&tree, self.held());
+        self.note_agreement();
+        self.world.ledger.violations().is_empty()
     }
 
     /// Another device joins by a snapshot at a checkpoint.
@@ -305,6 +327,8 @@ impl Story {
         report.kills = report.kills.saturating_sub(report.power_cuts);
         report.groups = world.ledger.accepted_groups();
         report.merges = world.ledger.merge_count();
+        (report.asked_back, report.brought_back) = self.regrets.counts();
+        report.second_lives = world.ledger.second_life_count();
         if let Some(handle) = world.devices[0].handle() {
             report.conflicts = handle.summary().conflicts;
         }

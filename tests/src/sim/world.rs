@@ -91,7 +91,7 @@ impl World {
         let draw = Draw::new(make.seed);
         let server = Arc::new(SimServer::new(SimClock::new(1), make.planted, make.chunks_on_disk));
         let account = Account::open(&server, make.seed).await;
-        let ledger = Ledger::new(Arc::clone(&account.keys), make.trace);
+        let ledger = Ledger::new(Arc::clone(&account.keys), account.folder, make.trace);
         let mut world = Self {
             server,
             devices: Vec::new(),

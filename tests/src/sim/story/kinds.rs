@@ -20,6 +20,9 @@ const THINNING: u32 = 250;
 /// Of a thousand seeds, so many have users who edit texts line by line.
 const TEXTS: u32 = 300;
 
+/// Of a thousand seeds, so many have users who bring back what was.
+const PAST: u32 = 300;
+
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
@@ -68,6 +71,8 @@ pub struct Kinds {
     pub gc: bool,
     /// Users edit lines of a few texts.
     pub texts: bool,
+    /// Users restore files, directories and the whole folder.
+    pub past: bool,
 }
 
 impl Kinds {
@@ -96,8 +101,10 @@ impl Kinds {
         let kind = |per_mille| draw.per_mille(per_mille);
         let first = Self { gc: Draw::new(seed ^ 0x0005_eed3).per_mille(GC), ..first };
         let texts = Draw::new(seed ^ 0x0005_eed7).per_mille(TEXTS);
+        let past = Draw::new(seed ^ 0x0005_eed9).per_mille(PAST);
         Self {
             texts,
+            past,
             folding: kind(FOLDING),
             syncs: kind(200),
             server_disk: kind(150),
