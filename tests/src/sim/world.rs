@@ -10,6 +10,7 @@ use super::invariants;
 use super::ledger::Ledger;
 use super::merges::learn_merges;
 use super::planted::Planted;
+use super::restored::learn_restores;
 use super::rogue::Rogue;
 use super::server::{Account, SimServer, read_log};
 use super::writer::Habits;
@@ -245,6 +246,7 @@ impl World {
     pub fn restart_server(&self, power_cut: Option<u64>) {
         self.server.restart(power_cut);
         learn_merges(self);
+        learn_restores(self);
         self.devices.iter().for_each(|device| device.link.cut());
         self.ledger.log(|| "server restarted".to_owned());
     }
