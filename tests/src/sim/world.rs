@@ -241,8 +241,8 @@ impl World {
     }
 
     /// Restarts the server, after a power cut with what the seed keeps of what was not synced: all
-    /// connections are lost. What was stored although nobody was told may be a merge: devices show it
-    /// as soon as they are connected again, so the book hears of it first.
+    /// connections are lost. What was stored although nobody was told may be a merge or a restore:
+    /// devices show it as soon as they are connected again, so the book hears of it first.
     pub fn restart_server(&self, power_cut: Option<u64>) {
         self.server.restart(power_cut);
         learn_merges(self);
