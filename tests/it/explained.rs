@@ -4,22 +4,10 @@
 
 use client::engine::handle::{PlanInfo, WhyInfo};
 use client::engine::{Ask, AskError};
-use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
-use tests::sim::world::{Make, World};
-
-async fn world(seed: u64) -> (World, [Rc<SimDevice>; 2]) {
-    let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
-    let devices = [&world.devices[0], &world.devices[1]].map(Rc::clone);
-    world.end_faults().await;
-    (world, devices)
-}
-
-async fn settled(world: &World) {
-    assert!(world.settle().await, "{:#?}", world.ledger.tail());
-}
+use tests::sim::world::World;
 
 async fn why(device: &SimDevice, path: &str) -> WhyInfo {
     let ask = |answer| Ask::Why(path.to_owned(), answer);
@@ -33,13 +21,13 @@ async fn plan(device: &SimDevice) -> PlanInfo {
 #[test]
 fn a_path_is_explained() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(51).await;
+        let (world, [one, two]) = World::quiet(51).await;
         one.writer.write(".driftlessignore", b"# mine\n*.tmp\n/build/\n");
         one.writer.make_directory("build");
         one.writer.write("build/out", b"out");
         one.writer.write("x.tmp", b"x");
         one.writer.write("file", b"file");
-        settled(&world).await;
+        world.settled().await;
         let file = why(&one, "file").await;
         assert_eq!((file.state, file.revision), ("synced", file.held));
         assert!(file.revision.is_some());
@@ -71,11 +59,11 @@ fn a_path_is_explained() {
             "{said}"
         );
         two.link.set_up(true);
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(why(&one, "offline").await.state, "synced");
 
         one.writer.delete("offline");
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(why(&two, "offline").await.state, "deleted");
         let none = |answer| Ask::Why("never".to_owned(), answer);
         let none = one.handle().unwrap().ask(none).await;
@@ -87,7 +75,7 @@ fn a_path_is_explained() {
         }
         tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
         two.link.set_up(true);
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(why(&one, "file").await.state, "conflict");
     });
 }
@@ -95,14 +83,14 @@ fn a_path_is_explained() {
 #[test]
 fn what_stands_in_the_way_is_named() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(52).await;
+        let (world, [one, two]) = World::quiet(52).await;
         one.writer.write(".driftlessignore", b"*.o\n");
         one.writer.make_directory("d");
         one.writer.write("d/a.txt", b"a");
-        settled(&world).await;
+        world.settled().await;
         two.writer.write("d/a.o", b"object");
         one.writer.action("rm -r", "d", |user| user.remove_all("d"));
-        settled(&world).await;
+        world.settled().await;
         one.writer.write("d", b"a file now");
         tokio::time::sleep(Duration::from_secs(30)).await; // ok: virtual time
         let why = why(&two, "d").await;
@@ -115,12 +103,12 @@ fn what_stands_in_the_way_is_named() {
 #[test]
 fn the_next_round_is_told_and_not_begun() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(53).await;
+        let (world, [one, two]) = World::quiet(53).await;
         one.writer.make_directory("d");
         one.writer.write("d/a", b"a");
         one.writer.write("b", b"b");
         one.writer.write("c", b"c");
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(plan(&two).await, PlanInfo::default());
         let handle = two.handle().unwrap();
         handle.ask(Ask::Pause).await.unwrap();
@@ -139,7 +127,7 @@ fn the_next_round_is_told_and_not_begun() {
         }
         assert_eq!(one.fs.user().tree().len(), 4, "nothing was done");
         handle.ask(Ask::Resume).await.unwrap();
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(plan(&two).await, PlanInfo::default());
     });
 }

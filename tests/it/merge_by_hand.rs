@@ -133,6 +133,15 @@ fn in_an_editor() -> Result<()> {
     ensure!(refused.code == Some(4) && error["kind"] == "not_clean", "{refused:?}");
     ensure!(error["hint"].as_str().is_some_and(|hint| hint.contains("--with FILE")), "{error}");
 
+    // A file with marks is no better than a text in an editor.
+    let marked = directory.path().join("marked");
+    fs::write(&marked, format!("<<<<<<< one\n{FIRST}=======\n{SECOND}>>>>>>> two\n"))?;
+    let marked = marked.to_str().context("a path that is no UTF-8")?;
+    let refused = scene.second.ask(&["resolve", path, "--with", marked])?;
+    ensure!(refused.code == Some(1), "{refused:?}");
+    ensure!(refused.json()?["error"]["kind"] == "marks_left", "{refused:?}");
+    scene.is_open("a.txt", [FIRST, SECOND])?;
+
     let fails = scene.script("fails", "exit 3")?;
     let does_nothing = scene.script("does-nothing", "exit 0")?;
     for (editor, expected) in [

@@ -12,9 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::{SimDevice, Stop};
-use tests::sim::invariants;
-use tests::sim::merges::learn_merges;
-use tests::sim::world::{Make, World};
+use tests::sim::world::World;
 
 const BASE: &str = "1\n2\n3\n4\n5\n6\n7\n8\n9\n";
 const COPY: &str = "a (conflict 2026-11-22 device1).txt";
@@ -23,26 +21,16 @@ fn with(base: &str, from: &str, to: &str) -> String {
     base.replace(&format!("{from}\n"), &format!("{to}\n"))
 }
 
-async fn world_of(devices: usize, policy: MergePolicy) -> (World, Vec<Rc<SimDevice>>) {
-    let world = World::new(Make { seed: 3, devices, grain_ns: 1, ..Make::default() }).await;
-    world.end_faults().await;
-    let devices: Vec<Rc<SimDevice>> = world.devices.iter().map(Rc::clone).collect();
+async fn world_of<const DEVICES: usize>(policy: MergePolicy) -> (World, [Rc<SimDevice>; DEVICES]) {
+    let (world, devices) = World::quiet(3).await;
     if policy != MergePolicy::Auto {
-        settled(&world).await;
+        world.settled().await;
         let change = SettingsChange { merge: Some(policy), ..SettingsChange::default() };
         let set = |answer| Ask::Labels(LabelAsk::Set(change, answer));
         devices[0].handle().unwrap().ask(set).await.unwrap();
-        settled(&world).await;
+        world.settled().await;
     }
     (world, devices)
-}
-
-async fn settled(world: &World) {
-    assert!(world.settle().await, "{:#?}", world.ledger.tail());
-    learn_merges(world);
-    invariants::s4_convergence(world);
-    invariants::s10_history_is_readable(world, false);
-    assert_eq!(world.ledger.violations(), Vec::<String>::new());
 }
 
 async fn pass(seconds: u64) {
@@ -50,17 +38,17 @@ async fn pass(seconds: u64) {
 }
 
 /// Two devices that have made these of `a.txt`, apart from each other; the first came back first.
-async fn apart(policy: MergePolicy, texts: [&str; 2]) -> (World, Vec<Rc<SimDevice>>) {
-    let (world, devices) = world_of(2, policy).await;
+async fn apart(policy: MergePolicy, texts: [&str; 2]) -> (World, [Rc<SimDevice>; 2]) {
+    let (world, devices) = world_of(policy).await;
     devices[0].writer.write("a.txt", BASE.as_bytes());
-    settled(&world).await;
+    world.settled_alike().await;
     devices[1].link.set_up(false);
     devices[0].writer.write("a.txt", texts[0].as_bytes());
     pass(5).await;
     devices[1].writer.write("a.txt", texts[1].as_bytes());
     pass(5).await;
     devices[1].link.set_up(true);
-    settled(&world).await;
+    world.settled_alike().await;
     (world, devices)
 }
 
@@ -156,9 +144,9 @@ fn edits_that_touch_or_are_no_text_are_a_conflict() {
 #[test]
 fn edits_of_three_devices_come_together() {
     in_virtual_time(async {
-        let (world, devices) = world_of(3, MergePolicy::Auto).await;
+        let (world, devices) = world_of::<3>(MergePolicy::Auto).await;
         devices[0].writer.write("a.txt", BASE.as_bytes());
-        settled(&world).await;
+        world.settled_alike().await;
         for (device, (from, to)) in devices.iter().zip([("1", "one"), ("5", "five"), ("9", "nine")])
         {
             device.link.set_up(false);
@@ -168,7 +156,7 @@ fn edits_of_three_devices_come_together() {
         for device in &devices {
             device.link.set_up(true);
         }
-        settled(&world).await;
+        world.settled_alike().await;
         let merged = with(&with(&with(BASE, "1", "one"), "5", "five"), "9", "nine");
         for device in &devices {
             assert_eq!(read(device, "a.txt"), merged);
@@ -181,9 +169,9 @@ fn edits_of_three_devices_come_together() {
 #[test]
 fn a_merge_takes_the_mode_that_was_changed_and_the_later_time() {
     in_virtual_time(async {
-        let (world, devices) = world_of(2, MergePolicy::Auto).await;
+        let (world, devices) = world_of::<2>(MergePolicy::Auto).await;
         devices[0].writer.write("a.txt", BASE.as_bytes());
-        settled(&world).await;
+        world.settled_alike().await;
         devices[1].link.set_up(false);
         devices[0].writer.write("a.txt", with(BASE, "1", "one").as_bytes());
         devices[0].writer.action("chmod", "a.txt", |user| user.chmod("a.txt", 0o755));
@@ -191,7 +179,7 @@ fn a_merge_takes_the_mode_that_was_changed_and_the_later_time() {
         devices[1].writer.write("a.txt", with(BASE, "9", "nine").as_bytes());
         let later = devices[1].fs.user().stat("a.txt").unwrap().mtime_ns;
         devices[1].link.set_up(true);
-        settled(&world).await;
+        world.settled_alike().await;
         for device in &devices {
             let tree = device.fs.user().tree();
             let merged = with(&with(BASE, "1", "one"), "9", "nine").into_bytes();
@@ -204,9 +192,9 @@ fn a_merge_takes_the_mode_that_was_changed_and_the_later_time() {
 #[test]
 fn what_is_written_to_a_file_while_its_merge_is_on_its_way_is_merged_too() {
     in_virtual_time(async {
-        let (world, devices) = world_of(2, MergePolicy::Auto).await;
+        let (world, devices) = world_of::<2>(MergePolicy::Auto).await;
         devices[0].writer.write("a.txt", BASE.as_bytes());
-        settled(&world).await;
+        world.settled_alike().await;
         devices[1].link.set_up(false);
         devices[0].writer.write("a.txt", with(BASE, "1", "one").as_bytes());
         pass(5).await;
@@ -219,7 +207,7 @@ fn what_is_written_to_a_file_while_its_merge_is_on_its_way_is_merged_too() {
         }
         assert_eq!(read(&devices[1], "a.txt"), mine);
         devices[1].writer.write("a.txt", with(&mine, "5", "five").as_bytes());
-        settled(&world).await;
+        world.settled_alike().await;
         let merged = with(&with(&mine, "5", "five"), "1", "one");
         for device in &devices {
             assert_eq!(read(device, "a.txt"), merged);
@@ -238,11 +226,23 @@ fn a_folder_that_asks_or_never_merges_has_a_conflict_which_can_be_merged() {
             let listed = handle.ask(Ask::Conflicts).await.unwrap();
             assert_eq!((listed.len(), listed[0].mergeable), (1, Some(true)));
             assert_eq!(listed[0].base_version.as_ref().unwrap().size, BASE.len() as u64);
+            // Only who is asked is told so.
+            let told = |count| (policy == MergePolicy::Ask).then_some(count);
+            let mergeable = |device: &SimDevice| device.handle().unwrap().summary().mergeable;
+            assert_eq!((mergeable(&devices[0]), mergeable(&devices[1])), (told(1), told(1)));
+            // It is known of what both sides are now.
+            devices[1].writer.write(COPY, with(&texts[1], "1", "two").as_bytes());
+            world.settled_alike().await;
+            assert_eq!((mergeable(&devices[0]), mergeable(&devices[1])), (told(0), told(0)));
+            devices[1].writer.write(COPY, texts[1].as_bytes());
+            world.settled_alike().await;
+            assert_eq!((mergeable(&devices[0]), mergeable(&devices[1])), (told(1), told(1)));
             // Whoever settles a conflict writes what comes of it.
             world.ledger.written(with(&texts[0], "9", "nine").as_bytes(), "a person");
             resolve(&devices[0], COPY, Keep::Merged).await.unwrap();
-            settled(&world).await;
+            world.settled_alike().await;
             for device in &devices {
+                assert_eq!(mergeable(device), told(0));
                 assert_eq!(read(device, "a.txt"), with(&texts[0], "9", "nine"));
                 assert_eq!(paths(device), ["a.txt"]);
                 assert_eq!(open(device), 0);
@@ -268,7 +268,7 @@ fn a_merge_that_is_not_clean_is_for_a_person_and_changes_nothing() {
 
         // Somebody edits a side: what was merged from it is not taken.
         devices[0].writer.write("a.txt", with(&texts[0], "9", "nine").as_bytes());
-        settled(&world).await;
+        world.settled_alike().await;
         world.ledger.written(b"by hand\n", "a person");
         let by_hand = || NewContent::Bytes(b"by hand\n".to_vec());
         let stale = resolve_with(&devices[1], by_hand(), Some(info.seen)).await;
@@ -277,7 +277,7 @@ fn a_merge_that_is_not_clean_is_for_a_person_and_changes_nothing() {
 
         let seen = merge_info(&devices[1]).await.unwrap().seen;
         resolve_with(&devices[1], by_hand(), Some(seen)).await.unwrap();
-        settled(&world).await;
+        world.settled_alike().await;
         for device in &devices {
             assert_eq!(read(device, "a.txt"), "by hand\n");
             assert_eq!(paths(device), ["a.txt"]);
@@ -300,7 +300,7 @@ fn two_devices_that_resolve_at_once_end_in_one_answer() {
             )
             .await;
             assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
-            settled(&world).await;
+            world.settled_alike().await;
             let (tree, open_there) = (devices[0].fs.user().tree(), open(&devices[1]));
             assert_eq!(tree, devices[1].fs.user().tree());
             assert_eq!((open(&devices[0]), open_there), (0, 0));
@@ -319,15 +319,15 @@ fn two_devices_that_resolve_at_once_end_in_one_answer() {
 fn a_conflict_of_others_is_settled_by_where_its_sides_stand() {
     in_virtual_time(async {
         for (keep, expected) in [(Keep::Original, "one"), (Keep::Copy, "two")] {
-            let (world, devices) = world_of(3, MergePolicy::Auto).await;
+            let (world, devices) = world_of::<3>(MergePolicy::Auto).await;
             devices[0].writer.write("a.txt", b"base");
-            settled(&world).await;
+            world.settled_alike().await;
             devices[1].link.set_up(false);
             devices[0].writer.write("a.txt", b"one");
             pass(5).await;
             devices[1].writer.write("a.txt", b"two");
             devices[1].link.set_up(true);
-            settled(&world).await;
+            world.settled_alike().await;
             for mine in [Keep::Mine, Keep::Theirs] {
                 let refused = resolve(&devices[2], "a.txt", mine).await;
                 let Err(AskError::NotMine { original_by, copy_by, .. }) = refused else {
@@ -336,7 +336,7 @@ fn a_conflict_of_others_is_settled_by_where_its_sides_stand() {
                 assert_eq!([original_by, copy_by], [devices[0].device(), devices[1].device()]);
             }
             resolve(&devices[2], "a.txt", keep).await.unwrap();
-            settled(&world).await;
+            world.settled_alike().await;
             assert_eq!(read(&devices[1], "a.txt"), expected);
             assert_eq!(paths(&devices[1]), ["a.txt"]);
         }
@@ -351,7 +351,7 @@ fn a_conflict_follows_its_sides_wherever_they_are_moved_by_hand() {
         devices[0].writer.make_directory("d");
         devices[0].writer.rename(COPY, "d/other.txt");
         devices[1].writer.rename("a.txt", "b.txt");
-        settled(&world).await;
+        world.settled_alike().await;
         let handle = devices[1].handle().unwrap();
         let listed = handle.ask(Ask::Conflicts).await.unwrap();
         let shown: Vec<_> = listed.iter().map(|it| (it.path.as_str(), it.copy.as_str())).collect();
@@ -366,7 +366,7 @@ fn a_conflict_follows_its_sides_wherever_they_are_moved_by_hand() {
         assert!(matches!(none, Err(AskError::NoSuchPath(path)) if path == "b"));
         world.ledger.written(with(&texts[0], "9", "nine").as_bytes(), "a person");
         resolve(&devices[1], "d/other.txt", Keep::Merged).await.unwrap();
-        settled(&world).await;
+        world.settled_alike().await;
         assert_eq!(paths(&devices[0]), ["b.txt", "d"]);
         assert_eq!(read(&devices[0], "b.txt"), with(&texts[0], "9", "nine"));
     });
@@ -394,17 +394,112 @@ fn what_cannot_be_the_result_of_a_conflict_changes_nothing() {
 fn a_base_that_cannot_be_had_is_no_reason_to_guess() {
     in_virtual_time(async {
         // Both were new: there is nothing that both started from.
-        let (world, devices) = world_of(2, MergePolicy::Auto).await;
+        let (world, devices) = world_of::<2>(MergePolicy::Auto).await;
         devices[1].link.set_up(false);
         devices[0].writer.write("a.txt", BASE.as_bytes());
         pass(5).await;
         devices[1].writer.write("a.txt", with(BASE, "9", "nine").as_bytes());
         devices[1].link.set_up(true);
-        settled(&world).await;
+        world.settled_alike().await;
         assert_eq!(world.ledger.merge_count(), 0);
         assert_eq!(open(&devices[0]), 1);
         let refused = resolve(&devices[0], "a.txt", Keep::Merged).await;
         assert!(matches!(refused, Err(AskError::NotClean { .. })), "{refused:?}");
         devices[0].stop(Stop::Kill).await;
+    });
+}
+
+/// Of a revision that merged, what it came to is what both sides have seen: their changes are those
+/// since, whoever of the two made the merge.
+#[test]
+fn the_base_of_a_conflict_after_a_merge_is_what_was_merged() {
+    in_virtual_time(async {
+        for second in [0, 1] {
+            let (one, two) = (with(BASE, "1", "one"), with(BASE, "9", "nine"));
+            let (world, devices) = apart(MergePolicy::Auto, [&one, &two]).await;
+            assert_eq!(world.ledger.merge_count(), 1);
+            let merged = with(&one, "9", "nine");
+            let texts = [with(&merged, "5", "first"), with(&merged, "5", "second")];
+            // The second device is the one that merged; either comes back last, and has the copy.
+            devices[second].link.set_up(false);
+            devices[1 - second].writer.write("a.txt", texts[0].as_bytes());
+            pass(5).await;
+            devices[second].writer.write("a.txt", texts[1].as_bytes());
+            devices[second].link.set_up(true);
+            world.settled_alike().await;
+            for device in &devices {
+                assert_eq!(open(device), 1);
+                let info = merge_info(device).await.unwrap();
+                assert_eq!(String::from_utf8(info.base).unwrap(), merged, "{second} has the copy");
+                let listed = |answer| Ask::ConflictsIn(String::new(), true, answer);
+                let listed = device.handle().unwrap().ask(listed).await.unwrap().remove(0);
+                assert_eq!(listed.texts.unwrap().base.unwrap(), merged.as_bytes());
+                assert_eq!(listed.base_version.unwrap().size, merged.len() as u64);
+            }
+        }
+    });
+}
+
+/// What its user writes over a file whose merge has not come back yet was not made of the merge: with
+/// that as the base, what the other side brought would look as if it had been taken away.
+#[test]
+fn the_base_of_a_conflict_with_a_merge_on_its_way_is_what_was_there_before_it() {
+    in_virtual_time(async {
+        let (world, devices) = world_of::<2>(MergePolicy::Auto).await;
+        devices[0].writer.write("a.txt", BASE.as_bytes());
+        world.settled_alike().await;
+        devices[1].link.set_up(false);
+        devices[0].writer.write("a.txt", with(BASE, "1", "one").as_bytes());
+        pass(5).await;
+        let mine = with(BASE, "9", "nine");
+        devices[1].writer.write("a.txt", mine.as_bytes());
+        devices[1].link.set_up(true);
+        while world.ledger.merge_count() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await; // ok: virtual time
+        }
+        assert_eq!(read(&devices[1], "a.txt"), mine);
+        devices[1].writer.write("a.txt", with(&mine, "1", "uno").as_bytes());
+        world.settled_alike().await;
+        for device in &devices {
+            assert_eq!(open(device), 1);
+            let info = merge_info(device).await.unwrap();
+            assert_eq!(String::from_utf8(info.base).unwrap(), mine);
+        }
+    });
+}
+
+#[test]
+fn a_result_with_marks_left_in_it_changes_nothing() {
+    in_virtual_time(async {
+        let headline = |line: &str| format!("title\n=======\n{}", with(BASE, "5", line));
+        let texts = [headline("mine"), headline("theirs")];
+        let (world, devices) = apart(MergePolicy::Auto, [&texts[0], &texts[1]]).await;
+        let marked = format!("<<<<<<< HEAD\n{}=======\n{}>>>>>>> x\n", texts[0], texts[1]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("result");
+        for (device, seen) in [(0, None), (1, Some(()))] {
+            let device = &devices[device];
+            std::fs::write(&file, &marked).unwrap();
+            let seen = match seen {
+                Some(()) => Some(merge_info(device).await.unwrap().seen),
+                None => None,
+            };
+            let given = [NewContent::File(file.clone()), NewContent::Bytes(marked.clone().into())];
+            for content in given {
+                let refused = resolve_with(device, content, seen).await;
+                assert_eq!(refused, Err(AskError::MarksLeft("a.txt".to_owned())));
+            }
+            assert_eq!(open(device), 1);
+        }
+        assert_eq!(read(&devices[0], "a.txt"), texts[0]);
+        // What looks like a mark and was there before is none.
+        let result = headline("both");
+        std::fs::write(&file, &result).unwrap();
+        world.ledger.written(result.as_bytes(), "a person");
+        resolve_with(&devices[0], NewContent::File(file), None).await.unwrap();
+        world.settled_alike().await;
+        for device in &devices {
+            assert_eq!((read(device, "a.txt"), open(device)), (result.clone(), 0));
+        }
     });
 }

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
-use tests::sim::invariants;
 use tests::sim::world::{Make, World};
 
 type Step = fn(&SimDevice);
@@ -30,10 +29,7 @@ async fn ask_to_keep(device: &SimDevice, keep: Keep) -> Result<(), AskError> {
 
 /// What both devices show once they agree.
 async fn settled(world: &World) -> Vec<(String, String)> {
-    assert!(world.settle().await, "{:#?}", world.ledger.tail());
-    invariants::s4_convergence(world);
-    invariants::s10_history_is_readable(world, false);
-    assert_eq!(world.ledger.violations(), Vec::<String>::new());
+    world.settled_alike().await;
     let shown = |entry: UserEntry| match entry {
         UserEntry::File(bytes, _) => String::from_utf8_lossy(&bytes).into_owned(),
         UserEntry::Symlink(target) => format!("-> {}", String::from_utf8_lossy(&target)),

@@ -9,11 +9,10 @@ use client::fs::memory::user::UserEntry;
 use client_core::past::Change;
 use common::revision::Revision;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
-use tests::sim::world::{Make, World};
+use tests::sim::world::World;
 
 /// Long enough for several tries.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -22,17 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const SEEDS: u64 = 12;
 
 type Disk = BTreeMap<String, UserEntry>;
-
-async fn world(seed: u64) -> (World, [Rc<SimDevice>; 2]) {
-    let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
-    let devices = [&world.devices[0], &world.devices[1]].map(Rc::clone);
-    world.end_faults().await;
-    (world, devices)
-}
-
-async fn settled(world: &World) {
-    assert!(world.settle().await, "{:#?}", world.ledger.tail());
-}
 
 fn revision(device: &SimDevice) -> Revision {
     device.handle().unwrap().summary().cursor.unwrap().revision
@@ -67,20 +55,20 @@ fn bytes(device: &SimDevice, path: &str) -> Vec<u8> {
 #[test]
 fn a_folder_is_what_it_was_on_every_device() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(31).await;
+        let (world, [one, two]) = World::quiet(31).await;
         one.writer.make_directory("d");
         one.writer.make_directory("d/e");
         one.writer.write("d/e/file", b"first");
         one.writer.write("d/other", b"other");
-        settled(&world).await;
+        world.settled().await;
         let (then, at) = (disk(&one), revision(&one));
         two.writer.write("d/e/file", b"second");
         two.writer.rename("d/other", "moved out");
         two.writer.rename("d/e", "f");
-        settled(&world).await;
+        world.settled().await;
         one.writer.action("rm -r", "f", |user| user.remove_all("f"));
         one.writer.write("d/new", b"new");
-        settled(&world).await;
+        world.settled().await;
         let now = disk(&one);
         let told = dry(&two, "", at).await;
         let expected = [
@@ -93,7 +81,7 @@ fn a_folder_is_what_it_was_on_every_device() {
         assert_eq!(told, expected);
         assert_eq!((disk(&one), disk(&two)), (now.clone(), now), "a dry run does nothing");
         restore(&two, "", at).await.unwrap();
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(disk(&one), then);
         assert_eq!(disk(&two), then);
         assert_eq!(restore(&one, "", at).await.unwrap().differences, []);
@@ -105,24 +93,24 @@ fn a_folder_is_what_it_was_on_every_device() {
 fn a_random_folder_is_what_it_was() {
     for seed in 0..SEEDS {
         in_virtual_time(async move {
-            let (world, devices) = world(seed).await;
+            let (world, devices) = World::quiet::<2>(seed).await;
             let mut moments = Vec::new();
             for _ in 0..6 {
                 for (number, device) in devices.iter().enumerate() {
                     (0..12).for_each(|_| device.writer.act());
                     device.writer.close_all();
                     if number == 0 && seed % 2 == 0 {
-                        settled(&world).await;
+                        world.settled().await;
                     }
                 }
-                settled(&world).await;
+                world.settled().await;
                 moments.push((disk(&devices[1]), revision(&devices[1])));
             }
             for (number, (then, at)) in moments.iter().enumerate().rev() {
                 let device = &devices[number % 2];
                 let told = restore(device, "", *at).await;
                 assert!(told.is_ok(), "seed {seed}, moment {number}: {told:?}");
-                settled(&world).await;
+                world.settled().await;
                 for device in &devices {
                     assert_eq!(&disk(device), then, "seed {seed}, moment {number}");
                 }
@@ -135,15 +123,15 @@ fn a_random_folder_is_what_it_was() {
 #[test]
 fn what_was_moved_out_of_a_directory_stays_and_a_copy_comes_back() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(32).await;
+        let (world, [one, two]) = World::quiet(32).await;
         one.writer.make_directory("d");
         one.writer.write("d/a", b"a");
-        settled(&world).await;
+        world.settled().await;
         let at = revision(&one);
         one.writer.rename("d/a", "a");
-        settled(&world).await;
+        world.settled().await;
         restore(&two, "d", at).await.unwrap();
-        settled(&world).await;
+        world.settled().await;
         for device in [&one, &two] {
             assert_eq!((bytes(device, "d/a"), bytes(device, "a")), (b"a".to_vec(), b"a".to_vec()));
         }
@@ -153,12 +141,12 @@ fn what_was_moved_out_of_a_directory_stays_and_a_copy_comes_back() {
 #[test]
 fn an_edit_that_is_not_synced_is_never_restored_over() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(33).await;
+        let (world, [one, two]) = World::quiet(33).await;
         one.writer.write("file", b"first");
-        settled(&world).await;
+        world.settled().await;
         let at = revision(&one);
         one.writer.write("file", b"second");
-        settled(&world).await;
+        world.settled().await;
         two.link.set_up(false);
         two.writer.write("file", b"third, not synced");
         two.writer.write("new", b"not synced either");
@@ -167,7 +155,7 @@ fn an_edit_that_is_not_synced_is_never_restored_over() {
             let refused = restore(&two, path, at).await;
             assert!(matches!(&refused, Err(AskError::Unsynced(at)) if at == "file"), "{refused:?}");
         }
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(bytes(&one, "file"), b"third, not synced");
         assert_eq!(bytes(&one, "new"), b"not synced either");
     });
@@ -177,22 +165,22 @@ fn an_edit_that_is_not_synced_is_never_restored_over() {
 #[test]
 fn a_file_that_is_not_synced_keeps_its_place() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(34).await;
+        let (world, [one, two]) = World::quiet(34).await;
         one.writer.write("file", b"first");
-        settled(&world).await;
+        world.settled().await;
         let at = revision(&one);
         one.writer.delete("file");
-        settled(&world).await;
+        world.settled().await;
         two.link.set_up(false);
         two.writer.write("file", b"another, not synced");
         two.link.set_up(true);
         let refused = restore(&two, "file", at).await;
         assert!(matches!(&refused, Err(AskError::Unsynced(at)) if at == "file"), "{refused:?}");
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(bytes(&one, "file"), b"another, not synced");
         two.writer.delete("file");
         two.writer.make_directory("file");
-        settled(&world).await;
+        world.settled().await;
         let refused = restore(&one, "file", at).await;
         assert!(matches!(&refused, Err(AskError::InTheWay(_))), "{refused:?}");
     });
@@ -202,31 +190,31 @@ fn a_file_that_is_not_synced_keeps_its_place() {
 #[test]
 fn what_was_deleted_a_moment_ago_comes_back() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(35).await;
+        let (world, [one, two]) = World::quiet(35).await;
         one.writer.make_directory("d");
         one.writer.write("d/file", b"first");
         one.writer.write("d/other", b"other");
-        settled(&world).await;
+        world.settled().await;
         let at = revision(&one);
         let then = disk(&one);
         one.writer.write("d/file", b"second");
-        settled(&world).await;
+        world.settled().await;
         for wait in [0, 100, 200, 2_000] {
             let last = revision(&one);
             one.writer.delete("d/file");
             tokio::time::sleep(Duration::from_millis(wait)).await; // ok: virtual time
             restore(&one, "d/file", last).await.unwrap();
-            settled(&world).await;
+            world.settled().await;
             assert_eq!(bytes(&one, "d/file"), b"second", "after {wait} ms");
             assert_eq!(disk(&one), disk(&two));
             one.writer.action("rm -r", "d", |user| user.remove_all("d"));
             tokio::time::sleep(Duration::from_millis(wait)).await; // ok: virtual time
             restore(&one, "", at).await.unwrap();
-            settled(&world).await;
+            world.settled().await;
             assert_eq!(disk(&one), then, "after {wait} ms");
             assert_eq!(disk(&two), then, "after {wait} ms");
             one.writer.write("d/file", b"second");
-            settled(&world).await;
+            world.settled().await;
         }
     });
 }
@@ -235,21 +223,21 @@ fn what_was_deleted_a_moment_ago_comes_back() {
 #[test]
 fn a_restore_that_deletes_many_waits_where_nobody_asked_for_it() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(36).await;
+        let (world, [one, two]) = World::quiet(36).await;
         one.writer.write("file", b"first");
-        settled(&world).await;
+        world.settled().await;
         let at = revision(&one);
         for number in 0..40 {
             one.writer.write(&format!("{number}"), format!("{number}").as_bytes());
         }
-        settled(&world).await;
+        world.settled().await;
         restore(&one, "", at).await.unwrap();
         tokio::time::sleep(PATIENCE).await; // ok: virtual time
         assert_eq!(one.handle().unwrap().summary().halt, None);
         assert_eq!(disk(&one).len(), 1);
         assert!(two.handle().unwrap().summary().halt.is_some_and(|halt| halt.can_confirm));
         assert_eq!(disk(&two).len(), 41);
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(disk(&two).len(), 1);
     });
 }
@@ -258,18 +246,18 @@ fn a_restore_that_deletes_many_waits_where_nobody_asked_for_it() {
 #[test]
 fn an_edit_on_another_device_meanwhile_is_not_lost() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(37).await;
+        let (world, [one, two]) = World::quiet(37).await;
         one.writer.write("file", b"first");
-        settled(&world).await;
+        world.settled().await;
         let at = revision(&one);
         one.writer.write("file", b"second");
-        settled(&world).await;
+        world.settled().await;
         two.link.set_up(false);
         two.writer.write("file", b"third, offline");
         restore(&one, "file", at).await.unwrap();
         tokio::time::sleep(PATIENCE).await; // ok: virtual time
         two.link.set_up(true);
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(disk(&one), disk(&two));
         let held: Vec<Vec<u8>> = disk(&one)
             .into_values()
@@ -286,19 +274,19 @@ fn an_edit_on_another_device_meanwhile_is_not_lost() {
 #[test]
 fn a_device_that_came_later_sees_and_restores_what_was_deleted_before() {
     in_virtual_time(async {
-        let (mut world, [one, _]) = world(38).await;
+        let (mut world, [one, _]) = World::quiet(38).await;
         one.writer.make_directory("d");
         one.writer.write("d/gone", b"gone");
-        settled(&world).await;
+        world.settled().await;
         let (at, then) = (revision(&one), disk(&one));
         one.writer.action("rm -r", "d", |user| user.remove_all("d"));
         one.writer.write("stays", b"stays");
-        settled(&world).await;
+        world.settled().await;
         let checkpoint = one.handle().unwrap().ask(Ask::Checkpoint).await.unwrap();
         assert!(checkpoint.is_some());
         let late = world.add_device(true, None).await;
         late.start().await;
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(listed(&late, "", Listing::Deleted).await, ["d", "d/gone"]);
         assert_eq!(listed(&late, "d", Listing::Deleted).await, ["d", "d/gone"]);
         let past = Listing::At(Moment::Revision(at));
@@ -309,7 +297,7 @@ fn a_device_that_came_later_sees_and_restores_what_was_deleted_before() {
         let changes: Vec<&str> = log.versions.iter().map(|version| version.change).collect();
         assert_eq!(changes, ["deleted", "created"]);
         restore(&late, "d", at).await.unwrap();
-        settled(&world).await;
+        world.settled().await;
         for device in [&one, &late] {
             let mut now = disk(device);
             assert!(now.remove("stays").is_some());
@@ -321,16 +309,16 @@ fn a_device_that_came_later_sees_and_restores_what_was_deleted_before() {
 #[test]
 fn a_timeline_in_pages_is_the_whole_timeline() {
     in_virtual_time(async {
-        let (world, [one, two]) = world(39).await;
+        let (world, [one, two]) = World::quiet(39).await;
         one.writer.make_directory("d");
         for number in 0..12 {
             one.writer.write(&format!("d/{number}"), format!("{number}").as_bytes());
             if number % 3 == 0 {
-                settled(&world).await;
+                world.settled().await;
                 one.writer.rename(&format!("d/{number}"), &format!("moved {number}"));
             }
         }
-        settled(&world).await;
+        world.settled().await;
         let page = async |path: &str, before, limit| {
             let ask = |answer| Ask::Log(path.to_owned(), before, limit, answer);
             two.handle().unwrap().ask(ask).await.unwrap()
@@ -365,12 +353,12 @@ fn a_timeline_in_pages_is_the_whole_timeline() {
 #[test]
 fn what_cannot_be_is_told_and_changes_nothing() {
     in_virtual_time(async {
-        let (world, [one, _]) = world(40).await;
+        let (world, [one, _]) = World::quiet(40).await;
         one.writer.write("a", b"a");
         one.writer.write("b", b"b");
-        settled(&world).await;
+        world.settled().await;
         one.writer.write("a", b"a, edited");
-        settled(&world).await;
+        world.settled().await;
         let (now, last) = (disk(&one), revision(&one));
         let handle = one.handle().unwrap();
         let ask = async |path: &str, which| {
@@ -386,11 +374,11 @@ fn what_cannot_be_is_told_and_changes_nothing() {
         let refused = ask("", Which::At(Moment::Time(1))).await;
         assert!(matches!(refused, Err(AskError::BeforeBeginning { .. })), "{refused:?}");
         one.writer.write("later", b"later");
-        settled(&world).await;
+        world.settled().await;
         let refused = ask("later", Which::At(Moment::Revision(last))).await;
         assert!(matches!(refused, Err(AskError::NotThere { .. })), "{refused:?}");
         one.writer.delete("later");
-        settled(&world).await;
+        world.settled().await;
         assert_eq!(disk(&one), now);
     });
 }

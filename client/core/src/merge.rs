@@ -114,18 +114,22 @@ pub fn merge(
     Ok(texts.marked_whole(labels))
 }
 
-/// Whether a text that a person edited still has marks in it that a merge of these sides put there.
+/// Whether a text that a person made of these three (base, mine and theirs) still has marks of a merge
+/// in it, with whatever labels.
 #[must_use]
-pub fn has_marks(text: &str, mine: &str, theirs: &str, labels: &Labels) -> bool {
-    let marks = [
-        mark('<', &labels.mine),
-        mark('|', &labels.base),
-        mark('=', ""),
-        mark('>', &labels.theirs),
-    ];
-    let count = |text: &str, mark: &str| text.lines().filter(|line| *line == mark).count();
+pub fn has_marks(text: &str, sides: [&str; 3]) -> bool {
     // A line that looks like a mark may be a line of a side, such as the rule below a headline.
-    marks.iter().any(|mark| count(text, mark) > count(mine, mark) + count(theirs, mark))
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in sides.into_iter().flat_map(str::lines).filter(|line| is_mark(line)) {
+        *known.entry(line).or_default() += 1;
+    }
+    text.lines().filter(|line| is_mark(line)).any(|line| match known.get_mut(line) {
+        None | Some(0) => true,
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+    })
 }
 
 /// What turns one text into another, as a unified diff; empty when they are equal.
@@ -405,6 +409,12 @@ impl<'a> Output<'a> {
     }
 }
 
+fn is_mark(line: &str) -> bool {
+    let signs = |sign: char| line.strip_prefix(sign.to_string().repeat(MARK_LENGTH).as_str());
+    let is_labelled = |rest: &str| rest.is_empty() || rest.starts_with(' ');
+    ['<', '|', '>'].into_iter().filter_map(signs).any(is_labelled) || signs('=') == Some("")
+}
+
 fn mark(sign: char, label: &str) -> String {
     let signs = sign.to_string().repeat(MARK_LENGTH);
     if label.is_empty() { signs } else { format!("{signs} {label}") }
@@ -456,7 +466,7 @@ mod tests {
                 let merged = merged(base, mine, theirs);
                 let Merged::Marked { text, conflicts } = &merged else { panic!("{merged:?}") };
                 assert_eq!(*conflicts, 1, "{text}");
-                assert!(has_marks(text, mine, theirs, &labels()), "{text}");
+                assert!(has_marks(text, [base, mine, theirs]), "{text}");
             }
         }
     }
@@ -483,9 +493,16 @@ mod tests {
     #[test]
     fn lines_that_look_like_marks_are_no_marks_where_they_were_before() {
         let headline = "Title\n=======\n";
-        assert!(!has_marks(headline, headline, "", &labels()));
-        assert!(has_marks("a\n=======\n", "a\n", "b\n", &labels()));
-        assert!(has_marks("a\n>>>>>>> theirs (b)\r\n", "a\n", "b\n", &labels()));
+        for sides in [[headline, "", ""], ["", headline, ""], ["", "", headline]] {
+            assert!(!has_marks(headline, sides));
+            assert!(has_marks(&headline.repeat(2), sides));
+        }
+        for text in ["=======", "<<<<<<< HEAD", "|||||||", ">>>>>>> theirs (b)\r\n"] {
+            assert!(has_marks(&format!("a\n{text}"), ["", "a\n", "b\n"]), "{text}");
+        }
+        for text in ["========", "<<<<<<<a", "======= b", "> > >", " >>>>>>> a", ">>>>>> a"] {
+            assert!(!has_marks(text, ["", "a\n", "b\n"]), "{text}");
+        }
     }
 
     #[test]

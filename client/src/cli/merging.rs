@@ -6,7 +6,6 @@
 
 use super::Context;
 use crate::daemon::control::{Failure, MergeAnswer};
-use client_core::merge::{Labels, has_marks};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -23,17 +22,12 @@ pub(super) enum Program {
     Editor(Vec<String>),
 }
 
-/// A merge that a person has made.
-pub(super) struct Edited {
-    /// The file with the result.
-    pub(super) file: PathBuf,
-    pub(super) kept: Kept,
-}
-
-/// The directory of a merge.
+/// The directory of a merge that a person makes, or has made.
 pub(super) struct Kept {
     directory: PathBuf,
     path: String,
+    /// The text with marks.
+    given: String,
 }
 
 impl Kept {
@@ -44,9 +38,13 @@ impl Kept {
         }
     }
 
-    /// A failure that says where the result lies.
+    /// A failure that says where the result lies. A text in which nobody has written is not kept.
     pub(super) fn failed(&self, failure: Failure) -> Failure {
         let merged = self.merged();
+        if fs::read(&merged).is_ok_and(|bytes| bytes == self.given.as_bytes()) {
+            self.discard();
+            return failure;
+        }
         let hint = match failure.hint.is_empty() {
             true => String::new(),
             false => format!("{}; ", failure.hint),
@@ -59,7 +57,8 @@ impl Kept {
         Failure { hint, ..failure }
     }
 
-    fn merged(&self) -> PathBuf {
+    /// The file with the result.
+    pub(super) fn merged(&self) -> PathBuf {
         let name = Path::new(&self.path).file_name().map_or("merged".into(), OsString::from);
         self.directory.join(name)
     }
@@ -86,31 +85,24 @@ pub(super) fn program(context: &Context) -> Result<Option<Program>, Failure> {
     Ok(editor.map(Program::Editor))
 }
 
-/// Has a person merge, and looks at the result.
+/// Has a person merge. What is left of marks is for the folder's engine to find.
 pub(super) fn edit(
     context: &Context,
-    path: &str,
     program: &Program,
     merge: &MergeAnswer,
-) -> Result<Edited, Failure> {
+) -> Result<Kept, Failure> {
     let failed = |error: io::Error| {
         let message = format!("the texts to merge could not be laid out: {error}");
         Failure::new("disk", message, "look at the disk of the home")
     };
     let directory = make_directory(context.home.path()).map_err(failed)?;
-    let kept = Kept { directory, path: merge.path.clone() };
+    let kept = Kept { directory, path: merge.path.clone(), given: merge.text.clone() };
     if let Err(error) = lay_out(&kept, merge) {
         kept.discard();
         return Err(failed(error));
     }
-    let looked_at = run(&kept, program, merge).and_then(|()| result(&kept, path, merge));
-    let file = kept.merged();
-    match looked_at {
-        Ok(()) => Ok(Edited { file, kept }),
-        Err(failure) if is_as_given(&file, merge) => {
-            kept.discard();
-            Err(failure)
-        }
+    match run(&kept, program, merge) {
+        Ok(()) => Ok(kept),
         Err(failure) => Err(kept.failed(failure)),
     }
 }
@@ -184,27 +176,6 @@ fn run(kept: &Kept, program: &Program, merge: &MergeAnswer) -> Result<(), Failur
         Ok(status) => Err(failed(format!("did not end well ({status})"))),
         Err(error) => Err(failed(format!("could not be started: {error}"))),
     }
-}
-
-/// Looks for marks that are left.
-fn result(kept: &Kept, path: &str, merge: &MergeAnswer) -> Result<(), Failure> {
-    let bytes = fs::read(kept.merged()).map_err(|error| {
-        let message = format!("{path}: the result cannot be read: {error}; nothing was resolved");
-        Failure::new("editor", message, "save it under the name that it had")
-    })?;
-    let [mine, base, theirs] = merge.labels.clone();
-    let labels = Labels { mine, base, theirs };
-    let text = String::from_utf8_lossy(&bytes);
-    if has_marks(&text, &merge.mine, &merge.theirs, &labels) {
-        let message = format!("{path}: the result still has marks in it; nothing was resolved");
-        let hint = "between <<<<<<< and >>>>>>> leave the lines that are right, and no mark";
-        return Err(Failure::new("marks_left", message, hint));
-    }
-    Ok(())
-}
-
-fn is_as_given(file: &Path, merge: &MergeAnswer) -> bool {
-    fs::read(file).is_ok_and(|bytes| bytes == merge.text.as_bytes())
 }
 
 /// A command line as words: split at spaces, but for those between quotes. `None` when a quote is

@@ -1,7 +1,7 @@
 //! `driftless resolve`: settles a conflict.
 
 use super::asking::{absolute, ask, path_argument, unexpected};
-use super::merging::{self, Edited};
+use super::merging;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, Keep, PathArgument, Request};
 use std::path::PathBuf;
@@ -50,8 +50,8 @@ fn merged(context: &Context, path: PathArgument) -> Result<Answer, Failure> {
     let Answer::Merge(merge) = ask(context, &Request::Merge { path: path.clone() })? else {
         return Err(unexpected(&context.home));
     };
-    let Edited { file, kept } = merging::edit(context, &path.text, &program, &merge)?;
-    let request = Request::ResolveWith { path, file, seen: Some(merge.seen) };
+    let kept = merging::edit(context, &program, &merge)?;
+    let request = Request::ResolveWith { path, file: kept.merged(), seen: Some(merge.seen) };
     match ask(context, &request) {
         Ok(answer) => {
             kept.discard();

@@ -57,6 +57,11 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
         let conflicts = count(folder.conflicts, "conflict", "conflicts");
         rows.push(vec!["  open".into(), format!("{conflicts}: see `driftless conflicts`")]);
     }
+    if let Some(mergeable) = folder.mergeable.filter(|mergeable| *mergeable > 0) {
+        let merge = if mergeable == 1 { "merges" } else { "merge" };
+        let command = "`driftless resolve PATH --keep merged`";
+        rows.push(vec!["".into(), format!("{mergeable} of them {merge} cleanly: {command}")]);
+    }
     if let Some(halt) = &folder.halt {
         let since = halt.since.as_ref().map(|since| format!(" (since {since})"));
         rows.push(vec!["  halted".into(), halt.message.clone() + &since.unwrap_or_default()]);
@@ -103,6 +108,7 @@ mod tests {
             pending_up: 0,
             pending_down: 0,
             conflicts: 2,
+            mergeable: Some(1),
             issues: vec![IssueAnswer { path: "a".into(), reason: "r".into() }],
             issues_total: 24,
             cursor: None,
@@ -119,6 +125,7 @@ server  h:1 (not connected)
 folder notes  up to date but for paths that are not synced (/n)
   holds       1 entry, 2.0 KiB
   open        2 conflicts: see `driftless conflicts`
+              1 of them merges cleanly: `driftless resolve PATH --keep merged`
   not synced: a: r
   not synced: and 23 more
 ";

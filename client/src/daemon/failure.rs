@@ -244,7 +244,8 @@ impl From<AskError> for Failure {
             | AskError::NotMine { .. }
             | AskError::NotMergeable { .. }
             | AskError::NotClean { .. }
-            | AskError::BadContent(_) => choice(&error),
+            | AskError::BadContent(_)
+            | AskError::MarksLeft(_) => choice(&error),
             AskError::Unsynced(_) => ("unsynced", "wait for `driftless sync`, then try again"),
             AskError::Offline(_) => {
                 ("offline", "see that the server runs and that its UDP port can be reached")
@@ -289,6 +290,11 @@ fn choice(error: &AskError) -> (&'static str, &'static str) {
         AskError::BadContent(_) => {
             ("bad_content", "give a regular file to which nothing is written meanwhile")
         }
+        AskError::MarksLeft(_) => (
+            "marks_left",
+            "between <<<<<<< and >>>>>>> leave the lines that are right, and no mark, nor a line of \
+             seven = alone",
+        ),
         _ => ("refused", ""),
     }
 }

@@ -43,6 +43,7 @@ pub(super) fn folder(
         pending_up: summary.pending_up,
         pending_down: summary.pending_down,
         conflicts: summary.conflicts,
+        mergeable: summary.mergeable,
         issues: issues
             .map(|issue| IssueAnswer { path: issue.path, reason: issue.reason })
             .collect(),

@@ -104,6 +104,9 @@ pub struct FolderSummary {
     pub pending_down: u64,
     /// Open conflicts.
     pub conflicts: u64,
+    /// How many of them a clean merge would settle, of those that were looked at by now; `None` where
+    /// the folder's policy does not leave that to a person.
+    pub mergeable: Option<u64>,
     /// Paths that are not synced, the first few.
     pub issues: Vec<PathIssue>,
     /// How many there are in all.
@@ -343,6 +346,9 @@ pub enum AskError {
     /// The file that was given as the result cannot be taken.
     #[error("{0}")]
     BadContent(String),
+    /// The text that was given as the result has marks of a merge in it that no side had.
+    #[error("{0}: the result still has marks in it; nothing was resolved")]
+    MarksLeft(String),
     /// What was to be kept of a conflict was deleted by hand.
     #[error(
         "{}: this side of the conflict was deleted, and nothing was resolved",

@@ -5,6 +5,7 @@
 //! was merged comes back with the journal and is applied like any other edit, so that what a user
 //! writes meanwhile is never overwritten.
 
+use super::history::author;
 use super::online::RoundError;
 use super::run::Engine;
 use crate::apply::ApplyError;
@@ -17,7 +18,7 @@ use client_core::merge::{Labels, MERGE_BYTES_MAX, Merged, Unmergeable, merge};
 use client_core::planner::{Change as Planned, PushGroup};
 use client_core::tree::SyncedNode;
 use common::chunk::{Attributes, MergePolicy, open_attributes, seal_attributes};
-use common::ids::{ContentTag, EntryId};
+use common::ids::{ContentTag, DeviceId, EntryId};
 use common::limits::GROUP_CONTENTS_MAX;
 use common::record::{Change, Content, Kind, Registers, Root};
 use common::revision::Revision;
@@ -156,9 +157,8 @@ impl Engine {
         let entry = &edits.entry;
         let versions = self.contents_at(entry, edits.base.content_revision).await?;
         let tag = edits.base.content.tag;
-        let Some(base) = versions.into_iter().find(|version| version.tag == tag) else {
-            return Ok(None);
-        };
+        let base = versions.into_iter().find(|(version, _)| version.tag == tag);
+        let Some((base, _)) = base else { return Ok(None) };
         let mut texts = Vec::new();
         for stored in [edits.mine, edits.theirs, base] {
             let Some(bytes) = self.small_bytes(entry, &stored).await? else { return Ok(None) };
@@ -229,7 +229,7 @@ impl Engine {
         read
     }
 
-    fn read_staged(&self, path: &RelPath, size: u64) -> Result<Vec<u8>, FetchError> {
+    pub(super) fn read_staged(&self, path: &RelPath, size: u64) -> Result<Vec<u8>, FetchError> {
         let file = self.context.fs.open(path)?;
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
         let mut filled = 0;
@@ -297,13 +297,13 @@ impl Engine {
         Change::Edit { entry: *entry, base, content }
     }
 
-    /// The contents that a revision set on a file, the last first: a merge sets two. Those that do not
-    /// open are left out.
+    /// The contents that a revision set on a file, the last first: a merge sets two; each with who did
+    /// that, if the server says so. Those that do not open are left out.
     pub(super) async fn contents_at(
         &self,
         entry: &EntryId,
         revision: Revision,
-    ) -> Result<Vec<Stored>, RoundError> {
+    ) -> Result<Vec<(Stored, Option<DeviceId>)>, RoundError> {
         let request = VersionsRead {
             folder: self.context.folder.to_vec(),
             entry: entry.to_vec(),
@@ -317,6 +317,7 @@ impl Engine {
             _ => None,
         });
         let opened = versions.flatten().filter_map(|version| {
+            let by = author(&version);
             let registers = Registers::try_from(version.registers?).ok()?;
             if registers.content_revision != revision || registers.kind != Kind::File {
                 return None;
@@ -324,7 +325,8 @@ impl Engine {
             let Content { root, tag, attributes } = registers.content;
             let attributes = open_attributes(keys, folder, entry, &attributes).ok()?;
             let Attributes { mode, mtime_ns, size, .. } = attributes;
-            (attributes.tag == tag).then_some(Stored { root, size, tag, mode, mtime_ns })
+            let stored = Stored { root, size, tag, mode, mtime_ns };
+            (attributes.tag == tag).then_some((stored, by))
         });
         Ok(opened.collect())
     }

@@ -13,6 +13,7 @@ mod halt;
 pub mod handle;
 mod history;
 pub mod labels;
+mod mergeable;
 mod merging;
 mod mistrust;
 mod online;

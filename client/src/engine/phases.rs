@@ -72,6 +72,7 @@ impl Engine {
         self.carry_out(plan).await?;
         self.close_gone().await?;
         self.pin()?;
+        self.look_at_conflicts().await?;
         Ok(true)
     }
 

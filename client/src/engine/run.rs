@@ -1,6 +1,7 @@
 //! The loop itself: a round, then waiting for whatever comes first.
 
 use super::handle::{Answer, Ask, FolderStatus, FolderSummary, PathIssue, Progress};
+use super::mergeable::Mergeable;
 use super::mistrust::Mistrust;
 use super::online::Journal;
 use super::rules::{Rules, known_rules};
@@ -123,6 +124,7 @@ pub struct Engine {
     /// What the server was last told that this disk holds.
     pub(super) reported: Option<Cursor>,
     pub(super) mistrust: Mistrust,
+    pub(super) mergeable: Mergeable,
     counts: Counts,
     counted_ns: i64,
     counted_quiet: bool,
@@ -137,6 +139,7 @@ pub(crate) fn first_summary() -> FolderSummary {
         pending_up: 0,
         pending_down: 0,
         conflicts: 0,
+        mergeable: None,
         issues: Vec::new(),
         issues_total: 0,
         cursor: None,
@@ -204,6 +207,7 @@ impl Engine {
             pinned,
             reported: None,
             mistrust: Mistrust::default(),
+            mergeable: Mergeable::default(),
             counts: Counts::default(),
             counted_ns: i64::MIN / 2,
             counted_quiet: false,
@@ -411,6 +415,7 @@ impl Engine {
             pending_up: counts.up,
             pending_down: counts.down,
             conflicts: state.conflicts().map_or(0, |conflicts| conflicts.len() as u64),
+            mergeable: self.mergeable.count(),
             // Counted a moment ago: of few, those that are shown are all.
             issues_total: match issues.len() < ISSUES_SHOWN as usize {
                 true => issues.len() as u64,

@@ -9,10 +9,11 @@ use super::history::author;
 use super::merging::{Stored, plain_labels};
 use super::online::RoundError;
 use super::run::Engine;
+use crate::apply::ApplyError;
 use crate::fs::{Area, RelPath};
 use crate::push::Prepared;
-use crate::state::RemoteRow;
-use client_core::merge::{MERGE_BYTES_MAX, Merged, Unmergeable};
+use crate::state::{RemoteRow, StateError};
+use client_core::merge::{MERGE_BYTES_MAX, Merged, Unmergeable, has_marks};
 use common::limits::FILE_BYTES_MAX;
 use common::record::{Change, ConflictRecord, Kind, Resolution};
 use common::revision::Revision;
@@ -64,28 +65,56 @@ impl Engine {
         if original.size.max(copy.size) > MERGE_BYTES_MAX {
             return Ok(Err(Unmergeable::TooLarge));
         }
-        let base = match record.base {
-            Some(revision) => {
-                // Of two that one revision set, the older one: both sides know it.
-                let base = self.contents_at(&record.entry, revision).await?.pop();
-                let Some(base) = base else { return Ok(Err(Unmergeable::Gone)) };
-                if base.size > MERGE_BYTES_MAX {
-                    return Ok(Err(Unmergeable::TooLarge));
-                }
-                self.small_bytes(&record.entry, &base).await?
-            }
-            None => Some(Vec::new()),
-        };
         let original = self.small_bytes(&record.entry, &Stored::from(original)).await?;
         let copy = self.small_bytes(&record.copy, &Stored::from(copy)).await?;
-        let (Some(base), Some(original), Some(copy)) = (base, original, copy) else {
+        let (Some(original), Some(copy)) = (original, copy) else {
             return Ok(Err(Unmergeable::Gone));
+        };
+        let base = match record.base {
+            Some(revision) => self.base_text(record, revision, &copy).await?,
+            None => Ok(Vec::new()),
+        };
+        let base = match base {
+            Ok(base) => base,
+            Err(error) => return Ok(Err(error)),
         };
         let texts = [&base, &original, &copy];
         if let Some(error) = texts.iter().find_map(|it| client_core::merge::text(it).err()) {
             return Ok(Err(error));
         }
         Ok(Ok(Texts { base, original, copy }))
+    }
+
+    /// What both sides of a conflict have seen of the revision that they started from. A merge sets
+    /// two contents: what it came to is what a device has that took it from the journal, and with it
+    /// all that was built on it. Only whoever merged may have opened the conflict before its own merge
+    /// came back; then the older content is what both know, unless the copy has all of the merge.
+    async fn base_text(
+        &mut self,
+        record: &ConflictRecord,
+        revision: Revision,
+        copy: &[u8],
+    ) -> Result<Result<Vec<u8>, Unmergeable>, RoundError> {
+        let contents = self.contents_at(&record.entry, revision).await?;
+        let (Some(newest), Some(oldest)) = (contents.first(), contents.last()) else {
+            return Ok(Err(Unmergeable::Gone));
+        };
+        if newest.0.size.max(oldest.0.size) > MERGE_BYTES_MAX {
+            return Ok(Err(Unmergeable::TooLarge));
+        }
+        let by_its_author = newest.1.is_none_or(|author| author == record.device);
+        let is_sure = contents.len() == 1 || (!by_its_author && record.theirs != revision);
+        let merged = self.small_bytes(&record.entry, &newest.0).await?;
+        let Some(merged) = merged else { return Ok(Err(Unmergeable::Gone)) };
+        if is_sure {
+            return Ok(Ok(merged));
+        }
+        let own = self.small_bytes(&record.entry, &oldest.0).await?;
+        let Some(own) = own else { return Ok(Err(Unmergeable::Gone)) };
+        let (texts, labels) = ((own.clone(), merged.clone(), copy.to_vec()), plain_labels());
+        let both = self.merge_texts(texts.0, texts.1, texts.2, labels).await?;
+        let has_all = both.is_ok_and(|it| it.clean().is_some_and(|it| it.as_bytes() == copy));
+        Ok(Ok(if has_all { merged } else { own }))
     }
 
     async fn mergeable_texts(&mut self, path: &str, sides: &Sides) -> Result<Texts, AskError> {
@@ -128,15 +157,16 @@ impl Engine {
         &mut self,
         record: &ConflictRecord,
     ) -> Result<Option<Texts>, AskError> {
-        let (Some(original), Some(copy)) = (self.live(&record.entry)?, self.live(&record.copy)?)
-        else {
-            return Ok(None);
-        };
-        if original.node.kind != Kind::File || copy.node.kind != Kind::File {
-            return Ok(None);
-        }
-        let sides = Sides { record: record.clone(), original, copy };
+        let Some(sides) = self.file_sides(record)? else { return Ok(None) };
         Ok(self.texts(&sides).await?.ok())
+    }
+
+    /// Both sides of a conflict, if they are files that are there.
+    pub(super) fn file_sides(&self, record: &ConflictRecord) -> Result<Option<Sides>, StateError> {
+        let sides = (self.live(&record.entry)?, self.live(&record.copy)?);
+        let (Some(original), Some(copy)) = sides else { return Ok(None) };
+        let are_files = [&original, &copy].iter().all(|row| row.node.kind == Kind::File);
+        Ok(are_files.then(|| Sides { record: record.clone(), original, copy }))
     }
 
     /// Settles a conflict with the clean merge of both sides.
@@ -147,7 +177,7 @@ impl Engine {
         match merged.map_err(|error| not_mergeable(path, error))? {
             Merged::Clean(text) => {
                 let content = NewContent::Bytes(text.into_bytes());
-                self.settle_with(path, sides, content).await
+                self.settle_with(path, sides, content, None).await
             }
             Merged::Marked { conflicts, .. } => {
                 Err(AskError::NotClean { path: path.to_owned(), conflicts })
@@ -165,27 +195,37 @@ impl Engine {
         if settlement.seen.is_some_and(|merged_from| merged_from != seen(&sides)) {
             return Err(changed());
         }
-        self.settle_with(path, sides, settlement.content).await
+        let texts = self.texts(&sides).await?.ok();
+        self.settle_with(path, sides, settlement.content, texts).await
     }
 
+    /// Settles a conflict with a content. What a person made of these texts must have no marks left.
     async fn settle_with(
         &mut self,
         path: &str,
         sides: Sides,
         content: NewContent,
+        texts: Option<Texts>,
     ) -> Result<(), AskError> {
         let Sides { record, original, copy } = sides;
         let entry = record.entry;
         let (mode, base) = (original.node.content.mode, original.node.content_revision);
         let stored = match content {
             NewContent::Bytes(bytes) => {
+                check_marks(path, &bytes, texts.as_ref())?;
                 let (one, other) = (original.node.content.mtime_ns, copy.node.content.mtime_ns);
                 self.store(&entry, &bytes, mode, one.max(other)).await?
             }
             NewContent::File(from) => {
-                let staged = self.stage_outside(&from)?;
+                let (staged, size) = self.stage_outside(&from)?;
                 let now = self.context.environment.now_ns();
-                let stored = self.store_staged(&entry, &staged, mode, now).await;
+                let stored = match self.check_staged(path, &staged, size, texts.as_ref()) {
+                    Ok(()) => {
+                        let stored = self.store_staged(&entry, &staged, mode, now).await;
+                        stored.map_err(AskError::from)
+                    }
+                    Err(error) => Err(error),
+                };
                 self.context.fs.remove(&staged)?;
                 stored?
             }
@@ -213,8 +253,27 @@ impl Engine {
         Err(changed())
     }
 
-    /// Copies a file from outside the folder into the staging area, whole and as it was at one moment.
-    fn stage_outside(&self, from: &Path) -> Result<RelPath, AskError> {
+    /// Looks for marks in a staged file that is small enough for a merge.
+    fn check_staged(
+        &self,
+        path: &str,
+        staged: &RelPath,
+        size: u64,
+        texts: Option<&Texts>,
+    ) -> Result<(), AskError> {
+        if texts.is_none() || size > MERGE_BYTES_MAX {
+            return Ok(());
+        }
+        let bytes = self.read_staged(staged, size).map_err(|error| {
+            let error = ApplyError::from(error);
+            AskError::from(RoundError::from(error))
+        })?;
+        check_marks(path, &bytes, texts)
+    }
+
+    /// Copies a file from outside the folder into the staging area, whole and as it was at one moment;
+    /// returns its size too.
+    fn stage_outside(&self, from: &Path) -> Result<(RelPath, u64), AskError> {
         let bad = |why: String| AskError::BadContent(format!("{}: {why}", from.display()));
         let failed = |error: std::io::Error| bad(error.to_string());
         // Whatever waits at the path, opening it does not wait.
@@ -243,7 +302,7 @@ impl Engine {
         if copied.is_err() {
             self.context.fs.remove(&path)?;
         }
-        copied.map(|()| path)
+        copied.map(|()| (path, before.len()))
     }
 
     /// Ends conflicts whose copy was deleted by hand: who did that has chosen, and what the copy held
@@ -265,6 +324,18 @@ impl Engine {
             self.send(groups).await?;
         }
         Ok(())
+    }
+}
+
+/// Refuses what a person made of three texts if it has marks left in it. What is no text has none.
+fn check_marks(path: &str, bytes: &[u8], texts: Option<&Texts>) -> Result<(), AskError> {
+    let (Some(texts), Ok(text)) = (texts, client_core::merge::text(bytes)) else { return Ok(()) };
+    let sides = [&texts.base, &texts.original, &texts.copy].map(|side| str::from_utf8(side));
+    match sides {
+        [Ok(base), Ok(original), Ok(copy)] if has_marks(text, [base, original, copy]) => {
+            Err(AskError::MarksLeft(path.to_owned()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -292,7 +363,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// The contents of both sides, as revisions: a merge is of these alone.
-fn seen(sides: &Sides) -> [Revision; 2] {
+pub(super) fn seen(sides: &Sides) -> [Revision; 2] {
     [sides.original.node.content_revision, sides.copy.node.content_revision]
 }
 

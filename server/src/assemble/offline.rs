@@ -6,8 +6,8 @@
 use super::data_dir::{DataDir, DataDirError};
 use super::{ServerError, Stores};
 use crate::background::{
-    AtOnce, BackupError, CheckReport, Collector, GcError, GcParts, Problem, Problems, check,
-    copy_private, read_manifest,
+    AtOnce, BackupError, CheckReport, Collector, FileError, GcError, GcParts, Problem, Problems,
+    check, copy_private, read_manifest,
 };
 use crate::chunk_store::ChunkKey;
 use crate::meta_store::MetaError;
@@ -17,7 +17,6 @@ use serde::Serialize;
 use server_core::metadata::{Action, Command, ObjectChange, ObjectState};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,16 +49,8 @@ pub enum OfflineError {
     #[error(transparent)]
     Store(#[from] GcError),
     /// The system refused.
-    #[error("{doing} {path}: {source}")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl From<DataDirError> for OfflineError {
@@ -124,9 +115,8 @@ pub async fn restore(from: &Path, path: &Path) -> Result<RestoreReport, OfflineE
     }
     let data = DataDir::begin_restore(path)?;
     copy_segments(&from.join("chunks/segments"), &data.chunks().join("segments"))?;
-    let io = |doing, path: PathBuf| move |source| OfflineError::Io { doing, path, source };
     copy_private(&from.join("server.key"), &data.key_file())
-        .map_err(io("copying", data.key_file()))?;
+        .map_err(FileError::of("copying", &data.key_file()))?;
     copy_synced(&from.join(&manifest.metadata), &data.meta())?;
     let keys = data.keys()?;
     let clock = SystemClock;
@@ -247,18 +237,18 @@ impl From<MetaError> for OfflineError {
 }
 
 fn copy_segments(from: &Path, to: &Path) -> Result<(), OfflineError> {
-    let io = |doing, path: &Path| {
-        let path = path.to_owned();
-        move |source| OfflineError::Io { doing, path, source }
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(io("creating", to))?;
-    for entry in fs::read_dir(from).map_err(io("reading", from))? {
-        let entry = entry.map_err(io("reading", from))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(to)
+        .map_err(FileError::of("creating", to))?;
+    for entry in fs::read_dir(from).map_err(FileError::of("reading", from))? {
+        let entry = entry.map_err(FileError::of("reading", from))?;
         copy_synced(&entry.path(), &to.join(entry.file_name()))?;
     }
     for directory in [to, to.parent().unwrap_or(to)] {
         let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(io("syncing", directory))?;
+        synced.map_err(FileError::of("syncing", directory))?;
     }
     Ok(())
 }
@@ -268,5 +258,5 @@ fn copy_synced(from: &Path, to: &Path) -> Result<(), OfflineError> {
         fs::set_permissions(to, fs::Permissions::from_mode(0o600))?;
         File::open(to)?.sync_all()
     });
-    copied.map_err(|source| OfflineError::Io { doing: "copying", path: from.to_owned(), source })
+    Ok(copied.map_err(FileError::of("copying", from))?)
 }

@@ -9,6 +9,7 @@
 //! Layout: `backup.json`, `meta-TIME.sqlite`, `server.key`, `chunks/`; `incomplete` while the first one
 //! is made.
 
+use super::file_error::FileError;
 use super::gc::{Collector, GcError, GcParts};
 use super::mark::{Roots, Tracer};
 use super::metadata::Metadata;
@@ -68,16 +69,8 @@ pub enum BackupError {
     #[error(transparent)]
     Metadata(#[from] MetaOpenError),
     /// The system refused.
-    #[error("{doing} {path}: {source}")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl From<StoreError> for BackupError {
@@ -158,7 +151,7 @@ pub async fn back_up(
     let (db, file) = (parts.meta.db().clone(), copy.clone());
     source.run(move || db.backup(&file)).await.map_err(GcError::from)?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))
-        .map_err(with_path("closing", &copy))?;
+        .map_err(FileError::of("closing", &copy))?;
     let handle = MetaHandle::inline(MetaDb::open(&copy)?);
     let meta = Metadata::new(handle.clone(), Arc::clone(&parts.clock), parts.work);
     let mut copying = Copying {
@@ -178,20 +171,20 @@ pub async fn back_up(
     target.close().await;
     drop((meta, handle));
     let key = to.join("server.key");
-    copy_private(&identity.key_file, &key).map_err(with_path("writing", &key))?;
+    copy_private(&identity.key_file, &key).map_err(FileError::of("writing", &key))?;
     let missing = report.problems.problems.len() as u64 + report.problems.problems_more;
     let manifest = Manifest {
         format: FORMAT,
         time: report.time.clone(),
         cluster: identity.cluster.clone(),
-        metadata_hash: hash_file(&copy).map_err(with_path("reading", &copy))?,
+        metadata_hash: hash_file(&copy).map_err(FileError::of("reading", &copy))?,
         metadata: name,
         folders: report.folders,
         objects: report.copied.chunks + report.kept.chunks,
         bytes: report.copied.bytes + report.kept.bytes,
         missing,
     };
-    finish(to, &manifest).map_err(with_path("finishing", to))?;
+    finish(to, &manifest).map_err(FileError::of("finishing", to))?;
     Ok(report)
 }
 
@@ -267,7 +260,7 @@ pub fn read_manifest(from: &Path) -> Result<Manifest, BackupError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(BackupError::Incomplete { path: from.to_owned() });
         }
-        Err(error) => return Err(with_path("reading", &path)(error)),
+        Err(error) => return Err(FileError::of("reading", &path)(error).into()),
     };
     let manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
@@ -278,31 +271,31 @@ pub fn read_manifest(from: &Path) -> Result<Manifest, BackupError> {
         return Err(unreadable("its metadata lies elsewhere".to_owned()));
     }
     let meta = from.join(&manifest.metadata);
-    let found = hash_file(&meta).map_err(with_path("reading", &meta))?;
+    let found = hash_file(&meta).map_err(FileError::of("reading", &meta))?;
     if found != manifest.metadata_hash {
         return Err(unreadable(format!("{} was altered", manifest.metadata)));
     }
     Ok(manifest)
 }
 
-fn with_path(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
-    let path = path.to_owned();
-    move |source| BackupError::Io { doing, path, source }
-}
-
 /// Makes the directory, unless a backup, or the beginning of one, is there.
 fn prepare(to: &Path) -> Result<(), BackupError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(with_path("creating", to))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(to)
+        .map_err(FileError::of("creating", to))?;
     let known = [MANIFEST, INCOMPLETE].iter().any(|name| to.join(name).exists());
     if known {
         return Ok(());
     }
-    if fs::read_dir(to).map_err(with_path("reading", to))?.next().is_some() {
+    if fs::read_dir(to).map_err(FileError::of("reading", to))?.next().is_some() {
         return Err(BackupError::NotABackup { path: to.to_owned() });
     }
     let marker = to.join(INCOMPLETE);
-    File::create(&marker).map_err(with_path("creating", &marker))?;
-    File::open(to).and_then(|directory| directory.sync_all()).map_err(with_path("syncing", to))
+    File::create(&marker).map_err(FileError::of("creating", &marker))?;
+    let synced = File::open(to).and_then(|directory| directory.sync_all());
+    Ok(synced.map_err(FileError::of("syncing", to))?)
 }
 
 /// Writes the manifest, durably; after that, takes away what belongs to an older one.

@@ -6,6 +6,7 @@
 mod backup;
 mod check;
 mod compact;
+mod file_error;
 mod gc;
 mod mark;
 mod metadata;
@@ -18,6 +19,7 @@ mod tests;
 pub(crate) use backup::copy_private;
 pub use backup::{BackupError, BackupReport, Identity, Manifest, back_up, read_manifest};
 pub use check::{CheckReport, check};
+pub use file_error::FileError;
 pub use gc::{Collector, GcError, GcParts, Held};
 pub use pace::{AtOnce, Gentle, Pace};
 pub use report::{Amount, GcReport, Problem, Problems};

@@ -60,7 +60,7 @@ pub(super) fn offline(error: &OfflineError) -> CommandFailure {
         OfflineError::NoData { .. } => ("no_data", "give the directory that `serve` was given"),
         OfflineError::NotEmpty { .. } => ("not_empty", "give a directory that is not there yet"),
         OfflineError::Backup(_) => ("backup", "give the directory of a backup that was completed"),
-        OfflineError::Store(_) | OfflineError::Io { .. } => {
+        OfflineError::Store(_) | OfflineError::Io(_) => {
             ("io", "look at the directory's owner, its permissions and its disk")
         }
     };

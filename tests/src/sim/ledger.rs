@@ -8,13 +8,14 @@
 use super::bundles::{is_archive, is_hollow, shown, shown_private};
 use super::lineage::Lineage;
 use super::merges::{self, Contents, Found, Merge};
+use super::restored::{Asked, Effects, Restores};
 use super::writer::Tree;
 use client::fs::memory::user::{MemoryUser, UserEntry};
 use common::archive::MODE_BUNDLE;
 use common::chunk::Chunker;
-use common::ids::ContentTag;
+use common::ids::{ContentTag, DeviceId, EntryId, FolderId};
 use common::keys::FolderKeys;
-use common::record::{Change, SignedGroup};
+use common::record::{Change, Group, SignedGroup};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
@@ -56,6 +57,7 @@ pub struct Value {
 pub struct Ledger {
     inner: Arc<Mutex<Inner>>,
     keys: Arc<FolderKeys>,
+    folder: FolderId,
     chunker: Chunker,
 }
 
@@ -81,6 +83,8 @@ struct Inner {
     accepted: BTreeSet<ContentTag>,
     accepted_groups: u64,
     lineage: Lineage,
+    restores: Restores,
+    second: SecondLives,
     /// Which device has shown which content at some path.
     shown: BTreeSet<(usize, Print)>,
     log: VecDeque<String>,
@@ -92,6 +96,23 @@ struct Inner {
     seen: BTreeMap<usize, Vec<String>>,
 }
 
+/// Values that users brought back. One lives again only if all that was done to it before is over: it
+/// was settled before the devices last agreed, and no disk held it then. Of all others it may be that
+/// somebody replaces what he still sees of its first life.
+#[derive(Default)]
+struct SecondLives {
+    agreements: u64,
+    /// How often the devices had agreed when a value was settled.
+    settled: BTreeMap<Print, u64>,
+    /// What disks held at the last agreement.
+    standing: BTreeSet<Print>,
+    lives: BTreeSet<Print>,
+    /// How many there ever were.
+    count: u64,
+    /// All that restores brought, in their order.
+    brought: Vec<Print>,
+}
+
 /// The print of a content.
 #[must_use]
 pub fn print(bytes: &[u8]) -> Print {
@@ -101,10 +122,10 @@ pub fn print(bytes: &[u8]) -> Print {
 impl Ledger {
     /// An empty book of a folder.
     #[must_use]
-    pub fn new(keys: Arc<FolderKeys>, trace: bool) -> Self {
+    pub fn new(keys: Arc<FolderKeys>, folder: FolderId, trace: bool) -> Self {
         let chunker = Chunker::new(keys.chunker_seed());
         let inner = Inner { trace, ..Inner::default() };
-        Self { inner: Arc::new(Mutex::new(inner)), keys, chunker }
+        Self { inner: Arc::new(Mutex::new(inner)), keys, folder, chunker }
     }
 
     /// Notes a value that somebody wrote.
@@ -205,9 +226,65 @@ impl Ledger {
         self.lock().timeless.contains(print)
     }
 
-    /// The devices agree on this tree.
-    pub fn agreed(&self, shown: &Tree) {
-        self.lock().lineage.agreed(shown);
+    /// The devices agree on this tree, and their disks hold these contents, hidden ones too.
+    pub fn agreed(&self, shown: &Tree, held: BTreeSet<Print>) {
+        let mut inner = self.lock();
+        inner.lineage.agreed(shown);
+        inner.second.agreements += 1;
+        inner.second.standing = held;
+    }
+
+    /// A device is asked for a restore, until [`Ledger::restore_ends`].
+    #[must_use]
+    pub fn restore_begins(&self, asked: Asked) -> u64 {
+        self.lock().restores.begins(asked)
+    }
+
+    /// A restore is over.
+    pub fn restore_ends(&self, number: u64) {
+        self.lock().restores.ends(number);
+    }
+
+    /// Notes that a device sends a group.
+    pub fn sent(&self, device: DeviceId, body: &[u8]) {
+        self.lock().restores.sent(device, body);
+    }
+
+    /// Whether a deletion in a group is what a restore may do.
+    #[must_use]
+    pub fn is_of_restore(&self, body: &[u8], entry: &EntryId) -> bool {
+        self.lock().restores.explains(body, entry)
+    }
+
+    /// Notes what restores have done, as the journal has it.
+    pub fn learn_restores(&self, journal: &[(Vec<u8>, Group)]) {
+        let mut inner = self.lock();
+        let effects = inner.restores.learn(journal, (&self.keys, &self.folder));
+        inner.take_effects(&effects);
+    }
+
+    /// How many contents restores have brought back.
+    #[must_use]
+    pub fn brought_count(&self) -> usize {
+        self.lock().second.brought.len()
+    }
+
+    /// What restores have brought back after so many others.
+    #[must_use]
+    pub fn brought_after(&self, count: usize) -> BTreeSet<Print> {
+        self.lock().second.brought.iter().skip(count).copied().collect()
+    }
+
+    /// How many values lived again when they were brought back.
+    #[must_use]
+    pub fn second_life_count(&self) -> u64 {
+        self.lock().second.count
+    }
+
+    /// Values that live again since they were brought back.
+    #[must_use]
+    pub fn second_lives(&self) -> BTreeSet<Print> {
+        self.lock().second.lives.clone()
     }
 
     /// The names that each content may have; nothing of those that were written where nobody looked.
@@ -250,6 +327,10 @@ impl Ledger {
                 }
             }
             merges.extend(group.iter().flat_map(|group| inner.contents.merges(group)));
+            if let Ok(group) = &group {
+                let effects = inner.restores.accepted(body, group, (&self.keys, &self.folder));
+                inner.take_effects(&effects);
+            }
         }
         for merge in &merges {
             // Of a file whose group was not seen here nothing is known yet: the journal tells.
@@ -326,6 +407,7 @@ impl Ledger {
     pub fn forget_accepted(&self, kept: BTreeSet<ContentTag>) {
         let mut inner = self.lock();
         let inner = &mut *inner;
+        inner.restores.forget_moments();
         let forgotten: Vec<Merge> =
             inner.merges.keys().filter(|merge| !kept.contains(&merge.merged)).copied().collect();
         for merge in forgotten {
@@ -445,11 +527,52 @@ impl Inner {
             None => drop(self.early.insert(*print, fate)),
             Some(value) if value.fate == Fate::Alive => {
                 value.fate = fate;
+                self.second.settled.insert(*print, self.second.agreements);
+                self.second.lives.remove(print);
                 if self.trace {
                     eprintln!("    value {}: {fate:?}", value.number);
                 }
             }
             Some(_) => {}
+        }
+    }
+
+    fn take_effects(&mut self, effects: &Effects) {
+        let by_tag = self.values.iter().map(|(print, value)| (value.tag, *print));
+        let by_tag: BTreeMap<ContentTag, Print> = by_tag.collect();
+        for (was, now) in &effects.tied {
+            if let (Some(was), Some(now)) = (by_tag.get(was), by_tag.get(now)) {
+                self.lineage.grown(was, now);
+            }
+        }
+        for (tag, name) in &effects.named {
+            if let Some(print) = by_tag.get(tag) {
+                self.lineage.named(*print, name);
+            }
+        }
+        for (tag, fate) in &effects.removed {
+            if let Some(print) = by_tag.get(tag) {
+                self.settle(print, *fate);
+            }
+        }
+        for print in effects.brought.iter().filter_map(|tag| by_tag.get(tag)) {
+            self.lives_again(print);
+        }
+    }
+
+    fn lives_again(&mut self, print: &Print) {
+        let second = &mut self.second;
+        second.brought.push(*print);
+        let is_over = second.settled.get(print).is_some_and(|at| *at < second.agreements)
+            && !second.standing.contains(print);
+        let Some(value) = self.values.get_mut(print).filter(|_| is_over) else { return };
+        if let Fate::Superseded | Fate::Deleted = value.fate {
+            value.fate = Fate::Alive;
+            second.lives.insert(*print);
+            second.count += 1;
+            if self.trace {
+                eprintln!("    value {}: brought back", value.number);
+            }
         }
     }
 }

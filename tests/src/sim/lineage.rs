@@ -85,6 +85,11 @@ impl Lineage {
         self.tie(Knot::Value(*before), Knot::Value(*after));
     }
 
+    /// Notes that a user gave a value a name again, wherever the file is.
+    pub(super) fn named(&mut self, print: Print, name: &str) {
+        self.names.entry(print).or_default().insert(plain_name(name));
+    }
+
     /// The devices agree: what stands at one path from now on has nothing to do with what stood
     /// there before. What all show has the names that it is shown with, and no others.
     pub(super) fn agreed(&mut self, shown: &Tree) {

@@ -28,6 +28,7 @@ pub mod network;
 mod pins;
 pub mod planted;
 pub mod report;
+pub mod restored;
 pub mod rogue;
 pub mod scene;
 pub mod server;

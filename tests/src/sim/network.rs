@@ -237,6 +237,7 @@ impl SimRemote {
         if let Some(deletions) = &self.deletions {
             deletions.sent(&groups);
         }
+        groups.iter().for_each(|group| self.ledger.sent(self.device, &group.body));
         let stopped = self.server.meta().is_stopped();
         match service.commit(self.device, folder, parts).await {
             Reply::Outcomes(mut outcomes) => {

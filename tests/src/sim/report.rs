@@ -29,6 +29,12 @@ pub struct Report {
     pub server_restarts: u64,
     /// Servers restored from a backup.
     pub restores: u64,
+    /// Restores of files, directories and folders that users asked for.
+    pub asked_back: u64,
+    /// Those of them that changed something.
+    pub brought_back: u64,
+    /// Values that lived again for it.
+    pub second_lives: u64,
     /// Databases lost.
     pub databases_lost: u64,
     /// Clocks that jumped.
@@ -83,7 +89,7 @@ impl Report {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 33] {
+    fn fields(&mut self) -> [&mut u64; 36] {
         [
             &mut self.seeds,
             &mut self.actions,
@@ -96,6 +102,9 @@ impl Report {
             &mut self.disk_faults,
             &mut self.server_restarts,
             &mut self.restores,
+            &mut self.asked_back,
+            &mut self.brought_back,
+            &mut self.second_lives,
             &mut self.databases_lost,
             &mut self.clock_jumps,
             &mut self.late_joins,
@@ -128,10 +137,11 @@ impl fmt::Display for Report {
             f,
             "simulation: {} seeds, {} user actions, {} disk operations, {} groups; faults: {} \
              kills, {} power cuts, {} lost calls, {} cuts, {} disk faults, {} server restarts, {} \
-             restores, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
+             restores of the server, {} databases lost, {} clock jumps, {} failed syncs, {} server stops, {} shut \
              directories, {} writes during reads; {} late joins; {} folding disks with {} clashes; \
              {} mass deletions, {} confirmations; {} collections of {} chunks; {} merges, {} \
-              versions of bundles, {} conflicts; {} versions thinned; values: {} written, {} superseded, {} deleted, {} \
+              versions of bundles, {} conflicts; {} of {} restores of the past, {} values live again; \
+             {} versions thinned; values: {} written, {} superseded, {} deleted, {} \
               excused, {} lost",
             self.seeds,
             self.actions,
@@ -160,6 +170,9 @@ impl fmt::Display for Report {
             self.merges,
             self.bundles,
             self.conflicts,
+            self.brought_back,
+            self.asked_back,
+            self.second_lives,
             self.thinned,
             self.written,
             self.superseded,

@@ -6,11 +6,13 @@
 mod keeping;
 mod kinds;
 mod mishaps;
+mod regrets;
 
-use super::bundles::shown;
+use super::bundles::{shown, shown_private};
 use keeping::Keeping;
 pub use kinds::Kinds;
 use mishaps::Mishaps;
+use regrets::Regrets;
 
 use super::clock::in_virtual_time;
 use super::device::{SimDevice, Stop};
@@ -19,6 +21,7 @@ use super::ledger::{Fate, Print};
 use super::merges;
 use super::planted::Planted;
 use super::report::Report;
+use super::restored::learn_restores;
 use super::world::{Make, World};
 use super::writer::{Habits, Tree, contents};
 use client::engine::Ask;
@@ -85,7 +88,8 @@ async fn tell(options: Options) -> Ending {
     world.ledger.follow(options.follow);
     let mishaps = Mishaps::new(options.seed);
     let keeping = Keeping::new(options.seed);
-    let mut story = Story { world, kinds, report: Report::default(), mishaps, keeping };
+    let (regrets, report) = (Regrets::new(options.seed), Report::default());
+    let mut story = Story { world, kinds, report, mishaps, keeping, regrets };
     story.report.seeds = 1;
     story.tell(options.actions).await;
     story.finish(options.seed).await
@@ -97,6 +101,7 @@ struct Story {
     report: Report,
     mishaps: Mishaps,
     keeping: Keeping,
+    regrets: Regrets,
 }
 
 impl Story {
@@ -110,7 +115,7 @@ impl Story {
         if !self.agree().await || !self.crowd().await {
             return;
         }
-        let gone = self.gone();
+        let (gone, brought) = (self.gone(), self.world.ledger.brought_count());
         if self.kinds.late && !self.late_device().await {
             return;
         }
@@ -121,6 +126,8 @@ impl Story {
             return;
         }
         if self.unsafe_for_deletes() == before {
+            let brought = self.world.ledger.brought_after(brought);
+            let gone = gone.difference(&brought).copied().collect();
             invariants::s5_no_resurrection(&self.world, &gone);
         }
         if self.kinds.folding && self.tell_clashes_apart() {
@@ -144,6 +151,18 @@ impl Story {
             }
         }
         gone
+    }
+
+    /// What lies on disks, where users see it and aside, and what programs hold open.
+    fn held(&self) -> BTreeSet<Print> {
+        let mut held: BTreeSet<Print> = BTreeSet::new();
+        for device in &self.world.devices {
+            let user = device.fs.user();
+            held.extend(contents(&shown(&user)).into_keys());
+            held.extend(contents(&shown_private(&user)).into_keys());
+            held.extend(device.writer.held());
+        }
+        held
     }
 
     fn begin_trouble(&mut self, actions: usize) {
@@ -188,6 +207,7 @@ impl Story {
             }
             self.mishap(step);
             self.keep().await;
+            self.regret();
             self.collect_garbage().await;
             let pause_ms = match draw.below(10) {
                 0..4 => 0,
@@ -244,6 +264,7 @@ impl Story {
             return false;
         }
         merges::learn_merges(&self.world);
+        learn_restores(&self.world);
         self.check_lost_databases();
         self.thin().await;
         let world = &self.world;
@@ -266,8 +287,9 @@ impl Story {
         // What a disk that folds names cannot hold stands where it stood.
         let folds = world.devices.iter().any(|device| device.folds);
         let tree = if folds { Tree::new() } else { shown(&world.devices[0].fs.user()) };
-        world.ledger.agreed(&tree);
-        world.ledger.violations().is_empty()
+        world.ledger.agreed(&tree, self.held());
+        self.note_agreement();
+        self.world.ledger.violations().is_empty()
     }
 
     /// Another device joins by a snapshot at a checkpoint.
@@ -310,6 +332,8 @@ impl Story {
         report.groups = world.ledger.accepted_groups();
         report.merges = world.ledger.merge_count();
         report.bundles = world.ledger.bundle_count();
+        (report.asked_back, report.brought_back) = self.regrets.counts();
+        report.second_lives = world.ledger.second_life_count();
         if let Some(handle) = world.devices[0].handle() {
             report.conflicts = handle.summary().conflicts;
         }

@@ -7,9 +7,11 @@ use super::bundles::shown;
 use super::clock::SimClock;
 use super::device::{Disks, Own, Shared, SimDevice, Stop};
 use super::draw::Draw;
+use super::invariants;
 use super::ledger::Ledger;
 use super::merges::learn_merges;
 use super::planted::Planted;
+use super::restored::learn_restores;
 use super::rogue::Rogue;
 use super::server::{Account, SimServer, read_log};
 use super::writer::Habits;
@@ -91,7 +93,7 @@ impl World {
         let draw = Draw::new(make.seed);
         let server = Arc::new(SimServer::new(SimClock::new(1), make.planted, make.chunks_on_disk));
         let account = Account::open(&server, make.seed).await;
-        let ledger = Ledger::new(Arc::clone(&account.keys), make.trace);
+        let ledger = Ledger::new(Arc::clone(&account.keys), account.folder, make.trace);
         let mut world = Self {
             server,
             devices: Vec::new(),
@@ -110,6 +112,35 @@ impl World {
             world.add_device(number > 0, None).await;
         }
         world
+    }
+
+    /// A world without trouble, of so many devices that run, and these.
+    pub async fn quiet<const DEVICES: usize>(seed: u64) -> (Self, [Rc<SimDevice>; DEVICES]) {
+        let make = Make { seed, devices: DEVICES, grain_ns: 1, ..Make::default() };
+        let world = Self::new(make).await;
+        world.end_faults().await;
+        let devices = std::array::from_fn(|number| Rc::clone(&world.devices[number]));
+        (world, devices)
+    }
+
+    /// Waits until all devices have come to rest, as they must.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub async fn settled(&self) {
+        assert!(self.settle().await, "{:#?}", self.ledger.tail());
+    }
+
+    /// As [`World::settled`]; and all show the same, of which the history has everything.
+    ///
+    /// # Panics
+    /// When a rule is broken.
+    pub async fn settled_alike(&self) {
+        self.settled().await;
+        learn_merges(self);
+        invariants::s4_convergence(self);
+        invariants::s10_history_is_readable(self, false);
+        assert_eq!(self.ledger.violations(), Vec::<String>::new());
     }
 
     /// Adds a device; `enrol` when it is not the account's first.
@@ -211,11 +242,12 @@ impl World {
     }
 
     /// Restarts the server, after a power cut with what the seed keeps of what was not synced: all
-    /// connections are lost. What was stored although nobody was told may be a merge: devices show it
-    /// as soon as they are connected again, so the book hears of it first.
+    /// connections are lost. What was stored although nobody was told may be a merge or a restore:
+    /// devices show it as soon as they are connected again, so the book hears of it first.
     pub fn restart_server(&self, power_cut: Option<u64>) {
         self.server.restart(power_cut);
         learn_merges(self);
+        learn_restores(self);
         self.devices.iter().for_each(|device| device.link.cut());
         self.ledger.log(|| "server restarted".to_owned());
     }

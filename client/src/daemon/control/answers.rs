@@ -113,6 +113,9 @@ pub struct FolderStatusAnswer {
     pub pending_down: u64,
     /// Open conflicts.
     pub conflicts: u64,
+    /// Those of them that are known to merge cleanly, where the folder's policy is to ask.
+    #[serde(default)]
+    pub mergeable: Option<u64>,
     /// Paths that are not synced, the first hundred.
     pub issues: Vec<IssueAnswer>,
     /// How many there are in all.

@@ -9,7 +9,8 @@ use common::record::Change;
 use std::collections::BTreeMap;
 
 /// Checks, by replaying the journal, that each deleted content was on its author's disk before; and
-/// that a deleted content which nobody meant to remove is live again.
+/// that a deleted content which nobody meant to remove is live again. Who restores a directory agrees to
+/// the end of all that has come to it since, seen or not.
 pub fn s2_deletions_are_of_what_was_seen(world: &World) {
     let (ledger, live) = (&world.ledger, live_contents(world));
     let prints: BTreeMap<ContentTag, Print> =
@@ -24,15 +25,16 @@ pub fn s2_deletions_are_of_what_was_seen(world: &World) {
                     contents.insert(*entry, content.tag);
                     continue;
                 }
-                Change::Delete { entry, .. } => contents.get(entry),
+                Change::Delete { entry, .. } => contents.get(entry).map(|tag| (entry, tag)),
                 _ => continue,
             };
-            let Some((tag, print)) = deleted.and_then(|tag| Some((tag, prints.get(tag)?))) else {
-                continue;
-            };
+            let Some((entry, tag)) = deleted else { continue };
+            let Some(print) = prints.get(tag) else { continue };
             let Some(value) = ledger.value(print) else { continue };
             let (revision, number) = (row.entry.revision, value.number);
-            if let Some(author) = author.filter(|author| !ledger.has_shown(author.number, print)) {
+            let is_restored = ledger.is_of_restore(&row.entry.group.body, entry);
+            let unseen = author.filter(|author| !ledger.has_shown(author.number, print));
+            if let Some(author) = unseen.filter(|_| !is_restored) {
                 let author = author.number;
                 ledger.violation(format!(
                     "S2: revision {revision} deletes value {number}, which its author, device \

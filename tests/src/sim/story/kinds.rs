@@ -23,6 +23,9 @@ const TEXTS: u32 = 300;
 /// Of a thousand seeds, so many have users who work in bundles.
 const BUNDLES: u32 = 250;
 
+/// Of a thousand seeds, so many have users who bring back what was.
+const PAST: u32 = 300;
+
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
@@ -73,6 +76,8 @@ pub struct Kinds {
     pub texts: bool,
     /// Users work in bundles.
     pub bundles: bool,
+    /// Users restore files, directories and the whole folder.
+    pub past: bool,
 }
 
 impl Kinds {
@@ -101,10 +106,12 @@ impl Kinds {
         let kind = |per_mille| draw.per_mille(per_mille);
         let first = Self { gc: Draw::new(seed ^ 0x0005_eed3).per_mille(GC), ..first };
         let texts = Draw::new(seed ^ 0x0005_eed7).per_mille(TEXTS);
-        let bundles = Draw::new(seed ^ 0x0005_eed9).per_mille(BUNDLES);
+        let bundles = Draw::new(seed ^ 0x0005_eeda).per_mille(BUNDLES);
+        let past = Draw::new(seed ^ 0x0005_eed9).per_mille(PAST);
         Self {
             texts,
             bundles,
+            past,
             folding: kind(FOLDING),
             syncs: kind(200),
             server_disk: kind(150),

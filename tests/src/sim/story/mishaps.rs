@@ -4,13 +4,13 @@
 //! Owns when they happen, drawn from a generator of their own, so that they change nothing of what
 //! the story draws.
 
-use super::super::bundles::{shown, shown_private};
+use super::super::bundles::shown;
 use super::super::device::{SimDevice, Stop};
 use super::super::draw::Draw;
 use super::super::invariants::{self, Hidden, LostDatabase};
 use super::super::ledger::{Fate, Print, print};
+use super::super::restored::learn_restores;
 use super::super::server::{Backup, ServerFault};
-use super::super::writer::contents;
 use super::{Kinds, Story};
 use client::fs::memory::RootState;
 use client::fs::memory::user::UserEntry;
@@ -25,7 +25,8 @@ pub(super) struct Mishaps {
     draw: Draw,
     /// At which steps the server is backed up and restored.
     restore: Option<(usize, usize)>,
-    backup: Option<(Backup, BTreeSet<ContentTag>)>,
+    /// The backup, what the server had accepted then, and what lived again.
+    backup: Option<(Backup, BTreeSet<ContentTag>, BTreeSet<Print>)>,
     /// What could not be seen any more when something was shut.
     hidden: Vec<Hidden>,
     /// Databases lost since the devices last agreed.
@@ -151,6 +152,7 @@ impl Story {
         }
         self.world.end_trouble().await;
         tokio::time::sleep(SHUT_TIME).await; // ok: virtual time
+        learn_restores(&self.world);
         invariants::s7_absence_is_not_deletion(&self.world, &self.mishaps.hidden);
         self.mishaps.hidden.clear();
     }
@@ -240,29 +242,30 @@ impl Story {
     }
 
     fn back_up(&mut self) {
-        let accepted = self.world.ledger.accepted_tags();
-        self.mishaps.backup = Some((self.world.server.back_up(), accepted));
+        let (accepted, again) = {
+            let ledger = &self.world.ledger;
+            (ledger.accepted_tags(), ledger.second_lives())
+        };
+        self.mishaps.backup = Some((self.world.server.back_up(), accepted, again));
         self.world.ledger.log(|| "server backed up".to_owned());
     }
 
     /// The server goes back to its backup. What no device holds is lost with it.
     fn restore(&mut self) {
-        let Some((backup, accepted)) = self.mishaps.backup.take() else { return };
-        let ledger = self.world.ledger.clone();
-        let mut held: BTreeSet<Print> = BTreeSet::new();
-        for device in &self.world.devices {
-            let user = device.fs.user();
-            held.extend(contents(&shown(&user)).into_keys());
-            held.extend(contents(&shown_private(&user)).into_keys());
-            held.extend(device.writer.held());
-        }
+        let Some((backup, accepted, again)) = self.mishaps.backup.take() else { return };
+        let (ledger, held) = (self.world.ledger.clone(), self.held());
+        let lives_again = ledger.second_lives();
         for (print, value) in ledger.values(Fate::Alive) {
-            if !held.contains(&print) && !accepted.contains(&value.tag) {
+            // What was accepted and gone by then has come back since, with what the server forgets.
+            let has_come_back = lives_again.contains(&print) && !again.contains(&print);
+            let is_kept = accepted.contains(&value.tag) && !has_come_back;
+            if !held.contains(&print) && !is_kept {
                 ledger.settle(&print, Fate::Excused("restore"));
             }
         }
         self.world.server.restore(backup);
         ledger.forget_accepted(accepted);
+        learn_restores(&self.world);
         self.world.devices.iter().for_each(|device| device.link.cut());
         ledger.log(|| "server restored from a backup".to_owned());
         self.report.restores += 1;
