@@ -30,6 +30,12 @@ impl Archive {
         Ok(archive)
     }
 
+    /// One of these parts, for tests of what reads them.
+    #[cfg(test)]
+    pub(crate) fn of(file: Box<dyn ReadFile>, index: Index) -> Self {
+        Self { file, path: RelPath::root(), index }
+    }
+
     /// What lies in the bundle.
     #[must_use]
     pub fn index(&self) -> &Index {
