@@ -322,8 +322,9 @@ async fn edits_of_one_file_on_two_devices_are_both_kept_and_a_resolution_ends_it
     assert_eq!(versions.len(), 3, "{versions:?}");
     let out = setup.directory.path().join("old version");
     let first = versions.last().unwrap().revision;
-    let export =
-        |answer| Ask::Export("thesis.txt".into(), Which::Revision(first), out.clone(), answer);
+    let export = |answer| {
+        Ask::Export("thesis.txt".into(), Which::Revision(first), out.clone().into(), answer)
+    };
     a.ask(export).await.unwrap();
     assert_eq!(fs::read(&out).unwrap(), b"base");
     let restore = |answer| Ask::Restore("thesis.txt".into(), Which::Revision(first), false, answer);

@@ -4,36 +4,13 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tests::harness::{Device, Programs, Random, Server, Tree, size};
+use tests::harness::{Device, Programs, Random, Server, Tree, git, git_ok, size};
 
 /// Time for a sync, in seconds.
 const SYNC_SECONDS: u64 = 60;
 /// Rounds of work on the repository.
 const ROUNDS: usize = 14;
-
-/// Runs git without anybody's configuration.
-fn git(at: &Path, arguments: &[&str]) -> Result<Output> {
-    let output = Command::new("git")
-        .current_dir(at)
-        .args(["-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "gc.auto=0"])
-        .args(arguments)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_EDITOR", "true")
-        .output()?;
-    Ok(output)
-}
-
-fn must(at: &Path, arguments: &[&str]) -> Result<String> {
-    let output = git(at, arguments)?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    ensure!(output.status.success(), "git {}: {out}\n{err}", arguments.join(" "));
-    Ok(out)
-}
 
 struct Pair {
     _directory: tempfile::TempDir,
@@ -72,21 +49,21 @@ fn work(at: &Path, round: usize, random: &mut Random) -> Result<()> {
         let name = format!("file{}", random.below(6));
         fs::write(at.join(name), text.repeat(1 + random.below(2000)))?;
     }
-    must(at, &["add", "--all"])?;
-    must(at, &["commit", "--quiet", "--message", &format!("round {round}")])?;
+    git_ok(at, &["add", "--all"])?;
+    git_ok(at, &["commit", "--quiet", "--message", &format!("round {round}")])?;
     match round % 7 {
         2 => {
-            must(at, &["checkout", "--quiet", "-B", "topic", "HEAD~1"])?;
+            git_ok(at, &["checkout", "--quiet", "-B", "topic", "HEAD~1"])?;
             fs::write(at.join("topic"), format!("{round}"))?;
-            must(at, &["add", "--all"])?;
-            must(at, &["commit", "--quiet", "--message", "topic"])?;
-            must(at, &["rebase", "--quiet", "main"])?;
-            must(at, &["checkout", "--quiet", "main"])?;
-            must(at, &["merge", "--quiet", "--ff-only", "topic"])?;
+            git_ok(at, &["add", "--all"])?;
+            git_ok(at, &["commit", "--quiet", "--message", "topic"])?;
+            git_ok(at, &["rebase", "--quiet", "main"])?;
+            git_ok(at, &["checkout", "--quiet", "main"])?;
+            git_ok(at, &["merge", "--quiet", "--ff-only", "topic"])?;
         }
-        4 => drop(must(at, &["gc", "--quiet", "--prune=now"])?),
-        5 => drop(must(at, &["commit", "--quiet", "--amend", "--message", "amended"])?),
-        6 => drop(must(at, &["repack", "-a", "-d", "-q"])?),
+        4 => drop(git_ok(at, &["gc", "--quiet", "--prune=now"])?),
+        5 => drop(git_ok(at, &["commit", "--quiet", "--amend", "--message", "amended"])?),
+        6 => drop(git_ok(at, &["repack", "-a", "-d", "-q"])?),
         _ => {}
     }
     Ok(())
@@ -104,7 +81,7 @@ fn series(seed: u64, rounds: usize) -> Result<()> {
     let mut random = Random::new(seed);
     let [here, there] = [0, 1].map(|device| pair.devices[device].root().join("repository"));
     fs::create_dir(&here)?;
-    must(&here, &["init", "--quiet", "--initial-branch=main"])?;
+    git_ok(&here, &["init", "--quiet", "--initial-branch=main"])?;
     let (is_over, checks) = (AtomicBool::new(false), AtomicU64::new(0));
     let checked = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(&there, &is_over, &checks));
@@ -121,8 +98,8 @@ fn series(seed: u64, rounds: usize) -> Result<()> {
     let versions = checked?;
     println!("{} checks saw {versions} versions", checks.load(Ordering::Relaxed));
     ensure!(versions >= 3, "only {versions} versions of the repository were seen");
-    ensure!(must(&here, &["rev-parse", "HEAD"])? == must(&there, &["rev-parse", "HEAD"])?);
-    ensure!(must(&there, &["status", "--porcelain"])?.is_empty(), "work is left");
+    ensure!(git_ok(&here, &["rev-parse", "HEAD"])? == git_ok(&there, &["rev-parse", "HEAD"])?);
+    ensure!(git_ok(&there, &["status", "--porcelain"])?.is_empty(), "work is left");
     Ok(())
 }
 

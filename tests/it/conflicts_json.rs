@@ -92,6 +92,7 @@ fn is_as_logged(
             "device": author.name(),
             "revision": newest["revision"],
             "time": newest["time"],
+            "kind": "file",
             "size": text.len(),
             "unreadable": null,
         }));

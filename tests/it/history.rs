@@ -75,7 +75,7 @@ fn an_old_version_of_a_symlink_is_restored_as_a_link() {
         let export = async || {
             handle
                 .ask(|answer| {
-                    Ask::Export("l".to_owned(), Which::Revision(first), to.clone(), answer)
+                    Ask::Export("l".to_owned(), Which::Revision(first), to.clone().into(), answer)
                 })
                 .await
         };
@@ -118,8 +118,9 @@ fn a_version_is_exported_with_its_mode_and_mtime() {
         let newest = revisions(&handle, "file").await[0];
         let directory = tempfile::tempdir().unwrap();
         let to = directory.path().join("beside");
-        let ask =
-            |answer| Ask::Export("file".to_owned(), Which::Revision(newest), to.clone(), answer);
+        let ask = |answer| {
+            Ask::Export("file".to_owned(), Which::Revision(newest), to.clone().into(), answer)
+        };
         assert_eq!(handle.ask(ask).await, Ok(6));
         assert_eq!(std::fs::read(&to).unwrap(), b"secret");
         let found = std::fs::metadata(&to).unwrap();

@@ -8,6 +8,7 @@ use client::engine::labels::{LabelAsk, SettingsChange};
 use client::engine::{Ask, AskError, Keep, MergeInfo, NewContent, Settlement};
 use client::fs::memory::user::UserEntry;
 use common::chunk::MergePolicy;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
@@ -110,12 +111,18 @@ fn a_merge_has_both_edits_in_the_history() {
             let (at, directory) = (log[0].revision, tempfile::tempdir().unwrap());
             for (which, text) in [(Which::Revision(at), &merged), (Which::Older(at, 1), &two)] {
                 let to = directory.path().join(text.len().to_string());
-                let export = |answer| Ask::Export("a.txt".to_owned(), which, to.clone(), answer);
+                let export =
+                    |answer| Ask::Export("a.txt".to_owned(), which, to.clone().into(), answer);
                 handle.ask(export).await.unwrap();
                 assert_eq!(std::fs::read_to_string(&to).unwrap(), *text);
             }
             let none = |answer| {
-                Ask::Export("a.txt".to_owned(), Which::Older(at, 2), "/nowhere".into(), answer)
+                Ask::Export(
+                    "a.txt".to_owned(),
+                    Which::Older(at, 2),
+                    PathBuf::from("/nowhere").into(),
+                    answer,
+                )
             };
             assert!(matches!(handle.ask(none).await, Err(AskError::NoSuchRevision { .. })));
         }
@@ -360,7 +367,7 @@ fn a_conflict_follows_its_sides_wherever_they_are_moved_by_hand() {
             let ask = |answer| Ask::ConflictsIn(under.to_owned(), true, answer);
             let found = handle.ask(ask).await.unwrap();
             assert_eq!(found.len(), count, "{under}");
-            assert!(found.iter().all(|it| it.texts.is_some()));
+            assert!(found.iter().all(|it| it.compared.is_some()));
         }
         let none = handle.ask(|answer| Ask::ConflictsIn("b".to_owned(), true, answer)).await;
         assert!(matches!(none, Err(AskError::NoSuchPath(path)) if path == "b"));

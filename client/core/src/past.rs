@@ -2,11 +2,42 @@
 //!
 //! Owns what people are told of a difference. It must not know where a tree comes from.
 
+mod inside;
+
+pub use inside::compare_inside;
+
 use crate::tree::{ContentState, Kind, Position};
+use common::archive::is_bundle;
 use common::ids::EntryId;
 use common::limits::DEPTH_MAX;
 use common::name::Name;
 use std::collections::BTreeMap;
+
+/// What people are told that an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A directory.
+    Directory,
+    /// A file.
+    File,
+    /// A symlink.
+    Symlink,
+    /// A directory that only makes sense whole, which is synced as one file.
+    Bundle,
+}
+
+impl Shown {
+    /// What an entry of this kind, whose content has this mode, is shown as.
+    #[must_use]
+    pub fn of(kind: Kind, mode: u16) -> Self {
+        match kind {
+            Kind::Directory => Self::Directory,
+            Kind::Symlink => Self::Symlink,
+            Kind::File if is_bundle(mode) => Self::Bundle,
+            Kind::File => Self::File,
+        }
+    }
+}
 
 /// An entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +137,14 @@ impl Tree {
     }
 }
 
+impl Item {
+    /// What people are told that it is.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        Shown::of(self.kind, self.content.mode)
+    }
+}
+
 /// An entry and its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -139,8 +178,8 @@ pub struct Difference {
     pub path: String,
     /// Its path before, if its own place was another.
     pub from: Option<String>,
-    /// What it is.
-    pub kind: Kind,
+    /// What it is; of what is gone, what it was.
+    pub kind: Shown,
     /// How it differs.
     pub change: Change,
     /// Its length before, in bytes.
@@ -168,7 +207,7 @@ pub fn compare(before: &[Listed], after: &[Listed]) -> Vec<Difference> {
     found.extend(gone.into_values().map(|was| Difference {
         path: was.path.clone(),
         from: None,
-        kind: was.item.kind,
+        kind: was.item.shown(),
         change: Change::Deleted,
         bytes_before: Some(was.item.size),
         bytes_after: None,
@@ -192,7 +231,7 @@ fn difference(was: Option<&Listed>, now: &Listed) -> Option<Difference> {
     Some(Difference {
         path: now.path.clone(),
         from: was.filter(|was| is_moved(was)).map(|was| was.path.clone()),
-        kind: item.kind,
+        kind: item.shown(),
         change,
         bytes_before: was.map(|was| was.item.size),
         bytes_after: Some(item.size),

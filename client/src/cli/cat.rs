@@ -25,16 +25,11 @@ pub(super) fn run(flags: CatFlags, context: &Context) -> Result<Outcome, Failure
             "leave --json out, or use `driftless restore PATH --rev R --to FILE --json`",
         ));
     }
-    let (path, which) = (flags.path, flags.which.which()?);
-    let exported = Exported::of(path_argument(path.clone())?, which, "cat", context)?;
+    let which = flags.which.which()?;
+    let exported = Exported::of(path_argument(flags.path)?, which, "cat", context)?;
     match print(&exported) {
         // Whoever read it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Failure::new(
-            "is_directory",
-            format!("{path}: is a directory"),
-            "`driftless ls PATH --at TIME` lists what was in it: name one of those",
-        )),
         Err(error) => Err(failed(&error)),
         Ok(()) => Ok(Outcome::Done),
     }

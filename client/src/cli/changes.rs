@@ -2,7 +2,7 @@
 //!
 //! Owns how they are written.
 
-use super::table::{printable, size, table};
+use super::table::{printable, size, suffix, table};
 use crate::daemon::control::ChangeAnswer;
 
 /// Lines that say what changed, aligned.
@@ -11,11 +11,7 @@ pub(super) fn changes(changes: &[ChangeAnswer]) -> String {
 }
 
 fn row(change: &ChangeAnswer) -> Vec<String> {
-    let suffix = match change.kind.as_str() {
-        "directory" => "/",
-        "symlink" => "@",
-        _ => "",
-    };
+    let suffix = suffix(&change.kind);
     let from = change.from.as_deref().map(|from| format!(" (from {})", printable(from)));
     let bytes = match (change.size_before, change.size_after) {
         _ if change.kind == "directory" => "-".to_owned(),

@@ -1,7 +1,7 @@
 //! `driftless conflicts`: what is open.
 
 use super::asking::{ask, path_argument, unexpected};
-use super::table::{printable, size, table};
+use super::table::{printable, size, suffix, table};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, ConflictAnswer, Failure, Request};
 
@@ -42,7 +42,7 @@ fn text(conflict: &ConflictAnswer) -> String {
     let mut rows = Vec::new();
     for (side, path) in conflict.sides.iter().zip([&conflict.path, &conflict.copy]) {
         rows.push(vec![
-            format!("  {}", printable(path)),
+            format!("  {}{}", printable(path), suffix(side.kind.as_deref().unwrap_or("file"))),
             printable(&side.device),
             format!("revision {}", side.revision),
             side.time.clone(),

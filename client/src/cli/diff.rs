@@ -5,7 +5,7 @@ use super::changes::changes;
 use super::exported::Exported;
 use super::table::size;
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, DiffAnswer, Failure, Request, Which};
+use crate::daemon::control::{Answer, DiffAnswer, Failure, InstantAnswer, Request, Which};
 use diffy::DiffOptions;
 use std::io;
 
@@ -21,26 +21,35 @@ pub(super) struct DiffFlags {
     /// The older revision, and with a second one the newer [default: what changed last]
     #[arg(long = "rev", value_name = "REVISION")]
     revisions: Vec<u64>,
+    /// Compare with what is on this disk now; of bundles (a .git, an .app) only
+    #[arg(long)]
+    disk: bool,
 }
 
 pub(super) fn run(flags: DiffFlags, context: &Context) -> Result<Outcome, Failure> {
     let (from, to) = match flags.revisions.as_slice() {
         [] => (None, None),
         [from] => (Some(*from), None),
+        [_, _] if flags.disk => {
+            let message = "--disk compares with one revision, and two are given";
+            return Err(Failure::new("usage", message, "leave one of them out"));
+        }
         [from, to] => (Some(*from), Some(*to)),
         _ => return Err(Failure::new("usage", "--rev is given at most twice", "")),
     };
     let path = path_argument(flags.path)?;
-    let request = Request::Diff { path: path.clone(), from, to };
+    let request = Request::Diff { path: path.clone(), from, to, disk: flags.disk };
     let Answer::Diff(mut diff) = ask(context, &request)? else {
         return Err(unexpected(&context.home));
     };
-    if diff.kind == "file" {
+    if diff.kind == "file"
+        && let Some(to) = diff.to.clone()
+    {
         let exported = |revision, name: &str| {
             Exported::of(path.clone(), Which::Revision(revision), name, context)
         };
         let old = diff.from.as_ref().map(|from| exported(from.revision, "old")).transpose()?;
-        let new = exported(diff.to.revision, "new")?;
+        let new = exported(to.revision, "new")?;
         compare(&mut diff, old.as_ref(), &new)
             .map_err(|error| Failure::new("disk", format!("reading the versions: {error}"), ""))?;
     }
@@ -68,7 +77,7 @@ fn compare(diff: &mut DiffAnswer, old: Option<&Exported>, new: &Exported) -> io:
         true => String::new(),
         false => DiffOptions::new()
             .set_original_filename(title(diff.from.as_ref().map(|from| from.revision)))
-            .set_modified_filename(title(Some(diff.to.revision)))
+            .set_modified_filename(title(diff.to.as_ref().map(|to| to.revision)))
             .create_patch(old, new)
             .to_string(),
     };
@@ -77,10 +86,10 @@ fn compare(diff: &mut DiffAnswer, old: Option<&Exported>, new: &Exported) -> io:
 }
 
 fn text(diff: &DiffAnswer) -> String {
-    let from = diff.from.as_ref().map(|from| format!("revision {} ({})", from.revision, from.time));
-    let from = from.unwrap_or_else(|| "nothing".to_owned());
-    let to = format!("revision {} ({})", diff.to.revision, diff.to.time);
-    if diff.kind == "directory" {
+    let named = |it: &InstantAnswer| format!("revision {} ({})", it.revision, it.time);
+    let from = diff.from.as_ref().map_or_else(|| "nothing".to_owned(), named);
+    let to = diff.to.as_ref().map_or_else(|| "what is on this disk".to_owned(), named);
+    if diff.kind != "file" {
         if diff.changes.is_empty() {
             return format!("nothing changed from {from} to {to}");
         }

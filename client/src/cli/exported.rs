@@ -26,7 +26,7 @@ impl Exported {
         let exported = Self(context.home.path().join(file));
         // Left by an earlier process of this id that was killed.
         exported.remove().map_err(|error| failed(&error))?;
-        let request = Request::Export { path, which, to: exported.0.clone() };
+        let request = Request::Export { path, which, to: exported.0.clone(), bytes_only: true };
         match ask(context, &request)? {
             Answer::Exported(_) => Ok(exported),
             _ => Err(unexpected(&context.home)),
@@ -64,12 +64,7 @@ impl Exported {
     }
 
     fn remove(&self) -> io::Result<()> {
-        let is_directory = fs::symlink_metadata(&self.0).is_ok_and(|it| it.is_dir());
-        let removed = match is_directory {
-            true => fs::remove_dir_all(&self.0),
-            false => fs::remove_file(&self.0),
-        };
-        match removed {
+        match fs::remove_file(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use super::asking::{ask, path_argument, unexpected};
 use super::moment;
-use super::table::titled;
+use super::table::{suffix, titled};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, EntryAnswer, Failure, Listing, Request};
 
@@ -58,15 +58,10 @@ fn deleted_row(entry: &EntryAnswer) -> Vec<String> {
 }
 
 fn line(entry: &EntryAnswer, time: Option<&String>) -> Vec<String> {
-    let suffix = match entry.kind.as_str() {
-        "directory" => "/",
-        "symlink" => "@",
-        _ => "",
-    };
     vec![
         entry.revision.to_string(),
         entry.size.to_string(),
         time.cloned().unwrap_or_else(|| "-".to_owned()),
-        format!("{}{suffix}", entry.path),
+        format!("{}{}", entry.path, suffix(&entry.kind)),
     ]
 }

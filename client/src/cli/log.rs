@@ -1,7 +1,7 @@
 //! `driftless log`: the versions of a path, newest first; of a directory or a folder, its timeline.
 
 use super::asking::{ask, path_argument, unexpected};
-use super::table::titled;
+use super::table::{mark, printable, suffix, titled};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, LogAnswer, Request, VersionAnswer};
 
@@ -29,7 +29,15 @@ pub(super) fn run(flags: LogFlags, context: &Context) -> Result<Outcome, Failure
     let path = flags.path.map(path_argument).transpose()?;
     let (before, limit) = (flags.before.unwrap_or(0), flags.limit);
     match ask(context, &Request::Log { path, before, limit })? {
-        Answer::Log(log) => context.output.answer(&log, || shown(&log)),
+        Answer::Log(log) => {
+            if let Some(bundle) = &log.bundle {
+                let (path, bundle) = (printable(&log.path), printable(bundle));
+                context.output.remark(&format!(
+                    "{path} lies in the bundle {bundle}, and these are the versions of all of it"
+                ));
+            }
+            context.output.answer(&log, || shown(&log))
+        }
         _ => Err(unexpected(&context.home)),
     }
 }
@@ -43,10 +51,10 @@ fn shown(log: &LogAnswer) -> String {
 }
 
 fn row(version: &VersionAnswer) -> Vec<String> {
-    let suffix = if version.kind == "directory" { "/" } else { "" };
+    let suffix = suffix(&version.kind);
     let path = format!("{}{suffix}", version.path);
     let path = match (&version.from, version.restored) {
-        (Some(from), _) => format!("{path} (from {from}{suffix})"),
+        (Some(from), _) => format!("{path} (from {from}{})", mark(&version.kind)),
         (None, Some(revision)) => format!("{path} (of revision {revision})"),
         (None, None) => path,
     };
@@ -82,7 +90,12 @@ mod tests {
             restored: Some(3),
             unreadable: None,
         };
-        let cut = LogAnswer { path: "a.txt".to_owned(), versions: vec![version], more: true };
+        let cut = LogAnswer {
+            path: "a.txt".to_owned(),
+            versions: vec![version],
+            more: true,
+            bundle: None,
+        };
         assert_eq!(shown(&cut).lines().count(), 3);
         assert!(shown(&cut).ends_with("d/a.txt (of revision 3)\nolder versions: add --before 7\n"));
         assert_eq!(shown(&LogAnswer { more: false, ..cut }).lines().count(), 2);

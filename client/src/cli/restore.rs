@@ -30,7 +30,7 @@ pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Fai
     let path = path_argument(path)?;
     let (text, which) = (path.text.clone(), which.which()?);
     let request = match &to {
-        Some(to) => Request::Export { path, which, to: absolute(to)? },
+        Some(to) => Request::Export { path, which, to: absolute(to)?, bytes_only: false },
         None => Request::Restore { path, which, dry_run },
     };
     match (ask(context, &request)?, to) {

@@ -32,6 +32,20 @@ pub(super) fn titled(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -
     if rows.len() > 1 { table(&rows) } else { String::new() }
 }
 
+/// What stands behind a path of some kind, so that it is seen.
+pub(super) fn suffix(kind: &str) -> &'static str {
+    if kind == "bundle" { "/ (bundle)" } else { mark(kind) }
+}
+
+/// As [`suffix`], where the kind has been said.
+pub(super) fn mark(kind: &str) -> &'static str {
+    match kind {
+        "directory" | "bundle" => "/",
+        "symlink" => "@",
+        _ => "",
+    }
+}
+
 /// A cell without what a terminal would obey.
 pub(super) fn printable(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()

@@ -21,7 +21,8 @@ pub(super) fn run(flags: WhyFlags, context: &Context) -> Result<Outcome, Failure
 }
 
 fn text(why: &WhyAnswer) -> String {
-    let mut text = format!("{}: {}\n", printable(&why.path), why.state);
+    let bundle = if why.kind.as_deref() == Some("bundle") { " (bundle)" } else { "" };
+    let mut text = format!("{}{bundle}: {}\n", printable(&why.path), why.state);
     for reason in &why.reasons {
         text.push_str(&format!("  {}\n", printable(reason)));
     }

@@ -43,14 +43,14 @@ impl Commands for Control {
             Request::Log { path, before, limit } => {
                 history_commands::log(shared, path, before, limit).await
             }
-            Request::Export { path, which, to } => {
-                history_commands::export(shared, &path, which, to).await
+            Request::Export { path, which, to, bytes_only } => {
+                history_commands::export(shared, &path, which, to, bytes_only).await
             }
             Request::Restore { path, which, dry_run } => {
                 history_commands::restore(shared, &path, which, dry_run).await
             }
-            Request::Diff { path, from, to } => {
-                history_commands::diff(shared, &path, from, to).await
+            Request::Diff { path, from, to, disk } => {
+                history_commands::diff(shared, &path, from, to, disk).await
             }
             Request::Conflicts { path, diff } => conflict_commands::list(shared, path, diff).await,
             Request::Merge { path } => conflict_commands::merge_of(shared, &path).await,

@@ -12,7 +12,11 @@ use super::shared::Shared;
 use super::{paths, summaries};
 use crate::engine::{self, Ask, AskError, Comparison, ConflictInfo, NewContent, Settlement};
 use client_core::merge::{Labels, Merged, merge, unified};
+use client_core::past::{Difference, Shown};
 use std::path::PathBuf;
+
+/// Changes inside a bundle that a comparison lists of each side.
+const CHANGES_SHOWN: usize = 100;
 
 /// The open conflicts at or below a path, or of all folders.
 pub(super) async fn list(
@@ -51,8 +55,8 @@ pub(super) async fn list(
     let conflicts = found.into_iter().flat_map(|(folder, conflicts)| {
         let account = &account;
         conflicts.into_iter().map(move |mut info| {
-            let texts = info.texts.take();
-            let compared = diff.then(|| compared(account, &info, texts.as_ref()));
+            let sides = info.compared.take();
+            let compared = diff.then(|| compared(account, &info, sides.as_ref()));
             summaries::conflict(account, &folder, info, compared)
         })
     });
@@ -62,33 +66,59 @@ pub(super) async fn list(
     Ok(Answer::Conflicts(ConflictsAnswer { conflicts, unknown }))
 }
 
-/// What each side made of the base, or, of two new files, how the second differs from the first.
-fn compared(account: &Account, info: &ConflictInfo, texts: Option<&Comparison>) -> String {
+/// What each side made of the base, or, of two that are new, how the second differs from the first.
+fn compared(account: &Account, info: &ConflictInfo, sides: Option<&Comparison>) -> String {
     let label = |side: usize, path: &str| {
         let device = info.sides.get(side).map(|side| account.device_name(&side.device));
         format!("{path} ({})", device.unwrap_or_default())
     };
-    let (original, copy) = (label(0, &info.path), label(1, &info.copy));
+    let labels = [label(0, &info.path), label(1, &info.copy)];
+    let [original_label, copy_label] = &labels;
     let summary = || {
         let size = |side: usize| info.sides.get(side).map_or(0, |side| side.size);
         let (one, other) = (size(0), size(1));
         format!(
-            "{original}, {one} bytes, and {copy}, {other} bytes, are not compared line by line\n"
+            "{original_label}, {one} bytes, and {copy_label}, {other} bytes, are not compared line \
+             by line\n"
         )
     };
-    let Some(texts) = texts else { return summary() };
-    let diffs = match &texts.base {
-        Some(base) => {
-            let from = (base.as_slice(), format!("{} (base)", info.path));
-            let from = (from.0, from.1.as_str());
-            [(&texts.original, &original), (&texts.copy, &copy)]
-                .map(|(text, label)| unified(from, (text, label)))
-                .into_iter()
-                .collect::<Result<Vec<_>, _>>()
+    let base_label = format!("{} (base)", info.path);
+    match sides {
+        None => summary(),
+        Some(Comparison::Bundles(sides)) => {
+            let sides = sides.iter().zip(&labels);
+            sides.map(|(side, label)| listed(&base_label, label, side)).collect()
         }
-        None => unified((&texts.original, &original), (&texts.copy, &copy)).map(|diff| vec![diff]),
+        Some(Comparison::NewBundles(differences)) => {
+            listed(original_label, copy_label, differences)
+        }
+        Some(Comparison::Texts { base, original, copy }) => {
+            let diffs = match base {
+                Some(base) => [(original, original_label), (copy, copy_label)]
+                    .map(|(text, label)| unified((base, &base_label), (text, label)))
+                    .into_iter()
+                    .collect::<Result<Vec<_>, _>>(),
+                None => {
+                    unified((original, original_label), (copy, copy_label)).map(|diff| vec![diff])
+                }
+            };
+            diffs.map_or_else(|_| summary(), |diffs| diffs.concat())
+        }
+    }
+}
+
+/// What differs in a bundle, a line each, below what is compared.
+fn listed(from: &str, to: &str, differences: &[Difference]) -> String {
+    let line = |it: &Difference| {
+        let slash = if it.kind == Shown::Directory { "/" } else { "" };
+        format!("{:<10}  {}{slash}\n", summaries::change_text(it.change), it.path)
     };
-    diffs.map_or_else(|_| summary(), |diffs| diffs.concat())
+    let lines: String = differences.iter().take(CHANGES_SHOWN).map(line).collect();
+    let rest = match differences.len().saturating_sub(CHANGES_SHOWN) {
+        0 => String::new(),
+        more => format!("and {more} more\n"),
+    };
+    format!("--- {from}\n+++ {to}\n{lines}{rest}")
 }
 
 /// Settles a conflict with what is there.

@@ -202,6 +202,11 @@ impl From<AskError> for Failure {
             AskError::SideGone { path, revision } => {
                 return Self::new("side_gone", message, side_gone(&path, revision));
             }
+            AskError::IsBundle(_)
+            | AskError::NoBundle(_)
+            | AskError::InBundle { .. }
+            | AskError::NotInBundle { .. }
+            | AskError::NeverMerged(_) => return of_bundle(&error),
             AskError::NoSuchPath(_) => ("no_such_path", "`driftless ls` lists what is synced"),
             AskError::NoSuchRevision { .. } => {
                 ("no_such_revision", "`driftless log PATH` lists the versions")
@@ -297,6 +302,47 @@ fn choice(error: &AskError) -> (&'static str, &'static str) {
         ),
         _ => ("refused", ""),
     }
+}
+
+/// What was asked of a bundle, or of something in one, and cannot be.
+fn of_bundle(error: &AskError) -> Failure {
+    let (kind, hint) = match error {
+        AskError::IsBundle(path) => (
+            "is_bundle",
+            format!(
+                "`driftless cat '{path}/FILE' --rev R` in the folder prints a file in it, and \
+                 `driftless restore '{path}' --rev R --to DEST` writes all of it to a new directory"
+            ),
+        ),
+        AskError::NoBundle(_) => (
+            "no_bundle",
+            "`driftless cat PATH --rev R` prints a version of a file, and `driftless restore PATH \
+             --rev R --to DEST` writes one of anything, to be compared by any program"
+                .to_owned(),
+        ),
+        AskError::InBundle { path, bundle } => (
+            "in_bundle",
+            format!(
+                "name the bundle, '{bundle}'; `driftless restore '{path}' --rev R --to DEST` in the \
+                 folder writes this part of it beside"
+            ),
+        ),
+        AskError::NotInBundle { bundle, .. } => (
+            "no_such_path",
+            format!(
+                "`driftless diff '{bundle}' --rev R` in the folder lists what differs in it since, \
+                 and `driftless restore '{bundle}' --rev R --to DEST` writes all that was in it"
+            ),
+        ),
+        AskError::NeverMerged(_) => (
+            "not_mergeable",
+            "choose with --keep mine, --keep theirs or --keep both; `driftless conflicts --diff` \
+             shows what each side changed"
+                .to_owned(),
+        ),
+        _ => ("refused", String::new()),
+    };
+    Failure::new(kind, error.to_string(), hint)
 }
 
 /// What to do about a side of a conflict that is to be kept and was deleted.

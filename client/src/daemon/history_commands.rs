@@ -11,7 +11,7 @@ use super::control::{
 };
 use super::shared::Shared;
 use super::summaries;
-use crate::engine::handle::{self, DiffSides};
+use crate::engine::handle::{self, Destination, DiffSides, DiffTo};
 use crate::engine::{Ask, FolderHandle};
 use common::ids::DeviceId;
 use std::path::PathBuf;
@@ -75,7 +75,12 @@ pub(super) async fn log(
     let log = handle.ask(|answer| Ask::Log(asked, before, limit, answer)).await?;
     let account = shared.account.lock().await;
     let versions = log.versions.into_iter().map(|version| summaries::version(&account, version));
-    Ok(Answer::Log(LogAnswer { path, versions: versions.collect(), more: log.more }))
+    Ok(Answer::Log(LogAnswer {
+        path,
+        versions: versions.collect(),
+        more: log.more,
+        bundle: log.bundle,
+    }))
 }
 
 pub(super) async fn export(
@@ -83,9 +88,11 @@ pub(super) async fn export(
     path: &PathArgument,
     which: Which,
     to: PathBuf,
+    bytes_only: bool,
 ) -> Result<Answer, Failure> {
     let (at, handle) = find(shared, path)?;
     let which = version(which);
+    let to = Destination { path: to, bytes_only };
     let exported_bytes = handle.ask(|answer| Ask::Export(at.path, which, to, answer)).await?;
     Ok(Answer::Exported(ExportedAnswer { exported_bytes }))
 }
@@ -114,19 +121,26 @@ pub(super) async fn diff(
     path: &PathArgument,
     from: Option<u64>,
     to: Option<u64>,
+    disk: bool,
 ) -> Result<Answer, Failure> {
     let (at, handle) = find(shared, path)?;
     let path = at.path.clone();
+    let to = match to {
+        _ if disk => DiffTo::Disk,
+        Some(to) => DiffTo::Revision(to),
+        None => DiffTo::Newest,
+    };
     let diff = handle.ask(|answer| Ask::Diff(at.path, from, to, answer)).await?;
     let (kind, changes) = match diff.sides {
         DiffSides::File => ("file", Vec::new()),
         DiffSides::Directory(changes) => ("directory", changes),
+        DiffSides::Bundle(changes) => ("bundle", changes),
     };
     Ok(Answer::Diff(DiffAnswer {
         path,
         kind: kind.to_owned(),
         from: diff.from.map(summaries::instant),
-        to: summaries::instant(diff.to),
+        to: diff.to.map(summaries::instant),
         changes: changes.into_iter().map(summaries::change).collect(),
         text: None,
         sizes: None,
@@ -154,6 +168,7 @@ pub(super) async fn why(shared: &Shared, path: &PathArgument) -> Result<Answer, 
     Ok(Answer::Why(WhyAnswer {
         path,
         state: why.state.to_owned(),
+        kind: why.kind.map(|kind| summaries::kind_text(kind).to_owned()),
         reasons: why.reasons,
         ignored: why.ignored.map(|by| IgnoredAnswer {
             path: by.path,

@@ -14,8 +14,7 @@ use crate::engine::{
 };
 use crate::home::FolderConfig;
 use crate::watch::WatchState;
-use client_core::past::{Change, Difference};
-use common::record::Kind;
+use client_core::past::{Change, Difference, Shown};
 
 pub(super) fn state(status: FolderStatus) -> State {
     match status {
@@ -102,7 +101,7 @@ pub(super) fn progress(config: &FolderConfig, summary: &FolderSummary) -> Folder
 }
 
 pub(super) fn entry(listed: ListedEntry) -> EntryAnswer {
-    let is_directory = listed.kind == Kind::Directory;
+    let is_directory = listed.kind == Shown::Directory;
     EntryAnswer {
         path: listed.path,
         kind: kind_text(listed.kind).to_owned(),
@@ -118,29 +117,33 @@ pub(super) fn instant(instant: Instant) -> InstantAnswer {
     InstantAnswer { revision: instant.revision, time: times::from_ms(instant.time_ms) }
 }
 
-pub(super) fn change(difference: Difference) -> ChangeAnswer {
-    let change = match difference.change {
+pub(super) fn change_text(change: Change) -> &'static str {
+    match change {
         Change::Added => "added",
         Change::Deleted => "deleted",
         Change::Edited => "edited",
         Change::Moved => "moved",
         Change::Attributes => "attributes",
-    };
+    }
+}
+
+pub(super) fn change(difference: Difference) -> ChangeAnswer {
     ChangeAnswer {
         path: difference.path,
         from: difference.from,
         kind: kind_text(difference.kind).to_owned(),
-        change: change.to_owned(),
+        change: change_text(difference.change).to_owned(),
         size_before: difference.bytes_before,
         size_after: difference.bytes_after,
     }
 }
 
-fn kind_text(kind: Kind) -> &'static str {
+pub(super) fn kind_text(kind: Shown) -> &'static str {
     match kind {
-        Kind::Directory => "directory",
-        Kind::File => "file",
-        Kind::Symlink => "symlink",
+        Shown::Directory => "directory",
+        Shown::File => "file",
+        Shown::Symlink => "symlink",
+        Shown::Bundle => "bundle",
     }
 }
 
@@ -179,6 +182,7 @@ pub(super) fn conflict(
         device: account.device_name(&side.device),
         revision: side.revision,
         time: times::from_ms(side.time_ms),
+        kind: side.kind.map(|kind| kind_text(kind).to_owned()),
         size: side.size,
         unreadable: side.unreadable,
     });

@@ -158,6 +158,7 @@ async fn what_happens_in_one_folder_happens_in_the_other() {
         path: one.path("one:a.txt"),
         which: Which::Revision(revision),
         to: to.clone(),
+        bytes_only: false,
     };
     one.ask(export).await.unwrap();
     assert_eq!(fs::read_to_string(to).unwrap(), "one");

@@ -71,8 +71,8 @@ impl Engine {
             Ask::Log(path, before, limit, answer) => {
                 drop(answer.send(self.log(&path, before, limit).await));
             }
-            Ask::Export(path, which, to, answer) => {
-                drop(answer.send(self.export(&path, which, &to).await));
+            Ask::Export(path, which, destination, answer) => {
+                drop(answer.send(self.export(&path, which, &destination).await));
             }
             Ask::Restore(path, which, dry, answer) => {
                 drop(answer.send(self.restore(&path, which, dry).await));

@@ -3,8 +3,9 @@
 //! Owns which changes a resolution is made of. It must not know how a person is asked.
 
 use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep};
-use super::history::author;
+use super::history::{author, is_bundle_row};
 use super::run::Engine;
+use super::settling::Texts;
 use crate::state::{RemoteRow, StateError};
 use common::chunk::{Attributes, seal_attributes, seal_name};
 use common::ids::EntryId;
@@ -37,6 +38,7 @@ impl Engine {
                     device: record.device,
                     revision,
                     time_ms: record.time_ms,
+                    kind: None,
                     size: 0,
                     unreadable: None,
                 }));
@@ -50,11 +52,14 @@ impl Engine {
                 Some(texts) => self.merges_cleanly(texts).await?,
                 None => None,
             };
-            let texts = texts.filter(|_| compare).map(|texts| Comparison {
-                base: record.base.map(|_| texts.base),
-                original: texts.original,
-                copy: texts.copy,
-            });
+            let compared = match texts {
+                _ if !compare => None,
+                Some(Texts { base, original, copy }) => {
+                    let base = record.base.map(|_| base);
+                    Some(Comparison::Texts { base, original, copy })
+                }
+                None => self.compared_bundles(&record, &path).await?,
+            };
             infos.push(ConflictInfo {
                 conflict: record.conflict,
                 path,
@@ -64,13 +69,15 @@ impl Engine {
                 base_version,
                 sides,
                 mergeable,
-                texts,
+                compared,
             });
         }
         infos.sort_by(|one, two| one.path.cmp(&two.path));
         if infos.is_empty() && !under.is_empty() && self.entry_at(asked)?.is_none() {
             // A path at which nothing is, nor ever was.
-            self.entry_ever_at(asked).await?;
+            if let Err(error) = self.entry_ever_at(asked).await {
+                return Err(self.in_bundle_or(asked, error).await?);
+            }
         }
         Ok(infos)
     }
@@ -84,12 +91,41 @@ impl Engine {
         revision: Revision,
     ) -> Result<Option<ConflictSide>, AskError> {
         let Some(version) = self.sealed_version(entry, revision).await? else { return Ok(None) };
-        let (size, unreadable) = match self.open_version(entry, &version) {
-            Ok(opened) => (opened.size, None),
-            Err(error) => (0, Some(error.to_string())),
+        let (kind, size, unreadable) = match self.open_version(entry, &version) {
+            Ok(opened) => (Some(opened.shown()), opened.size, None),
+            Err(error) => (None, 0, Some(error.to_string())),
         };
         let device = author(&version).unwrap_or(record.device);
-        Ok(Some(ConflictSide { device, revision, time_ms: version.time_ms, size, unreadable }))
+        let time_ms = version.time_ms;
+        Ok(Some(ConflictSide { device, revision, time_ms, kind, size, unreadable }))
+    }
+
+    /// How the bundles of a conflict differ, if both its sides are bundles that are there.
+    async fn compared_bundles(
+        &mut self,
+        record: &ConflictRecord,
+        path: &str,
+    ) -> Result<Option<Comparison>, AskError> {
+        let (Some(original), Some(copy)) = (self.live(&record.entry)?, self.live(&record.copy)?)
+        else {
+            return Ok(None);
+        };
+        if !is_bundle_row(&original) || !is_bundle_row(&copy) {
+            return Ok(None);
+        }
+        let base = match record.base {
+            Some(base) => self.contents_at(&record.entry, base).await?.pop(),
+            None => None,
+        };
+        let base = base.as_ref().map(|(base, _)| (&record.entry, base));
+        match self.compare_bundles(base, [&original, &copy], path).await {
+            // One that cannot be had must not hide the others: its sizes are told.
+            Err(error @ (AskError::Unreadable(_) | AskError::Refused(_))) => {
+                tracing::debug!(path, %error, "bundles of a conflict are not compared");
+                Ok(None)
+            }
+            compared => compared.map(Some),
+        }
     }
 
     /// The open conflict with a side at a path.
@@ -98,7 +134,16 @@ impl Engine {
         let entry = match self.entry_at(path)? {
             Some(entry) => entry,
             // A side that was deleted by hand still names its conflict.
-            None => self.entry_ever_at(path).await.map_err(|_| none())?,
+            None => match self.entry_ever_at(path).await {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let error = self.in_bundle_or(path, error).await?;
+                    return Err(match error {
+                        AskError::InBundle { .. } => error,
+                        _ => none(),
+                    });
+                }
+            },
         };
         self.context.state.conflicts_of(&entry)?.into_iter().next().ok_or_else(none)
     }

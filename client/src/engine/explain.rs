@@ -6,8 +6,9 @@
 use super::handle::{AskError, PathIssue, PlanInfo, PlannedStep, WhyInfo};
 use super::planning::issue_text;
 use super::run::{Engine, Halted};
-use crate::fs::RelPath;
+use crate::fs::{self, RelPath, Stat};
 use crate::state::{LocalRow, RemoteRow, StateError};
+use client_core::past::Shown;
 use client_core::planner::{self, Change, Destination, Plan, Step};
 use client_core::tree::{Position, SyncedNode};
 use common::ids::{DeviceId, EntryId};
@@ -213,13 +214,16 @@ impl Engine {
         };
         let ignored = self.ignore.ignored_by(names.iter().map(Name::as_str), is_directory);
         let entry = remote.as_ref().map(|row| row.node.entry).or(local.as_ref().map(|r| r.entry));
-        if entry.is_none() && on_disk.is_none() && ignored.is_none() && !names.is_empty() {
-            // Deleted, perhaps: what was there is in the history.
-            self.entry_ever_at(path).await?;
-            let reasons = vec!["it was deleted; `driftless log` tells by whom".to_owned()];
-            return Ok(WhyInfo { state: "deleted", reasons, ..WhyInfo::unknown() });
+        let is_nowhere = entry.is_none() && on_disk.is_none() && !names.is_empty();
+        if is_nowhere && let Some(why) = self.why_nowhere(path, &names, ignored.is_some()).await? {
+            return Ok(why);
         }
-        let mut info = WhyInfo { ignored, ..WhyInfo::unknown() };
+        let kind = match (&on_disk, &remote) {
+            (_, Some(row)) => Some(Shown::of(row.node.kind, row.node.content.mode)),
+            (Some(stat), None) => shown(stat),
+            (None, None) => None,
+        };
+        let mut info = WhyInfo { ignored, kind, ..WhyInfo::unknown() };
         info.revision = remote.as_ref().map(newest);
         if let Some(entry) = entry {
             let base = self.context.state.synced_node(&entry)?.filter(|base| base.held);
@@ -262,6 +266,29 @@ impl Engine {
             info.reasons.insert(0, format!("it is part of {at}, which is synced as a whole"));
         }
         Ok(info)
+    }
+
+    /// Why nothing is at a path, here or at the server; `None` when that it is ignored says it all.
+    async fn why_nowhere(
+        &self,
+        path: &str,
+        names: &[Name],
+        is_ignored: bool,
+    ) -> Result<Option<WhyInfo>, AskError> {
+        if let Some(count) = self.names_to_bundle_on_disk(names) {
+            // No pattern ignores a part of a bundle.
+            let bundle = names.iter().take(count).map(Name::as_str).collect::<Vec<_>>().join("/");
+            return Err(AskError::InBundle { path: path.to_owned(), bundle });
+        }
+        if is_ignored {
+            return Ok(None);
+        }
+        // Deleted, perhaps: what was there is in the history.
+        if let Err(error) = self.entry_ever_at(path).await {
+            return Err(self.in_bundle_or(path, error).await?);
+        }
+        let reasons = vec!["it was deleted; `driftless log` tells by whom".to_owned()];
+        Ok(Some(WhyInfo { state: "deleted", reasons, ..WhyInfo::unknown() }))
     }
 
     /// What devices have told that they hold; nothing when the server cannot be asked.
@@ -349,12 +376,23 @@ impl WhyInfo {
     fn unknown() -> Self {
         Self {
             state: "unknown",
+            kind: None,
             reasons: Vec::new(),
             ignored: None,
             revision: None,
             held: None,
             devices: Vec::new(),
         }
+    }
+}
+
+/// What something on the disk is, if it is of a kind that is synced.
+fn shown(stat: &Stat) -> Option<Shown> {
+    match stat.kind {
+        fs::Kind::File => Some(if stat.is_bundle() { Shown::Bundle } else { Shown::File }),
+        fs::Kind::Directory => Some(Shown::Directory),
+        fs::Kind::Symlink => Some(Shown::Symlink),
+        fs::Kind::Other => None,
     }
 }
 

@@ -5,13 +5,13 @@
 
 use super::labels::LabelAsk;
 pub use super::told::{
-    DiffInfo, DiffSides, Instant, ListInfo, Listing, LogInfo, Moment, PlanInfo, PlannedStep,
-    RestoreInfo, VersionInfo, Which, WhyInfo,
+    Destination, DiffInfo, DiffSides, DiffTo, Instant, ListInfo, Listing, LogInfo, Moment,
+    PlanInfo, PlannedStep, RestoreInfo, VersionInfo, Which, WhyInfo,
 };
 use crate::remote::RemoteError;
 use crate::state::StateError;
+use client_core::past::{Difference, Shown};
 use common::ids::{ConflictId, DeviceId};
-use common::record::Kind;
 use common::revision::{Cursor, Revision};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -127,7 +127,7 @@ pub struct ListedEntry {
     /// Relative to the folder, with `/`.
     pub path: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: Shown,
     /// Bytes.
     pub size: u64,
     /// Nanoseconds since 1970; 0 for directories.
@@ -147,6 +147,8 @@ pub struct ConflictSide {
     pub revision: Revision,
     /// When it was accepted, in milliseconds since 1970.
     pub time_ms: u64,
+    /// What it is; `None` when it does not open.
+    pub kind: Option<Shown>,
     /// Bytes.
     pub size: u64,
     /// Why it does not open, if it does not: then its size is not known.
@@ -173,19 +175,27 @@ pub struct ConflictInfo {
     /// Whether a merge of both, as they are now, would be clean; `None` when they are not merged line
     /// by line.
     pub mergeable: Option<bool>,
-    /// Both and what they started from as they are now, where that was asked for and they are texts.
-    pub texts: Option<Comparison>,
+    /// Both and what they started from as they are now, where that was asked for and can be told.
+    pub compared: Option<Comparison>,
 }
 
-/// The texts of a conflict.
+/// How the sides of a conflict differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comparison {
-    /// What both started from; `None` when both were new.
-    pub base: Option<Vec<u8>>,
-    /// Of the one that kept the name.
-    pub original: Vec<u8>,
-    /// Of the copy.
-    pub copy: Vec<u8>,
+pub enum Comparison {
+    /// Of texts, the texts themselves.
+    Texts {
+        /// What both started from; `None` when both were new.
+        base: Option<Vec<u8>>,
+        /// Of the one that kept the name.
+        original: Vec<u8>,
+        /// Of the copy.
+        copy: Vec<u8>,
+    },
+    /// Of bundles, what each side changed in what both started from: first the one that kept the name.
+    Bundles([Vec<Difference>; 2]),
+    /// Of bundles of which nothing older is known, how the copy differs from the one that kept the
+    /// name.
+    NewBundles(Vec<Difference>),
 }
 
 /// How `resolve` settles a conflict.
@@ -302,6 +312,30 @@ pub enum AskError {
         /// Which revision.
         revision: Revision,
     },
+    /// What was asked for is done with single files, and this is a bundle.
+    #[error("{0}: is a bundle: a directory that is synced whole, as one thing")]
+    IsBundle(String),
+    /// What was asked for is done with bundles alone.
+    #[error("{0}: is no bundle, and only bundles are compared with the disk")]
+    NoBundle(String),
+    /// What was asked for is done with a whole bundle, and this lies in one.
+    #[error("{path}: lies in the bundle {bundle}, which is one thing to Driftless")]
+    InBundle {
+        /// Which path.
+        path: String,
+        /// The bundle's.
+        bundle: String,
+    },
+    /// A path in a bundle that was not in that version of it.
+    #[error("{path}: was not in the bundle {bundle} at revision {revision}")]
+    NotInBundle {
+        /// Which path.
+        path: String,
+        /// The bundle's.
+        bundle: String,
+        /// Which version.
+        revision: Revision,
+    },
     /// A version is not sealed as it should be.
     #[error("the version cannot be read: {0}")]
     Unreadable(String),
@@ -335,6 +369,9 @@ pub enum AskError {
         /// Why not.
         why: String,
     },
+    /// A side of the conflict is a bundle.
+    #[error("{0}: is a bundle, and those are never merged")]
+    NeverMerged(String),
     /// The edits of both sides exclude each other somewhere.
     #[error("{path}: the merge is not clean, in {conflicts} {}", places(*.conflicts))]
     NotClean {
@@ -423,20 +460,21 @@ pub enum Ask {
     /// The versions of a path before a revision (0: all), newest first, about so many; of a
     /// directory those of all that was in it.
     Log(String, Revision, u32, Answer<LogInfo>),
-    /// A version, into a file that must not exist; of a symlink, into a symlink; of a directory,
-    /// into a directory.
-    Export(String, Which, PathBuf, Answer<u64>),
+    /// A version, into a file that must not exist; of a symlink, into a symlink; of a directory or a
+    /// bundle, into a directory.
+    Export(String, Which, Destination, Answer<u64>),
     /// Brings a version back as a new version; if told so, only says what that would do.
     Restore(String, Which, bool, Answer<RestoreInfo>),
-    /// What differs between two revisions of a path.
-    Diff(String, Option<Revision>, Option<Revision>, Answer<DiffInfo>),
+    /// What differs between a revision of a path (if none is named, that of what changed last) and
+    /// another.
+    Diff(String, Option<Revision>, DiffTo, Answer<DiffInfo>),
     /// Answered when this disk holds what the journal says up to a revision (true), or a person is
     /// needed.
     Settled(Revision, Answer<bool>),
     /// All open conflicts.
     Conflicts(Answer<Vec<ConflictInfo>>),
-    /// The open conflicts with a side at or below a path (`""`: the whole folder); with their texts
-    /// if that is said.
+    /// The open conflicts with a side at or below a path (`""`: the whole folder); with how their
+    /// sides differ if that is said.
     ConflictsIn(String, bool, Answer<Vec<ConflictInfo>>),
     /// Settles a conflict at either of its paths.
     Resolve(String, Keep, Answer<()>),

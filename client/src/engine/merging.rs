@@ -17,6 +17,7 @@ use crate::transfer::{Fetch, FetchError, Ingest, Ingested, Reading, Want};
 use client_core::merge::{Labels, MERGE_BYTES_MAX, Merged, Unmergeable, merge};
 use client_core::planner::{Change as Planned, PushGroup};
 use client_core::tree::SyncedNode;
+use common::archive::is_bundle;
 use common::chunk::{Attributes, MergePolicy, open_attributes, seal_attributes};
 use common::ids::{ContentTag, DeviceId, EntryId};
 use common::limits::GROUP_CONTENTS_MAX;
@@ -107,8 +108,12 @@ impl Engine {
             && synced.kind == Kind::File
             && !remote.node.deleted
             && remote.broken.is_none();
+        // What is in bundles is never mixed, whatever their bytes look like.
+        let are_plain = [*content, remote.node.content, synced.content]
+            .iter()
+            .all(|content| !is_bundle(content.mode));
         let are_small = local.stat.size <= MERGE_BYTES_MAX && remote.size <= MERGE_BYTES_MAX;
-        if !is_as_planned || !are_files || !are_small {
+        if !is_as_planned || !are_files || !are_plain || !are_small {
             return Ok(None);
         }
         let mine = Stored {

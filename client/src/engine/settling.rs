@@ -5,7 +5,7 @@
 //! name. It must not know how lines are merged, nor how a person is asked.
 
 use super::handle::{AskError, MergeInfo, NewContent, Settlement};
-use super::history::author;
+use super::history::{author, is_bundle_row};
 use super::merging::{Stored, plain_labels};
 use super::online::RoundError;
 use super::run::Engine;
@@ -41,7 +41,7 @@ pub(super) struct Texts {
 }
 
 impl Engine {
-    /// The conflict at a path, if both its sides are files that are there.
+    /// The conflict at a path, if both its sides are files that are there, and no bundles.
     async fn sides(&self, path: &str) -> Result<Sides, AskError> {
         let record = self.record_at(path).await?;
         let gone = |entry| -> Result<AskError, AskError> {
@@ -52,6 +52,9 @@ impl Engine {
         if [&original, &copy].iter().any(|row| row.node.kind != Kind::File) {
             let why = "its sides are not both files".to_owned();
             return Err(AskError::NotMergeable { path: path.to_owned(), why });
+        }
+        if is_bundle_row(&original) || is_bundle_row(&copy) {
+            return Err(AskError::NeverMerged(path.to_owned()));
         }
         Ok(Sides { record, original, copy })
     }
@@ -165,8 +168,9 @@ impl Engine {
     pub(super) fn file_sides(&self, record: &ConflictRecord) -> Result<Option<Sides>, StateError> {
         let sides = (self.live(&record.entry)?, self.live(&record.copy)?);
         let (Some(original), Some(copy)) = sides else { return Ok(None) };
-        let are_files = [&original, &copy].iter().all(|row| row.node.kind == Kind::File);
-        Ok(are_files.then(|| Sides { record: record.clone(), original, copy }))
+        let is_plain = |row: &RemoteRow| row.node.kind == Kind::File && !is_bundle_row(row);
+        let are_plain = is_plain(&original) && is_plain(&copy);
+        Ok(are_plain.then(|| Sides { record: record.clone(), original, copy }))
     }
 
     /// Settles a conflict with the clean merge of both sides.

@@ -4,10 +4,10 @@
 
 use super::handle::{ListedEntry, PathIssue};
 use client_core::ignore::IgnoredBy;
-use client_core::past::Difference;
+use client_core::past::{Difference, Shown};
 use common::ids::DeviceId;
-use common::record::Kind;
 use common::revision::Revision;
+use std::path::PathBuf;
 
 /// A moment of a folder's life, as it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,33 @@ pub enum Which {
     At(Moment),
 }
 
+/// Where a version is written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// A path outside the folder, at which nothing is yet.
+    pub path: PathBuf,
+    /// Whether only the bytes of a file or the target of a link are wanted: a directory is refused.
+    pub bytes_only: bool,
+}
+
+impl From<PathBuf> for Destination {
+    /// For a version of anything.
+    fn from(path: PathBuf) -> Self {
+        Self { path, bytes_only: false }
+    }
+}
+
+/// What a version is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiffTo {
+    /// The newest version.
+    Newest,
+    /// Another version.
+    Revision(Revision),
+    /// What is on this disk; of bundles only.
+    Disk,
+}
+
 /// Versions, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogInfo {
@@ -66,6 +93,8 @@ pub struct LogInfo {
     pub versions: Vec<VersionInfo>,
     /// Whether there are older ones.
     pub more: bool,
+    /// The bundle that the path lies in, if it does: these are its versions.
+    pub bundle: Option<String>,
 }
 
 /// What differs between two versions of a path.
@@ -73,8 +102,8 @@ pub struct LogInfo {
 pub struct DiffInfo {
     /// The older one; none when there is nothing older.
     pub from: Option<Instant>,
-    /// The newer one.
-    pub to: Instant,
+    /// The newer one; none when it is what is on the disk.
+    pub to: Option<Instant>,
     /// What is compared.
     pub sides: DiffSides,
 }
@@ -86,6 +115,8 @@ pub enum DiffSides {
     File,
     /// A directory, at two moments of the folder.
     Directory(Vec<Difference>),
+    /// What lies in a bundle, in two versions of it.
+    Bundle(Vec<Difference>),
 }
 
 /// What a restore does, or would do.
@@ -111,7 +142,7 @@ pub struct VersionInfo {
     /// By which device, if the server says so.
     pub device: Option<DeviceId>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: Shown,
     /// Bytes.
     pub size: u64,
     /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`, `merged`, `resolved`.
@@ -133,6 +164,8 @@ pub struct VersionInfo {
 pub struct WhyInfo {
     /// In a word: `synced`, `waiting`, `ignored`, `failed`, `conflict`, `deleted` or `unknown`.
     pub state: &'static str,
+    /// What it is, if that is known.
+    pub kind: Option<Shown>,
     /// What is said about it, a sentence each.
     pub reasons: Vec<String>,
     /// The line of the ignore file that ignores it.

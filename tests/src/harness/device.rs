@@ -4,7 +4,7 @@ use super::{Finished, Programs, Running};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 /// A device; its daemon may be killed and started again.
@@ -179,14 +179,20 @@ impl Device {
     /// If the command fails.
     pub fn cat(&self, path: &str, revision: u64) -> Result<Vec<u8>> {
         let revision = revision.to_string();
-        let mut command = Command::new(self.programs.device());
-        command.arg("--home").arg(&self.home);
-        command.args(["cat", &self.argument(path)?, "--rev", &revision]);
-        let output = command.output()?;
+        let output = self.plain(&["cat", &self.argument(path)?, "--rev", &revision])?;
         if !output.status.success() {
             bail!("cat {path} --rev {revision}: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(output.stdout)
+    }
+
+    /// Runs a command of this device as people do, without `--json`.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn plain(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(self.programs.device());
+        Ok(command.arg("--home").arg(&self.home).args(arguments).output()?)
     }
 
     fn argument(&self, path: &str) -> Result<String> {

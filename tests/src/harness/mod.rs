@@ -5,6 +5,7 @@
 //! know how the programs work: it uses their command line alone.
 
 mod device;
+mod git;
 mod process;
 mod programs;
 mod random;
@@ -15,6 +16,7 @@ mod tree;
 mod wait;
 
 pub use device::{Device, Version};
+pub use git::{git, git_ok};
 pub use process::{Finished, Running};
 pub use programs::Programs;
 pub use random::Random;

@@ -191,7 +191,7 @@ pub struct ListAnswer {
 pub struct EntryAnswer {
     /// Relative to the folder.
     pub path: String,
-    /// `file`, `directory` or `symlink`.
+    /// `file`, `directory`, `symlink` or `bundle`.
     pub kind: String,
     /// Bytes.
     pub size: u64,
@@ -214,6 +214,9 @@ pub struct LogAnswer {
     pub versions: Vec<VersionAnswer>,
     /// Whether there are older ones: before the last revision that is shown.
     pub more: bool,
+    /// The bundle that the path lies in, if it does: these are its versions.
+    #[serde(default)]
+    pub bundle: Option<String>,
 }
 
 /// A version.
@@ -233,7 +236,7 @@ pub struct VersionAnswer {
     pub size: u64,
     /// `created`, `edited`, `moved`, `deleted`, `restored`, `merged` or `resolved`.
     pub change: String,
-    /// `file`, `directory` or `symlink`.
+    /// `file`, `directory`, `symlink` or `bundle`.
     pub kind: String,
     /// The name that it had from then on.
     pub name: String,
@@ -336,6 +339,9 @@ pub struct SideAnswer {
     pub revision: u64,
     /// RFC 3339.
     pub time: String,
+    /// `file`, `directory`, `symlink` or `bundle`; none when it does not open.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// Bytes.
     pub size: u64,
     /// Why it does not open, if it does not: then its size is not known.
@@ -445,7 +451,7 @@ mod tests {
                 path: "p".into(),
                 kind: "file".into(),
                 from: None,
-                to: InstantAnswer { revision: 1, time: "t".into() },
+                to: Some(InstantAnswer { revision: 1, time: "t".into() }),
                 changes: vec![],
                 text: Some(String::new()),
                 sizes: Some((1, 2)),
@@ -453,6 +459,7 @@ mod tests {
             Answer::Why(WhyAnswer {
                 path: "p".into(),
                 state: "synced".into(),
+                kind: None,
                 reasons: vec![],
                 ignored: None,
                 revision: Some(1),

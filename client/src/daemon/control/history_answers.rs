@@ -35,13 +35,13 @@ pub struct RestoreAnswer {
 pub struct DiffAnswer {
     /// Relative to the folder.
     pub path: String,
-    /// `file` or `directory`.
+    /// `file`, `directory` or `bundle`.
     pub kind: String,
     /// The older version; none when there is nothing older.
     pub from: Option<InstantAnswer>,
-    /// The newer version.
-    pub to: InstantAnswer,
-    /// Of a directory: what is different in it.
+    /// The newer version; none when it is what is on the disk.
+    pub to: Option<InstantAnswer>,
+    /// Of a directory or a bundle: what is different in it.
     pub changes: Vec<ChangeAnswer>,
     /// Of a text file: the difference in the unified format; empty when the bytes are the same.
     #[serde(default)]
@@ -58,6 +58,9 @@ pub struct WhyAnswer {
     pub path: String,
     /// `synced`, `waiting`, `ignored`, `failed`, `conflict` or `deleted`.
     pub state: String,
+    /// `file`, `directory`, `symlink` or `bundle`; none when that is not known.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// What is said about it, a sentence each.
     pub reasons: Vec<String>,
     /// What ignores it.
@@ -132,7 +135,7 @@ pub struct ChangeAnswer {
     pub path: String,
     /// Where it was, if its own place was another.
     pub from: Option<String>,
-    /// `file`, `directory` or `symlink`.
+    /// `file`, `directory`, `symlink` or `bundle`.
     pub kind: String,
     /// `added`, `deleted`, `edited`, `moved` or `attributes`.
     pub change: String,

@@ -33,8 +33,8 @@ pub enum Request {
         /// About so many; a page holds whole revisions.
         limit: u32,
     },
-    /// A version, into a file that must not exist; of a symlink, into a symlink; of a directory,
-    /// into a directory.
+    /// A version, into a file that must not exist; of a symlink, into a symlink; of a directory or a
+    /// bundle, into a directory.
     Export {
         /// Of what.
         path: PathArgument,
@@ -42,6 +42,9 @@ pub enum Request {
         which: Which,
         /// Where to; absolute.
         to: PathBuf,
+        /// Whether only a file or a link is wanted, and a directory is refused.
+        #[serde(default)]
+        bytes_only: bool,
     },
     /// Brings a version back in its place.
     Restore {
@@ -60,6 +63,9 @@ pub enum Request {
         from: Option<u64>,
         /// The newer one; the newest when it is not said.
         to: Option<u64>,
+        /// What is on the disk instead; of bundles only.
+        #[serde(default)]
+        disk: bool,
     },
     /// Open conflicts.
     Conflicts {

@@ -1,13 +1,18 @@
 //! What differs between two versions of a path.
 //!
-//! Owns which versions are compared when none are named: of a file its last two contents, of a
-//! directory what its last revision changed.
+//! Owns which versions are compared when none are named: of a file or a bundle its last two contents,
+//! of a directory what its last revision changed.
 
+use super::bundles::{Inside, is_bundle_row};
 use super::lookup::{Found, names_of};
 use super::past::Past;
-use super::{AskError, Engine};
-use crate::engine::handle::{DiffInfo, DiffSides, Instant, Moment};
-use client_core::past::{Listed, compare};
+use super::{AskError, Engine, unreadable};
+use crate::engine::handle::{DiffInfo, DiffSides, DiffTo, Instant, Moment};
+use crate::engine::merging::Stored;
+use crate::pull::row_of;
+use crate::state::RemoteRow;
+use client_core::past::{Change, Difference, Listed, Shown, compare, compare_inside};
+use common::archive::Index;
 use common::ids::EntryId;
 use common::limits::{GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, Registers};
@@ -15,56 +20,127 @@ use common::revision::Revision;
 use common::wire::meta::Version;
 
 impl Engine {
-    /// The difference between revision `from` and revision `to` of a path; without `to` its newest
-    /// version, without both what changed last.
+    /// The difference between revision `from` of a path (without it, that of what changed last) and
+    /// another version, or of a bundle what is on the disk.
     pub(in crate::engine) async fn diff(
-        &self,
+        &mut self,
         path: &str,
         from: Option<Revision>,
-        to: Option<Revision>,
+        to: DiffTo,
     ) -> Result<DiffInfo, AskError> {
         if names_of(path)?.is_empty() {
             return self.diff_of_directory(path, None, from, to).await;
         }
-        let found = self.found_at(path).await?;
-        match found.first() {
-            Some(first) if first.kind == Kind::Directory => {
-                self.diff_of_directory(path, Some(first.entry), from, to).await
+        match self.found_at(path).await {
+            Ok(found) => match found.first() {
+                Some(first) if first.kind == Kind::Directory => {
+                    self.diff_of_directory(path, Some(first.entry), from, to).await
+                }
+                _ => self.diff_of_file((path, ""), &found, from, to).await,
+            },
+            Err(error) if error.is_unknown_path() => {
+                let Some(Inside { bundle, inside }) = self.bundle_above(path).await? else {
+                    return Err(error);
+                };
+                let found = self.found_at(&bundle).await?;
+                self.diff_of_file((&bundle, &inside), &found, from, to).await
             }
-            _ => self.diff_of_file(path, &found, from, to).await,
+            Err(error) => Err(error),
         }
     }
 
+    /// Of a file, or of a bundle, and what lies at or below a path in it (empty for all).
     async fn diff_of_file(
-        &self,
-        path: &str,
+        &mut self,
+        (path, inside): (&str, &str),
         found: &[Found],
         from: Option<Revision>,
-        to: Option<Revision>,
+        to: DiffTo,
     ) -> Result<DiffInfo, AskError> {
-        let to = match to {
-            Some(to) => Some(self.version_among(path, found, (to, 0)).await?),
-            None => None,
+        let named = match to {
+            DiffTo::Revision(to) => Some(self.version_among(path, found, (to, 0)).await?),
+            DiffTo::Newest | DiffTo::Disk => None,
         };
         let asked = REPLY_ITEMS_MAX as u32;
         let newest = match found.first() {
             Some(first) => self.versions(&first.entry, 0, asked).await?,
             None => Vec::new(),
         };
-        let to = to.or_else(|| newest.first().cloned());
-        let to = to.ok_or_else(|| AskError::NoSuchPath(path.to_owned()))?;
+        let last = named.or_else(|| newest.first().cloned());
+        let last = last.ok_or_else(|| AskError::NoSuchPath(path.to_owned()))?;
         let from = match from {
             Some(from) => Some(self.version_among(path, found, (from, 0)).await?),
+            // What is on the disk is compared with what was synced last.
+            None if to == DiffTo::Disk => Some(last.clone()),
             None => {
-                let tag = tag_of(&to);
+                let tag = tag_of(&last);
                 newest
                     .into_iter()
-                    .find(|older| older.revision < to.revision && tag_of(older) != tag)
+                    .find(|older| older.revision < last.revision && tag_of(older) != tag)
             }
         };
+        let sides = self.sides_of((path, inside), from.as_ref(), (&last, to)).await?;
         let instant = |it: &Version| Instant { revision: it.revision, time_ms: it.time_ms };
         let from = from.as_ref().map(instant);
-        Ok(DiffInfo { from, to: instant(&to), sides: DiffSides::File })
+        Ok(DiffInfo { from, to: (to != DiffTo::Disk).then(|| instant(&last)), sides })
+    }
+
+    /// What is compared of two versions, or of one and the disk.
+    async fn sides_of(
+        &mut self,
+        (path, inside): (&str, &str),
+        from: Option<&Version>,
+        (last, to): (&Version, DiffTo),
+    ) -> Result<DiffSides, AskError> {
+        let row = |engine: &Self, version: &Version| -> Result<Option<RemoteRow>, AskError> {
+            let registers = version.registers.clone().map(Registers::try_from).transpose();
+            let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
+            let row = registers.map(|registers| row_of(&engine.context, &registers));
+            Ok(row.filter(|row| row.content_issue.is_none()))
+        };
+        let old = from.map(|from| row(self, from)).transpose()?.flatten();
+        let new = if to == DiffTo::Disk { None } else { row(self, last)? };
+        let is_bundle = [&old, &new].into_iter().flatten().any(is_bundle_row);
+        if !is_bundle {
+            return match to {
+                DiffTo::Disk => Err(AskError::NoBundle(path.to_owned())),
+                DiffTo::Newest | DiffTo::Revision(_) => Ok(DiffSides::File),
+            };
+        }
+        let before = match &old {
+            Some(row) => self.index_of(&row.node.entry, &Stored::from(row)).await?,
+            None => Index::default(),
+        };
+        let after = match &new {
+            Some(row) => self.index_of(&row.node.entry, &Stored::from(row)).await?,
+            None => self.index_on_disk(path)?,
+        };
+        let mut differences = compare_inside(path, &before, &after);
+        if !inside.is_empty() {
+            let is_there = |index: &Index| index.items().iter().any(|it| it.path == inside);
+            if !is_there(&before) && !is_there(&after) {
+                let (path, bundle) = (format!("{path}/{inside}"), path.to_owned());
+                return Err(AskError::NotInBundle { path, bundle, revision: last.revision });
+            }
+            let asked = format!("{path}/{inside}");
+            differences.retain(|it| is_below(&asked, &it.path));
+            return Ok(DiffSides::Bundle(differences));
+        }
+        // What was a file and became a bundle, or the other way round, has itself changed.
+        if let (Some(old), Some(new)) = (&old, &new)
+            && is_bundle_row(old) != is_bundle_row(new)
+        {
+            let itself = Difference {
+                path: path.to_owned(),
+                from: None,
+                kind: Shown::of(new.node.kind, new.node.content.mode),
+                change: Change::Edited,
+                bytes_before: Some(old.size),
+                bytes_after: Some(new.size),
+            };
+            differences.insert(0, itself);
+        }
+        Ok(DiffSides::Bundle(differences))
     }
 
     /// A version of one of a path's entries: of a revision that set several contents, the last but so
@@ -91,7 +167,7 @@ impl Engine {
         path: &str,
         entry: Option<EntryId>,
         from: Option<Revision>,
-        to: Option<Revision>,
+        to: DiffTo,
     ) -> Result<DiffInfo, AskError> {
         let last = self.context.state.cursor()?.map_or(0, |cursor| cursor.revision);
         let from = match from {
@@ -102,12 +178,17 @@ impl Engine {
             }
         };
         let from = self.instant(Moment::Revision(from)).await?;
-        let to = self.instant(Moment::Revision(to.unwrap_or(last))).await?;
+        let to = match to {
+            DiffTo::Newest => last,
+            DiffTo::Revision(to) => to,
+            DiffTo::Disk => return Err(AskError::NoBundle(path.to_owned())),
+        };
+        let to = self.instant(Moment::Revision(to)).await?;
         let before = self.past(from.revision).await?;
         let after = self.past(to.revision).await?;
         let inside = |past: &Past| list_below(past, entry);
         let differences = compare(&inside(&before), &inside(&after));
-        Ok(DiffInfo { from: Some(from), to, sides: DiffSides::Directory(differences) })
+        Ok(DiffInfo { from: Some(from), to: Some(to), sides: DiffSides::Directory(differences) })
     }
 }
 
@@ -116,6 +197,11 @@ fn list_below(past: &Past, entry: Option<EntryId>) -> Vec<Listed> {
     let Some(entry) = entry else { return past.tree.list(&EntryId::ROOT, "") };
     let path = past.tree.path(&entry);
     path.map_or_else(Vec::new, |path| past.tree.list(&entry, &path))
+}
+
+/// Whether a path is another, or lies in what is there.
+fn is_below(above: &str, path: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn tag_of(version: &Version) -> Option<common::ids::ContentTag> {

@@ -4,8 +4,9 @@
 
 use super::lookup::names_of;
 use super::paths::{Paths, name_of};
-use super::{AskError, Engine, author, unreadable};
+use super::{AskError, Engine, OpenVersion, author, unreadable};
 use crate::engine::handle::{ListedEntry, LogInfo, VersionInfo};
+use client_core::past::Shown;
 use common::ids::EntryId;
 use common::limits::{GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, Registers};
@@ -24,8 +25,25 @@ fn holds_a_page(rows: &[(EntryId, Version)], limit: usize) -> bool {
 
 impl Engine {
     /// The versions of a path before a revision (0 for all), newest first, about so many: of a
-    /// directory those of all that was in it, of the folder itself all.
+    /// directory those of all that was in it, of the folder itself all, of what lies in a bundle those
+    /// of the bundle.
     pub(in crate::engine) async fn log(
+        &self,
+        path: &str,
+        before: Revision,
+        limit: u32,
+    ) -> Result<LogInfo, AskError> {
+        match self.log_of_entry(path, before, limit).await {
+            Err(error) if error.is_unknown_path() => {
+                let Some(found) = self.bundle_above(path).await? else { return Err(error) };
+                let log = self.log_of_entry(&found.bundle, before, limit).await?;
+                Ok(LogInfo { bundle: Some(found.bundle), ..log })
+            }
+            told => told,
+        }
+    }
+
+    async fn log_of_entry(
         &self,
         path: &str,
         before: Revision,
@@ -129,7 +147,7 @@ impl Engine {
             told.older = u32::try_from(newer.count()).unwrap_or(u32::MAX);
             versions.push(told);
         }
-        Ok(LogInfo { versions, more })
+        Ok(LogInfo { versions, more, bundle: None })
     }
 
     /// A version for a person. One that does not open is a row like the others: it must not hide
@@ -181,7 +199,7 @@ impl Engine {
             older: 0,
             time_ms: version.time_ms,
             device: author(version),
-            kind: registers.kind,
+            kind: opened.as_ref().map_or(Shown::of(registers.kind, 0), OpenVersion::shown),
             size: opened.as_ref().map_or(0, |opened| opened.size),
             change,
             name: name_of(self, entry, &registers.place.name),
@@ -219,7 +237,7 @@ impl Engine {
                 let opened = self.open_version(entry, &version).ok();
                 listed.push(ListedEntry {
                     path,
-                    kind: *kind,
+                    kind: opened.as_ref().map_or(Shown::of(*kind, 0), OpenVersion::shown),
                     size: opened.as_ref().map_or(0, |opened| opened.size),
                     mtime_ns: opened.map_or(0, |opened| opened.attributes().mtime_ns),
                     revision: version.revision,

@@ -72,14 +72,11 @@ impl Engine {
         let Some((last, above)) = names.split_last() else { return Ok(Vec::new()) };
         let mut directories = vec![EntryId::ROOT];
         for name in above {
-            let mut inside = Vec::new();
+            let mut named = Vec::new();
             for directory in &directories {
-                let named = self.named(directory, name).await?;
-                inside.extend(named.into_iter().filter(|found| found.kind == Kind::Directory));
+                named.extend(self.named(directory, name).await?);
             }
-            inside.sort_by_key(|found| (!found.last, found.deleted));
-            inside.truncate(DIRECTORIES_MAX);
-            directories = inside.into_iter().map(|found| found.entry).collect();
+            directories = nearest_directories(named);
         }
         let mut found = Vec::new();
         for directory in &directories {
@@ -145,6 +142,14 @@ impl Engine {
         }
         Ok(Some(at))
     }
+}
+
+/// The directories among what was found, the nearest first, as many as are looked into.
+pub(super) fn nearest_directories(mut found: Vec<Found>) -> Vec<EntryId> {
+    found.retain(|found| found.kind == Kind::Directory);
+    found.sort_by_key(|found| (!found.last, found.deleted));
+    found.truncate(DIRECTORIES_MAX);
+    found.into_iter().map(|found| found.entry).collect()
 }
 
 fn found(named: NamedEntry) -> Result<Found, AskError> {

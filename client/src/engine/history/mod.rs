@@ -3,20 +3,26 @@
 //! Owns how versions are asked for and opened: what a server says of the past is believed as far as
 //! its seals go, as with all else that it sends. `lookup` finds what a path means, `paths` what an
 //! entry was called, `log` tells versions, `past` whole trees, `diff` differences; `restore` and
-//! `export` bring something back, in its place or elsewhere.
+//! `export` bring something back, in its place or elsewhere. `bundles` looks into bundles, and
+//! `outside` writes what stands elsewhere.
 
+mod bundles;
 mod diff;
 mod export;
 mod log;
 mod lookup;
+mod outside;
 mod past;
 mod paths;
 mod restore;
+
+pub(super) use bundles::is_bundle_row;
 
 use super::handle::{AskError, Instant, Moment};
 use super::run::Engine;
 use crate::fs::FsError;
 use crate::transfer::Want;
+use client_core::past::Shown;
 use common::chunk::{Attributes, open_attributes};
 use common::ids::{DeviceId, EntryId};
 use common::limits::REPLY_ITEMS_MAX;
@@ -36,6 +42,11 @@ pub(super) struct OpenVersion {
 }
 
 impl OpenVersion {
+    /// What people are told that it is.
+    pub(super) fn shown(&self) -> Shown {
+        Shown::of(self.registers.kind, self.want.mode)
+    }
+
     /// What its sealed attributes say.
     pub(super) fn attributes(&self) -> Attributes {
         let Want { size, tag, mode, mtime_ns, .. } = self.want;

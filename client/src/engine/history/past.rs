@@ -8,7 +8,7 @@ use super::{AskError, Engine, unreadable};
 use crate::engine::handle::{Instant, ListInfo, ListedEntry, Listing};
 use crate::pull::row_of;
 use crate::state::RemoteRow;
-use client_core::past::{Item, Listed, Tree};
+use client_core::past::{Item, Listed, Shown, Tree};
 use client_core::tree::Position;
 use common::ids::EntryId;
 use common::name::Name;
@@ -151,6 +151,13 @@ impl Engine {
         path: &str,
         what: Listing,
     ) -> Result<ListInfo, AskError> {
+        match self.listing_of_entry(path, what).await {
+            Err(error) => Err(self.in_bundle_or(path, error).await?),
+            listed => listed,
+        }
+    }
+
+    async fn listing_of_entry(&self, path: &str, what: Listing) -> Result<ListInfo, AskError> {
         match what {
             Listing::Now => Ok(ListInfo { entries: self.list(path)?, at: None }),
             Listing::Deleted => Ok(ListInfo { entries: self.deleted(path).await?, at: None }),
@@ -189,7 +196,7 @@ pub(super) fn past_entry(
 pub(in crate::engine) fn listed_entry(path: String, row: &RemoteRow) -> ListedEntry {
     ListedEntry {
         path,
-        kind: row.node.kind,
+        kind: Shown::of(row.node.kind, row.node.content.mode),
         size: row.size,
         mtime_ns: row.node.content.mtime_ns,
         revision: row.node.place_revision.max(row.node.content_revision),

@@ -38,19 +38,25 @@ pub(super) enum Source {
     One { row: Box<RemoteRow>, at: Instant },
     /// A directory as it was, or the whole folder.
     Directory { past: Past, entry: EntryId, at: Instant },
+    /// Something in a version of a bundle.
+    Inside { row: Box<RemoteRow>, at: Instant, bundle: String, inside: String },
 }
 
 impl Source {
     fn at(&self) -> Instant {
         match self {
-            Self::One { at, .. } | Self::Directory { at, .. } => *at,
+            Self::One { at, .. } | Self::Directory { at, .. } | Self::Inside { at, .. } => *at,
         }
     }
 }
 
 impl Engine {
-    /// What a path held then: what was there, or if nothing was, what is there now as it was then.
-    pub(super) async fn source(&self, path: &str, which: Which) -> Result<Source, AskError> {
+    /// What the entry of a path held then: of what was there, or if nothing was, of what is there now.
+    pub(super) async fn source_of_entry(
+        &self,
+        path: &str,
+        which: Which,
+    ) -> Result<Source, AskError> {
         let root = names_of(path)?.is_empty();
         let (which, older) = match which {
             Which::Older(revision, older) => (Which::Revision(revision), older),
@@ -176,6 +182,9 @@ impl Engine {
                 wish.gone = whole.gone;
                 wish.wanted.extend(whole.wanted);
                 Ok(Restoring { now, past, wish, directory: Some(into) })
+            }
+            Source::Inside { bundle, .. } => {
+                Err(AskError::InBundle { path: path.to_owned(), bundle: bundle.clone() })
             }
             Source::One { row, .. } => {
                 let now = self.now_along(&names)?;

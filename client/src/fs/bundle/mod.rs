@@ -5,6 +5,7 @@
 //! [`common::archive::MODE_BUNDLE`]; it is read, compared, exchanged, displaced and removed whole. What
 //! is inside cannot be reached. The one new operation is [`Bundled::unpack`].
 
+mod archive;
 mod look;
 mod read;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 use std::sync::{Arc, PoisonError, RwLock};
 use unpack::{Unpack, remove_all};
 
+pub use archive::Archive;
 pub(crate) use look::LOCK_PATIENCE_NS;
 
 /// What a parked bundle's name ends with, which tells it from a parked directory.

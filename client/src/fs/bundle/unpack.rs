@@ -4,17 +4,16 @@
 //! directory that cannot be finished is taken away. Read-only files that this disk has already, byte
 //! for byte, are linked: nobody changes them where they are, and a repository's packs are most of it.
 
+use super::archive::{Archive, COPY_BYTES};
 use super::look::look;
 use super::read::below;
 use crate::fs::error::FsError;
 use crate::fs::path::{Area, RelPath};
 use crate::fs::stat::{Kind, Stat};
-use crate::fs::traits::{Fs, ReadFile};
-use common::archive::{ArchiveError, FOOTER_BYTES, Index, Item, ItemKind};
+use crate::fs::traits::Fs;
+use common::archive::{Index, Item, ItemKind};
 use common::name::Name;
 
-/// Bytes that are copied or compared at a time.
-const COPY_BYTES: usize = 256 * 1024;
 /// Mode of a directory while it is filled.
 const FILLING_MODE: u16 = 0o700;
 /// The bits that let anybody write.
@@ -41,9 +40,8 @@ impl Unpack<'_> {
     /// # Errors
     /// [`FsError::Unfit`] for what is no archive, and those of the disk; then nothing is left.
     pub(super) fn run(&self) -> Result<Stat, FsError> {
-        let archive = self.fs.open(self.archive)?;
-        let index = self.read_index(archive.as_ref())?;
-        let made = self.make(archive.as_ref(), &index).and_then(|()| look(self.fs, self.into));
+        let archive = Archive::open(self.fs, self.archive)?;
+        let made = self.make(&archive).and_then(|()| look(self.fs, self.into));
         match made {
             Ok(seen) => Ok(seen.stat),
             Err(error) => {
@@ -66,39 +64,10 @@ impl Unpack<'_> {
         }
     }
 
-    fn unfit(&self, reason: ArchiveError) -> FsError {
-        FsError::Unfit { path: self.archive.clone(), reason }
-    }
-
-    fn read_index(&self, archive: &dyn ReadFile) -> Result<Index, FsError> {
-        let total = archive.stat()?.size;
-        let at = total.checked_sub(FOOTER_BYTES as u64);
-        let at = at.ok_or_else(|| self.unfit(ArchiveError::Footer))?;
-        let mut footer = [0; FOOTER_BYTES];
-        self.read_exactly(archive, at, &mut footer)?;
-        let (start, length) = Index::locate(footer, total).map_err(|error| self.unfit(error))?;
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        self.read_exactly(archive, start, &mut bytes)?;
-        Index::decode(&bytes, start).map_err(|error| self.unfit(error))
-    }
-
-    fn read_exactly(
-        &self,
-        file: &dyn ReadFile,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), FsError> {
-        match file.read_at(offset, buffer)? {
-            read if read == buffer.len() => Ok(()),
-            _ => Err(self.unfit(ArchiveError::Lengths)),
-        }
-    }
-
-    fn make(&self, archive: &dyn ReadFile, index: &Index) -> Result<(), FsError> {
+    fn make(&self, archive: &Archive) -> Result<(), FsError> {
         self.fs.make_directory(self.into, FILLING_MODE)?;
-        let mut start = 0;
-        for item in index.items() {
-            let to = below(self.into, &item.path).map_err(|error| self.unfit(error))?;
+        for (item, start) in archive.parts() {
+            let to = below(self.into, &item.path).map_err(|error| archive.unfit(error))?;
             match &item.kind {
                 ItemKind::Directory => self.fs.make_directory(&to, FILLING_MODE)?,
                 ItemKind::Symlink(target) => self.fs.make_symlink(&to, target, item.mtime_ns)?,
@@ -106,14 +75,14 @@ impl Unpack<'_> {
                     if !self.link(archive, item, start, *size, &to)? {
                         self.write(archive, item, start, *size, &to)?;
                     }
-                    start += size;
                 }
             }
         }
         self.keep_locks()?;
         // Those within first: a directory that may not be written to keeps what is in it.
-        for item in index.items().iter().rev().filter(|item| item.kind == ItemKind::Directory) {
-            let path = below(self.into, &item.path).map_err(|error| self.unfit(error))?;
+        let items = archive.index().items().iter();
+        for item in items.rev().filter(|item| item.kind == ItemKind::Directory) {
+            let path = below(self.into, &item.path).map_err(|error| archive.unfit(error))?;
             self.set_mode(&path, item.mode)?;
         }
         self.set_mode(self.into, self.mode)
@@ -135,7 +104,10 @@ impl Unpack<'_> {
             let has_place = to.parent().is_some_and(|parent| self.fs.stat(&parent).is_ok());
             let (ItemKind::File(size), true) = (&lock.kind, has_place) else { continue };
             match self.fs.open(&from) {
-                Ok(file) => self.write(file.as_ref(), &lock, 0, *size, &to)?,
+                Ok(file) => {
+                    let file = Archive::of(file, Index::default());
+                    self.write(&file, &lock, 0, *size, &to)?;
+                }
                 // Gone meanwhile, as locks are.
                 Err(error) if error.is_stale_view() => {}
                 Err(error) => return Err(error),
@@ -154,22 +126,14 @@ impl Unpack<'_> {
 
     fn write(
         &self,
-        archive: &dyn ReadFile,
+        archive: &Archive,
         item: &Item,
         start: u64,
         size: u64,
         to: &RelPath,
     ) -> Result<(), FsError> {
         let staged = self.fs.stage(self.scratch)?;
-        let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(size).unwrap_or(COPY_BYTES))];
-        let mut done = 0;
-        while done < size {
-            let length = usize::try_from(size - done).unwrap_or(usize::MAX).min(buffer.len());
-            let piece = &mut buffer[..length];
-            self.read_exactly(archive, start + done, piece)?;
-            staged.write_at(done, piece)?;
-            done += length as u64;
-        }
+        archive.copy(start, size, |offset, piece| staged.write_at(offset, piece))?;
         staged.set_attributes(item.mode, item.mtime_ns)?;
         let from = staged.path().clone();
         drop(staged);
@@ -180,7 +144,7 @@ impl Unpack<'_> {
     /// write to it.
     fn link(
         &self,
-        archive: &dyn ReadFile,
+        archive: &Archive,
         item: &Item,
         start: u64,
         size: u64,
@@ -218,7 +182,7 @@ impl Unpack<'_> {
 
     fn is_equal(
         &self,
-        archive: &dyn ReadFile,
+        archive: &Archive,
         start: u64,
         size: u64,
         path: &RelPath,
@@ -229,7 +193,7 @@ impl Unpack<'_> {
         let mut done = 0;
         while done < size {
             let length = usize::try_from(size - done).unwrap_or(usize::MAX).min(room);
-            self.read_exactly(archive, start + done, &mut one[..length])?;
+            archive.read_exactly(start + done, &mut one[..length])?;
             if file.read_at(done, &mut two[..length])? != length || one[..length] != two[..length] {
                 return Ok(false);
             }
