@@ -125,14 +125,18 @@ fn series(seed: u64) -> Result<()> {
         let is_enough = || is_done() || versions.load(Ordering::Relaxed) >= VERSIONS;
         let enough = || Ok(is_enough().then_some(()));
         let seen = eventually_within(PATIENCE, "versions on the other device", enough);
+        let seen = seen.or_else(|error| {
+            let [one, two] = [pair.devices[0].status()?, pair.devices[1].status()?];
+            Err(error.context(format!("one: {one}, two: {two}")))
+        });
         is_over.store(true, Ordering::Relaxed);
         let joined = [writer.join(), reader.join()];
         let [wrote, read] =
             joined.map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         wrote.and(read).and(seen)
     });
-    checked?;
     println!("{committed:?} transactions, {versions:?} versions");
+    checked?;
     pair.meet()?;
     let last = committed.load(Ordering::Relaxed);
     for at in [&here, &there] {

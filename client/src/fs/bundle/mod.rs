@@ -210,6 +210,13 @@ impl Look for Bundled {
         self.databases.stat(path)
     }
 
+    fn holds(&self, path: &RelPath, seen: &Stat) -> Result<bool, FsError> {
+        if self.enter(path)? {
+            return Ok(self.stat(path)?.same_content(seen));
+        }
+        self.databases.holds(path, seen)
+    }
+
     fn read_link(&self, path: &RelPath) -> Result<Vec<u8>, FsError> {
         if self.enter(path)? {
             return Err(FsError::new(path, Errno::ISDIR));

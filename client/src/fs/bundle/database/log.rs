@@ -10,7 +10,9 @@ use crate::fs::path::RelPath;
 use crate::fs::traits::ReadFile;
 use std::collections::BTreeMap;
 
-const HEADER_BYTES: usize = 32;
+/// Bytes before the first frame. They are other ones when the log is begun anew; until then frames are
+/// only added after the last commit.
+pub(super) const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 /// The lowest bit says whether checksums are made of big-endian words.
 const MAGIC: u32 = 0x377f_0682;
@@ -37,15 +39,13 @@ pub(super) enum Source {
 }
 
 impl Log {
-    /// Reads a log. One without a valid header holds nothing, as for SQLite.
+    /// Reads a log as far as `end`, in bytes, and its header. One without a valid header holds nothing,
+    /// as for SQLite.
     ///
     /// # Errors
     /// [`DatabaseProblem::UnknownLog`] for one of another version, and those of reading.
-    pub(super) fn read(file: &dyn ReadFile, path: &RelPath) -> Result<Self, FsError> {
-        let mut header = [0; HEADER_BYTES];
-        if file.read_at(0, &mut header)? < HEADER_BYTES {
-            return Ok(Self::default());
-        }
+    pub(super) fn read(file: &dyn ReadFile, end: u64, path: &RelPath) -> Result<Self, FsError> {
+        let header = read_header(file)?;
         let magic = word(&header, 0);
         let page_bytes = word(&header, 8);
         let is_size = page_bytes.is_power_of_two() && (512..=65_536).contains(&page_bytes);
@@ -59,13 +59,14 @@ impl Log {
             return Err(FsError::Database { path: path.clone(), reason });
         }
         let mut log = Self { page_bytes: page_bytes.into(), ..Self::default() };
-        log.read_frames(file, [word(&header, 16), word(&header, 20)], sum)?;
+        log.read_frames(file, end, [word(&header, 16), word(&header, 20)], sum)?;
         Ok(log)
     }
 
     fn read_frames(
         &mut self,
         file: &dyn ReadFile,
+        end: u64,
         salts: [u32; 2],
         mut sum: Checksum,
     ) -> Result<(), FsError> {
@@ -73,7 +74,7 @@ impl Log {
         let mut frame = vec![0; FRAME_HEADER_BYTES.saturating_add(page_bytes)];
         let mut uncommitted = Vec::new();
         let mut at = HEADER_BYTES as u64;
-        while file.read_at(at, &mut frame)? == frame.len() {
+        while at + frame.len() as u64 <= end && file.read_at(at, &mut frame)? == frame.len() {
             let (page, commit) = (word(&frame, 0), word(&frame, 4));
             if page == 0 || [word(&frame, 8), word(&frame, 12)] != salts {
                 break;
@@ -112,6 +113,13 @@ impl Log {
         let until = next.map_or(u64::MAX, |(page, _)| u64::from(page - 1) * self.page_bytes);
         Source::Database(length.min(until - offset))
     }
+}
+
+/// What a log begins with; zeros where there is nothing.
+pub(super) fn read_header(file: &dyn ReadFile) -> Result<[u8; HEADER_BYTES], FsError> {
+    let mut header = [0; HEADER_BYTES];
+    let read = file.read_at(0, &mut header)?;
+    Ok(if read == HEADER_BYTES { header } else { [0; HEADER_BYTES] })
 }
 
 /// The running checksum of a log.

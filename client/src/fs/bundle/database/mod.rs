@@ -17,7 +17,7 @@ use crate::fs::stat::{Kind, Listing, Stat};
 use crate::fs::traits::{Fs, ReadFile};
 use common::name::Name;
 use log::Log;
-use read::DatabaseFile;
+use read::{DatabaseFile, Moment};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,8 +37,8 @@ const ENDINGS: [&str; 4] = [".sqlite", ".sqlite3", ".db", ".db3"];
 const SMALLEST_BYTES: u64 = 512;
 /// Looks at a database whose log goes meanwhile.
 const LOOKS_MAX: u32 = 4;
-/// Logs whose size is remembered.
-const LOGS_REMEMBERED: usize = 32;
+/// Logs whose size is remembered, and moments at which databases were read.
+const REMEMBERED: usize = 64;
 
 /// The name of the database that a file of this name would lie beside.
 pub(crate) fn database_of(name: &Name) -> Option<Name> {
@@ -52,6 +52,8 @@ pub(super) struct Databases {
     /// Looks at logs, and how many bytes the database has by each. One that was opened is remembered
     /// anew: two contents of a log may look the same for a moment.
     logs: Mutex<VecDeque<(Stat, Option<u64>)>>,
+    /// Looks at databases that were opened, and what they were looks at.
+    moments: Mutex<VecDeque<(Stat, Moment)>>,
 }
 
 /// Where the content of a file is.
@@ -66,7 +68,7 @@ enum Content {
 
 impl Databases {
     pub(super) fn new(fs: Arc<dyn Fs>) -> Self {
-        Self { fs, logs: Mutex::default() }
+        Self { fs, logs: Mutex::default(), moments: Mutex::default() }
     }
 
     /// Takes what lies beside databases out of a listing, and shows them as what they hold.
@@ -338,7 +340,7 @@ impl Databases {
         let changed = || FsError::Changed { path: path.clone() };
         let beside = side_path(path, WAL).ok_or_else(changed)?;
         let file = self.fs.open(&beside)?;
-        let bytes = Log::read(file.as_ref(), &beside)?.content_bytes();
+        let bytes = Log::read(file.as_ref(), wal.size, &beside)?.content_bytes();
         if !file.stat()?.untouched(wal) {
             return Err(changed());
         }
@@ -356,15 +358,39 @@ impl Databases {
         let beside = side_path(path, WAL).ok_or_else(changed)?;
         let opened = DatabaseFile::open(self.fs.as_ref(), [path, &beside], [stat, wal]);
         let file = opened.map_err(|error| if error.is_stale_view() { changed() } else { error })?;
-        self.remember(wal, file.logged_bytes());
+        self.remember(&file.moment().wal, file.logged_bytes());
+        let mut moments = self.moments();
+        let opened = file.opened();
+        moments.retain(|(seen, _)| !seen.untouched(&opened));
+        moments.push_back((opened, *file.moment()));
+        if moments.len() > REMEMBERED {
+            moments.pop_front();
+        }
         Ok(file)
+    }
+
+    /// Whether all that a look saw at a path is still there, though more may have been committed since.
+    pub(super) fn holds(&self, path: &RelPath, seen: &Stat) -> Result<bool, FsError> {
+        if self.stat(path)?.same_content(seen) {
+            return Ok(true);
+        }
+        let moment = self.moments().iter().find(|(it, _)| it.untouched(seen)).map(|(_, it)| *it);
+        let Some(moment) = moment else { return Ok(false) };
+        let (database, side) = (self.fs.stat(path)?, self.side(path, WAL)?);
+        let Some((side, wal)) = side else { return Ok(false) };
+        let is_logged = matches!(self.content(path, &database)?, Content::Logged(_));
+        Ok(is_logged && moment.is_kept(&database, &wal, self.fs.open(&side)?.as_ref())?)
+    }
+
+    fn moments(&self) -> std::sync::MutexGuard<'_, VecDeque<(Stat, Moment)>> {
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, wal: &Stat, bytes: Option<u64>) {
         let mut logs = self.logs();
         logs.retain(|(seen, _)| !seen.same_inode(wal));
         logs.push_back((*wal, bytes));
-        if logs.len() > LOGS_REMEMBERED {
+        if logs.len() > REMEMBERED {
             logs.pop_front();
         }
     }

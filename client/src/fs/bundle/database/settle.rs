@@ -144,7 +144,7 @@ impl Databases {
             self.fs.remove(&copy)?;
             return Err(error);
         }
-        self.fs.sync(&[to.clone()])?;
+        self.fs.sync(std::slice::from_ref(to))?;
         self.remove(from)
     }
 }

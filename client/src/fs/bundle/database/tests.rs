@@ -292,17 +292,38 @@ fn a_database_in_the_middle_of_a_transaction_is_not_read() {
     assert_eq!(opened(&disk.read("x")), rows(&connection));
 }
 
+/// What is committed meanwhile comes after what is read; a checkpoint writes over it.
 #[test]
-fn a_database_that_is_written_to_while_it_is_read_shows_it() {
+fn a_database_that_is_written_to_while_it_is_read_stays_what_it_was_or_shows_it() {
     let disk = Disk::new();
     let connection = logged(&disk.at("x"), 4096);
     insert(&connection, 10, 1_000);
-    for change in [|it: &Connection| insert(it, 1, 10), |it: &Connection| checkpoint(it, "FULL")] {
-        let file = disk.fs.open(&path("x")).unwrap();
-        let before = file.stat().unwrap();
-        change(&connection);
-        assert!(!file.stat().unwrap().same_content(&before));
+    let expected = rows(&connection);
+    let file = disk.fs.open(&path("x")).unwrap();
+    let before = file.stat().unwrap();
+    for _ in 0..3 {
+        insert(&connection, 5, 1_000);
+        assert!(!disk.stat("x").same_content(&before), "a look shows it");
+        assert!(disk.fs.holds(&path("x"), &before).unwrap(), "and all that was there is");
     }
+    assert_eq!(opened(&read(file.as_ref())), expected);
+    assert!(file.stat().unwrap().untouched(&before));
+    let is_other = |file: &dyn ReadFile, before: &Stat| {
+        !file.stat().unwrap().same_content(before) && !disk.fs.holds(&path("x"), before).unwrap()
+    };
+    checkpoint(&connection, "FULL");
+    assert!(is_other(file.as_ref(), &before), "the file has been written to");
+    let file = disk.fs.open(&path("x")).unwrap();
+    let before = file.stat().unwrap();
+    insert(&connection, 1, 10);
+    assert!(is_other(file.as_ref(), &before), "the log has been begun anew");
+    // Nobody remembers a look of before a restart.
+    let file = disk.fs.open(&path("x")).unwrap();
+    let before = file.stat().unwrap();
+    let again = Bundled::new(Arc::new(DiskFs::open(disk.directory.path()).unwrap()));
+    assert!(again.holds(&path("x"), &before).unwrap());
+    insert(&connection, 1, 10);
+    assert!(!again.holds(&path("x"), &before).unwrap());
 }
 
 #[test]
