@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::handle::Which;
+use client::engine::handle::{Comparison, Which};
 use client::engine::labels::{LabelAsk, SettingsChange};
 use client::engine::{Ask, AskError, Keep, MergeInfo, NewContent, Settlement};
 use client::fs::memory::user::UserEntry;
@@ -440,7 +440,10 @@ fn the_base_of_a_conflict_after_a_merge_is_what_was_merged() {
                 assert_eq!(String::from_utf8(info.base).unwrap(), merged, "{second} has the copy");
                 let listed = |answer| Ask::ConflictsIn(String::new(), true, answer);
                 let listed = device.handle().unwrap().ask(listed).await.unwrap().remove(0);
-                assert_eq!(listed.texts.unwrap().base.unwrap(), merged.as_bytes());
+                let Some(Comparison::Texts { base, .. }) = &listed.compared else {
+                    panic!("{listed:?}")
+                };
+                assert_eq!(base.as_deref(), Some(merged.as_bytes()));
                 assert_eq!(listed.base_version.unwrap().size, merged.len() as u64);
             }
         }

@@ -5,6 +5,7 @@
 //! not what it was then, it comes back as a file beside the one that took its place.
 
 use crate::context::FolderContext;
+use crate::fs::bundle::database::database_of;
 use crate::fs::{Area, FsError, RelPath, Stat};
 use crate::state::{LocalRow, StateError};
 use client_core::conflict::kept_name;
@@ -123,6 +124,26 @@ fn replace_in_two(
     Ok(true)
 }
 
+/// Makes one plain file of the database that stands at a path and is what `row` says, so that what is
+/// done to it next is done to all of it. The row is as it looks then; of anything else it stays the same.
+///
+/// # Errors
+/// [`FsError`]; then nothing was done. [`FsError::Busy`] while a program has it open.
+pub(super) fn settle(
+    context: &FolderContext,
+    path: &RelPath,
+    row: LocalRow,
+) -> Result<LocalRow, FsError> {
+    if row.kind != Kind::File || !context.bundles.is_unsettled(path)? {
+        return Ok(row);
+    }
+    let aside = self::path(context, &row);
+    let settled = context.bundles.settle(path, &row.stat, &aside, &context.fresh_name())?;
+    let Some(stat) = settled else { return Ok(row) };
+    review_soon(context, &aside);
+    Ok(LocalRow { stat, ..row })
+}
+
 /// Reviews a file that has just been displaced. What fails here is tried again with every review:
 /// what displaced it is in place, and that must not be taken for a failure.
 pub(super) fn review_soon(context: &FolderContext, aside: &RelPath) {
@@ -206,6 +227,10 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
     for listed in listing.entries {
         let Ok(name) = Name::from_bytes(&listed.name) else { continue };
         let aside = RelPath::inside(Area::Displaced, name.clone());
+        if is_log_alone(context, &name) {
+            context.fs.remove(&aside)?;
+            continue;
+        }
         let stat = match review(context, &aside).and_then(|()| context.fs.stat(&aside)) {
             Ok(stat) => stat,
             Err(error) if error.is_not_found() => continue,
@@ -239,6 +264,14 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
         }
     }
     Ok(left)
+}
+
+/// Whether this is the log of a displaced database that is gone, or never came: a crash came between.
+fn is_log_alone(context: &FolderContext, name: &Name) -> bool {
+    database_of(name).is_some_and(|database| {
+        let database = RelPath::inside(Area::Displaced, database);
+        context.fs.stat(&database).is_err_and(|error| error.is_not_found())
+    })
 }
 
 /// Whether a file is the server's current version of an entry, by size and mtime in nanoseconds. The

@@ -161,7 +161,8 @@ impl Applying<'_> {
     }
 
     fn exchange(&self, placing: &Placing, row: &LocalRow, built: &Built) -> Result<bool, FsError> {
-        displaced::replace(self.context, &built.path, &built.stat, &placing.path, row)
+        let row = displaced::settle(self.context, &placing.path, row.clone())?;
+        displaced::replace(self.context, &built.path, &built.stat, &placing.path, &row)
     }
 
     fn discard(&self, staged: &RelPath) -> Result<(), FsError> {
@@ -196,15 +197,16 @@ impl Applying<'_> {
             Destination::Parked => parked_path(&row),
         };
         let fs = &self.context.fs;
-        let moved = fs.stat(&old).and_then(|found| {
-            if !found.same_inode(&row.stat) {
+        let moved = displaced::settle(self.context, &old, row).and_then(|row| {
+            if !fs.stat(&old)?.same_inode(&row.stat) {
                 return Ok(None);
             }
             fs.rename_noreplace(&old, &new)?;
-            fs.stat(&new).map(|stat| stat.same_inode(&row.stat).then_some(stat))
+            let stat = fs.stat(&new)?;
+            Ok(stat.same_inode(&row.stat).then_some((row, stat)))
         });
         match moved {
-            Ok(Some(stat)) => self.moved(row, position, stat, [old, new])?,
+            Ok(Some((row, stat))) => self.moved(row, position, stat, [old, new])?,
             Ok(None) => self.look_again([old, new]),
             Err(error) if error.is_stale_view() => self.look_again([old, new]),
             Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
@@ -312,6 +314,7 @@ impl Applying<'_> {
 
     fn delete_file(&self, path: &RelPath, row: &LocalRow) -> Result<bool, FsError> {
         let fs = &self.context.fs;
+        let row = &displaced::settle(self.context, path, row.clone())?;
         if !fs.stat(path)?.same_content(&row.stat) {
             return Ok(false);
         }
@@ -375,8 +378,12 @@ impl Applying<'_> {
         let content = remote.node.content;
         let mode = (row.kind != Kind::Symlink).then_some(content.mode);
         let mtime_ns = (row.kind != Kind::Directory).then_some(content.mtime_ns);
-        match self.context.fs.set_attributes(&path, &row.stat, mode, mtime_ns) {
-            Ok(stat) => {
+        let set = displaced::settle(self.context, &path, row).and_then(|row| {
+            let stat = self.context.fs.set_attributes(&path, &row.stat, mode, mtime_ns)?;
+            Ok((row, stat))
+        });
+        match set {
+            Ok((row, stat)) => {
                 let at = row.position.clone();
                 let chunks = Vec::new();
                 let locations_stay = row.clone();

@@ -216,13 +216,7 @@ impl From<AskError> for Failure {
                 ("no_such_moment", "`driftless log` lists the folder's revisions")
             }
             AskError::BeforeBeginning { first_ms } => {
-                let begun = match first_ms {
-                    0 => "nothing has been synced to it yet".to_owned(),
-                    first_ms => {
-                        format!("what is known begins {}", super::times::from_ms(first_ms))
-                    }
-                };
-                return Self::new("no_such_moment", message, begun);
+                return Self::new("no_such_moment", message, begun(first_ms));
             }
             AskError::NotHeardYet { .. } => {
                 ("not_heard", "wait for `driftless sync`, then try again")
@@ -267,6 +261,14 @@ impl From<AskError> for Failure {
             }
         };
         Self::new(kind, message, hint)
+    }
+}
+
+/// Since when something is known of a folder.
+fn begun(first_ms: u64) -> String {
+    match first_ms {
+        0 => "nothing has been synced to it yet".to_owned(),
+        first_ms => format!("what is known begins {}", super::times::from_ms(first_ms)),
     }
 }
 

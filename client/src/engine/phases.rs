@@ -6,8 +6,8 @@ use super::online::RoundError;
 use super::rules::rules_files;
 use super::run::{Engine, Halted, RACY_NS, SETTLE_MS};
 use crate::context::Alarm;
-use crate::fs::RelPath;
 use crate::fs::bundle::LOCK_PATIENCE_NS;
+use crate::fs::{DatabaseProblem, FsError, RelPath};
 use crate::pull::{PullError, SnapshotError};
 use crate::push::PushError;
 use crate::scan::{ScanError, Scanner, Target, remove_subtree};
@@ -376,7 +376,9 @@ impl Engine {
                         unsteady.push(entry);
                         again.push(path);
                     }
-                    Reading::Failed(error) if error.is_stale_view() => {
+                    Reading::Failed(error)
+                        if error.is_stale_view() && !was_left(&error, &row.stat, wall) =>
+                    {
                         unsteady.push(entry);
                         again.push(path);
                     }
@@ -420,6 +422,14 @@ pub(super) fn is_racy(stat: &crate::fs::Stat, begun_ns: i64, now_ns: i64) -> boo
         false => stat.ctime_ns,
     };
     [stat.mtime_ns, stat.ctime_ns, unlocked_ns].iter().any(|time| close.contains(time))
+}
+
+/// Whether a database is in the middle of a transaction that no program will end: nothing has happened to
+/// it for as long as a lock of git is believed. Times far in the future are believed by nobody.
+fn was_left(error: &FsError, stat: &crate::fs::Stat, now_ns: i64) -> bool {
+    let is_unfinished =
+        matches!(error, FsError::Database { reason: DatabaseProblem::Unfinished, .. });
+    is_unfinished && now_ns.saturating_sub(stat.ctime_ns).saturating_abs() >= LOCK_PATIENCE_NS
 }
 
 /// How long a bundle still has to be left alone before it is read, in ns: programs that work on one do

@@ -8,6 +8,20 @@ use common::archive::ArchiveError;
 use rustix::io::Errno;
 use std::io;
 
+/// What is wrong with a database and the files beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DatabaseProblem {
+    /// Its rollback journal is there: a program is in the middle of a transaction, or died in it.
+    #[error("was left in the middle of a transaction: open it once with its program")]
+    Unfinished,
+    /// Its log is of a version that nobody knew when this was written.
+    #[error("has a log of an unknown kind: open it once with its program")]
+    UnknownLog,
+    /// SQLite would take the log at its place for its own.
+    #[error("a log of another database lies beside its place: move that away")]
+    ForeignLog,
+}
+
 /// A failed operation, with the path that it concerns.
 #[derive(Debug, thiserror::Error)]
 pub enum FsError {
@@ -127,6 +141,14 @@ pub enum FsError {
         /// Why.
         reason: ArchiveError,
     },
+    /// A database that cannot be read as one file, or not be put where it belongs.
+    #[error("{path}: {reason}")]
+    Database {
+        /// The database.
+        path: RelPath,
+        /// Why.
+        reason: DatabaseProblem,
+    },
     /// What is there is not what the caller expected; nothing was changed.
     #[error("{path}: changed meanwhile")]
     Changed {
@@ -223,6 +245,7 @@ impl FsError {
                 | Self::NotEmpty { .. }
                 | Self::Escapes { .. }
                 | Self::Changed { .. }
+                | Self::Database { reason: DatabaseProblem::Unfinished, .. }
         )
     }
 
@@ -264,6 +287,7 @@ impl FsError {
             | Self::Unsupported { path, .. }
             | Self::NameRefused { path, .. }
             | Self::Unfit { path, .. }
+            | Self::Database { path, .. }
             | Self::Changed { path }
             | Self::Busy { path }
             | Self::IntoItself { path }

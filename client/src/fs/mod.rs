@@ -33,7 +33,7 @@ pub(crate) mod contract;
 
 pub use bundle::Bundled;
 pub use disk::DiskFs;
-pub use error::FsError;
+pub use error::{DatabaseProblem, FsError};
 pub use memory::MemoryFs;
 pub use path::{Area, PathError, RelPath};
 pub use stat::{FreeSpace, Kind, Listed, Listing, RootIdentity, Stat};

@@ -30,6 +30,15 @@ pub trait Look: Send + Sync {
     /// [`FsError::NotFound`] is the one answer that means absence.
     fn stat(&self, path: &RelPath) -> Result<Stat, FsError>;
 
+    /// Whether all that an earlier look at a path saw is still there. More may have been added, if
+    /// what was there before can be told from it: as to a database that is read with its log.
+    ///
+    /// # Errors
+    /// Those of looking.
+    fn holds(&self, path: &RelPath, seen: &Stat) -> Result<bool, FsError> {
+        Ok(self.stat(path)?.same_content(seen))
+    }
+
     /// Reads a symlink's target: at most [`common::limits::SYMLINK_BYTES_MAX`] bytes.
     ///
     /// # Errors

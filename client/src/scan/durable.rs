@@ -73,6 +73,13 @@ impl Observed {
             _ => now.same_content(&self.stat),
         }
     }
+
+    /// Whether it is at its path as it was observed, or all of it with more.
+    fn is_held(&self, fs: &dyn Fs) -> Result<bool, FsError> {
+        let now = fs.stat(&self.path)?;
+        Ok(self.is_still(&now)
+            || (self.stat.kind == Kind::File && fs.holds(&self.path, &self.stat)?))
+    }
 }
 
 /// Syncs files through handles, so that a rename in between cannot make it a sync of something
@@ -81,10 +88,12 @@ fn sync(fs: &dyn Fs, nodes: &[Observed]) -> Result<BTreeSet<EntryId>, DurableErr
     let mut moved = BTreeSet::new();
     if nodes.len() <= SYNC_ONE_BY_ONE {
         for node in nodes.iter().filter(|node| node.stat.kind == Kind::File) {
-            match fs.open(&node.path).and_then(|file| Ok((file.stat()?, file))) {
-                Ok((held, file)) if node.is_still(&held) => {
-                    file.sync().map_err(DurableError::Unsynced)?;
-                }
+            let opened = fs.open(&node.path).and_then(|file| {
+                let is_held = node.is_still(&file.stat()?) || node.is_held(fs)?;
+                Ok((is_held, file))
+            });
+            match opened {
+                Ok((true, file)) => file.sync().map_err(DurableError::Unsynced)?,
                 Ok(_) => drop(moved.insert(node.entry)),
                 Err(error) if error.is_stale_view() => drop(moved.insert(node.entry)),
                 Err(error) => return Err(error.into()),
@@ -95,7 +104,7 @@ fn sync(fs: &dyn Fs, nodes: &[Observed]) -> Result<BTreeSet<EntryId>, DurableErr
     let paths: Vec<RelPath> = nodes.iter().map(|node| node.path.clone()).collect();
     fs.sync(&paths).map_err(DurableError::Unsynced)?;
     for node in nodes {
-        if !fs.stat(&node.path).is_ok_and(|now| node.is_still(&now)) {
+        if !node.is_held(fs).unwrap_or(false) {
             moved.insert(node.entry);
         }
     }

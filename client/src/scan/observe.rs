@@ -9,6 +9,7 @@ use super::identity::{Identity, identify};
 use super::spelling::stat_spelled;
 use super::unsynced::is_residue;
 use crate::context::FolderContext;
+use crate::fs::bundle::database::database_of;
 use crate::fs::{self, FsError, Listing, RelPath, Stat};
 use crate::state::{IssueSource, LocalRow, StateError};
 use client_core::ignore::IgnoreRules;
@@ -159,6 +160,11 @@ impl<'a> Scanner<'a> {
                     self.missing(&row)?;
                 }
                 self.context.state.clear_issue(&path.to_string(), IssueSource::Scan)?;
+                // What happens to a database's log happens to the database.
+                let database = database_of(name).and_then(|name| parent.join(&name).ok());
+                if let Some(database) = database {
+                    return self.begin(&Target::Path(database));
+                }
             }
             Err(error) => self.unknown(path, &error)?,
         }

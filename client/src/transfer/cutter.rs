@@ -154,9 +154,13 @@ impl Cutter {
     }
 
     fn end(&self, open: Open) -> End {
-        let after = match open.file.stat().and_then(|held| Ok((held, self.fs.stat(&open.path)?))) {
-            Ok((held, standing)) if held.same_inode(&standing) => held,
-            Ok(_) => return End::Unsteady,
+        let standing = open.file.stat().and_then(|held| {
+            let is_there = self.fs.stat(&open.path)?.same_inode(&held);
+            Ok((is_there || self.fs.holds(&open.path, &held)?).then_some(held))
+        });
+        let after = match standing {
+            Ok(Some(held)) => held,
+            Ok(None) => return End::Unsteady,
             Err(error) if error.is_stale_view() => return End::Unsteady,
             Err(error) => return End::Failed(error),
         };

@@ -4,8 +4,12 @@
 //! regular file whose bytes are the directory's archive ([`common::archive`]) and whose mode has
 //! [`common::archive::MODE_BUNDLE`]; it is read, compared, exchanged, displaced and removed whole. What
 //! is inside cannot be reached. The one new operation is [`Bundled::unpack`].
+//!
+//! A database of SQLite and the files beside it are one file too (decision 061); what that means is
+//! [`database`]'s, and [`Bundled::settle`] its one new operation.
 
 mod archive;
+pub(crate) mod database;
 mod look;
 mod read;
 #[cfg(test)]
@@ -18,6 +22,7 @@ use super::stat::{FreeSpace, Kind, Listing, RootIdentity, Stat};
 use super::traits::{Fs, Look, ReadFile, Root, StagedFile, Swap};
 use client_core::bundles::BundleRules;
 use common::name::Name;
+use database::Databases;
 use read::BundleFile;
 use rustix::io::Errno;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -32,6 +37,7 @@ pub(crate) const PARKED_SUFFIX: &str = ".bundle";
 /// A root with its bundles as files.
 pub struct Bundled {
     inner: Arc<dyn Fs>,
+    databases: Databases,
     rules: RwLock<Arc<BundleRules>>,
 }
 
@@ -49,7 +55,8 @@ impl Bundled {
     /// This root, with the rules that hold in every folder.
     #[must_use]
     pub fn new(inner: Arc<dyn Fs>) -> Self {
-        Self { inner, rules: RwLock::default() }
+        let databases = Databases::new(Arc::clone(&inner));
+        Self { inner, databases, rules: RwLock::default() }
     }
 
     /// Takes the rules of the folder. Directories that become files by them, or the other way round,
@@ -134,6 +141,37 @@ impl Bundled {
         }
     }
 
+    /// Whether files lie beside a database, so that it has to be [settled](Self::settle) before it is
+    /// replaced, moved, deleted or given attributes.
+    ///
+    /// # Errors
+    /// Those of looking.
+    pub fn is_unsettled(&self, path: &RelPath) -> Result<bool, FsError> {
+        Ok(!self.enter(path)? && !self.databases.beside(path)?.is_empty())
+    }
+
+    /// Makes a database of the tree one plain file with the same content, without files beside it, and
+    /// looks at it; `None` if it is one, or no database. What it was goes to `aside` in the displaced
+    /// area with its log, to be reviewed there: under a name by which it looks as expected. `scratch` is
+    /// a free name in staging.
+    ///
+    /// # Errors
+    /// [`FsError::Changed`] if it is not what was expected; [`FsError::Busy`] while a program has it
+    /// open, or where nothing can tell; [`FsError::Unsupported`] where files cannot be exchanged or
+    /// linked. Then it is what it was.
+    pub fn settle(
+        &self,
+        path: &RelPath,
+        expected: &Stat,
+        aside: &RelPath,
+        scratch: &Name,
+    ) -> Result<Option<Stat>, FsError> {
+        if self.enter(path)? || path.is_private() {
+            return Ok(None);
+        }
+        self.databases.settle(path, expected, aside, scratch)
+    }
+
     fn rules(&self) -> Arc<BundleRules> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -210,6 +248,7 @@ impl Look for Bundled {
             return Err(FsError::new(directory, Errno::NOTDIR));
         }
         let mut listing = self.inner.list(directory)?;
+        self.databases.fold(directory, &mut listing)?;
         for listed in listing.entries.iter_mut().filter(|it| it.stat.kind == Kind::Directory) {
             let name = Name::from_bytes(&listed.name).ok();
             let Some(path) = name.and_then(|name| directory.join(&name).ok()) else { continue };
@@ -224,7 +263,14 @@ impl Look for Bundled {
         if self.enter(path)? {
             return look::look(self.inner.as_ref(), path).map(|seen| seen.stat);
         }
-        self.inner.stat(path)
+        self.databases.stat(path)
+    }
+
+    fn holds(&self, path: &RelPath, seen: &Stat) -> Result<bool, FsError> {
+        if self.enter(path)? {
+            return Ok(self.stat(path)?.same_content(seen));
+        }
+        self.databases.holds(path, seen)
     }
 
     fn read_link(&self, path: &RelPath) -> Result<Vec<u8>, FsError> {
@@ -238,7 +284,7 @@ impl Look for Bundled {
         if self.enter(path)? {
             return Ok(Box::new(BundleFile::open(Arc::clone(&self.inner), path)?));
         }
-        self.inner.open(path)
+        self.databases.open(path)
     }
 }
 
@@ -257,6 +303,10 @@ impl Swap for Bundled {
             // Of the server's entries this one is no bundle, and here it would be one.
             return Err(FsError::new(path, Errno::ILSEQ));
         }
+        if self.databases.is_beside(path)? {
+            // SQLite could not open its log there.
+            return Err(FsError::new(path, Errno::ILSEQ));
+        }
         self.inner.make_directory(path, mode)
     }
 
@@ -272,22 +322,24 @@ impl Swap for Bundled {
     }
 
     fn rename_noreplace(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
-        self.enter(from)?;
         self.enter(to)?;
-        self.inner.rename_noreplace(from, to)
+        if self.enter(from)? {
+            return self.inner.rename_noreplace(from, to);
+        }
+        self.databases.rename_noreplace(from, to)
     }
 
     fn exchange(&self, one: &RelPath, two: &RelPath) -> Result<(), FsError> {
         self.enter(one)?;
         self.enter(two)?;
-        self.inner.exchange(one, two)
+        self.databases.exchange(one, two)
     }
 
     fn remove(&self, path: &RelPath) -> Result<(), FsError> {
         if self.enter(path)? && path.is_private() {
             return remove_all(self.inner.as_ref(), path);
         }
-        self.inner.remove(path)
+        self.databases.remove(path)
     }
 
     fn remove_directory(&self, path: &RelPath) -> Result<(), FsError> {
@@ -305,7 +357,7 @@ impl Swap for Bundled {
         mtime_ns: Option<i64>,
     ) -> Result<Stat, FsError> {
         if !self.enter(path)? {
-            return self.inner.set_attributes(path, expected, mode, mtime_ns);
+            return self.databases.set_attributes(path, expected, mode, mtime_ns);
         }
         if !self.stat(path)?.untouched(expected) {
             return Err(FsError::Changed { path: path.clone() });
@@ -318,7 +370,7 @@ impl Swap for Bundled {
 
     fn writer_absent(&self, displaced: &RelPath) -> Result<bool, FsError> {
         if !self.enter(displaced)? {
-            return self.inner.writer_absent(displaced);
+            return self.databases.writer_absent(displaced);
         }
         for path in read::paths(self.inner.as_ref(), displaced)? {
             if !self.inner.writer_absent(&path)? {
@@ -352,7 +404,10 @@ impl Root for Bundled {
                     Err(error) if error.is_stale_view() => all.push(path.clone()),
                     Err(error) => return Err(error),
                 },
-                _ => all.push(path.clone()),
+                _ => {
+                    all.push(path.clone());
+                    all.extend(self.databases.log_of(path)?);
+                }
             }
         }
         self.inner.sync(&all)
