@@ -102,7 +102,7 @@ fn open_content(
 }
 
 /// Sets the place register of a row.
-pub(super) fn set_place(
+pub(crate) fn set_place(
     context: &FolderContext,
     row: &mut RemoteRow,
     revision: Revision,
@@ -120,7 +120,7 @@ pub(super) fn set_place(
 }
 
 /// Sets the content register of a row.
-pub(super) fn set_content(
+pub(crate) fn set_content(
     context: &FolderContext,
     row: &mut RemoteRow,
     revision: Revision,
