@@ -7,7 +7,7 @@
 
 mod samples;
 
-use common::record::{ConflictRecord, Registers};
+use common::record::{ConflictRecord, Earlier, EarlierMessage, Registers, Was};
 use common::wire::hello::{Hello, HelloReply};
 use common::wire::meta::{
     Accepted, CapabilityReply, CapabilityRequest, CheckpointPut, CommitBegin, CommitPart,
@@ -15,9 +15,9 @@ use common::wire::meta::{
     FolderCreate, FolderListPart, FolderState, GroupMessage, Holder, HoldersRead, HoldersReply,
     InvitationFetch, InvitationOpen, InvitationRedeem, InvitationReply, JournalBatch, JournalGroup,
     Keyring, MomentRead, MomentReply, NamedEntry, NamedRead, NamedReply, Outcome, OutcomeKind,
-    Outcomes, OutcomesRead, PastEntry, PastPart, PastRead, PlaceBefore, PresenceReply, Refusal,
-    RefusalCode, Rejected, RejectionCode, Reply, ReplyFrame, Report, Request, RequestFrame,
-    SnapshotPart, SnapshotRead, Subscribe, TimelineRead, Version, VersionsPart, VersionsRead,
+    Outcomes, OutcomesRead, PastPart, PastRead, PlaceBefore, PresenceReply, Refusal, RefusalCode,
+    Rejected, RejectionCode, Reply, ReplyFrame, Report, Request, RequestFrame, SnapshotPart,
+    SnapshotRead, Subscribe, TimelineRead, Version, VersionsPart, VersionsRead,
 };
 use common::wire::store::{
     GetHeader, GetRequest, HaveReply, HaveRequest, PutHeader, PutReply, StoreOpen, StoreVerb,
@@ -351,13 +351,24 @@ fn questions_about_the_past_are_pinned() {
 
 #[test]
 fn answers_about_the_past_are_pinned() {
-    let there = PastEntry { entry: opaque(1), registers: Some((&registers()).into()) };
-    let gone = PastEntry { entry: opaque(2), registers: None };
-    let past = PastPart { entries: vec![there, gone], next: opaque(3) };
+    let Registers { entry, kind, place_revision, place, content_revision, content } = registers();
+    let (place, content) = (Some((place_revision, place)), Some((content_revision, content)));
+    let was = |place, content| Earlier { entry, was: Some(Was { kind, place, content }) };
+    let told = [
+        was(place.clone(), content.clone()),
+        was(place, None),
+        was(None, content),
+        Earlier { entry, was: None },
+    ];
+    let entries: Vec<EarlierMessage> = told.iter().map(EarlierMessage::from).collect();
+    for (message, told) in entries.iter().zip(&told) {
+        assert_eq!(Earlier::try_from(message.clone()).as_ref(), Ok(told));
+    }
+    let past = PastPart { entries, next: opaque(3) };
     reply(
         "past",
         Reply::Past(past),
-        "219 db4e2d270fb669db1d781d26d40e87e0b78958d6c6d5e4109b4065ebc6ca339e",
+        "442 d7f06e3a6b9b00cb77342dc1630b5cce95f453617eeecb33b1590c4cad3bb97b",
     );
     let moment = MomentReply {
         revision: BIG + 1,

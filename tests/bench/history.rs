@@ -2,34 +2,33 @@
 //!
 //! Owns what is measured and how; prints one table. Run with
 //! `cargo build --release -p client -p server && cargo bench -p tests --bench history`. Cells are
-//! chosen by name after `--`: `journal` (`DRIFTLESS_REVISIONS`, `DRIFTLESS_ENTRIES` set its size) and
+//! chosen by name after `--`: `journal` (`DRIFTLESS_REVISIONS`, `DRIFTLESS_ENTRIES` set its size;
+//! `DRIFTLESS_JOURNAL` names a directory where it is kept, so that a long one is written once) and
 //! `restore`. It asserts that results are right, never how fast they are.
 
+mod author;
+
 use anyhow::{Context, Result, ensure};
+use author::{Author, folder_keys};
 use client::context::{FolderContext, Signers};
 use client::daemon::SystemEnvironment;
 use client::engine::handle::{Listing, Moment};
 use client::engine::{self, Ask, EngineParts, FolderHandle, HaltReason, LogSource, Pins};
 use client::fs::{Bundled, DiskFs, Fs, Root};
-use client::remote::{QuicRemote, Remote, Server as RemoteServer, join};
+use client::remote::Remote;
 use client::state::FolderState;
 use client::watch::{Watch, WatchOptions};
-use common::chunk::{Attributes, Chunker, seal_attributes, seal_name};
-use common::ids::{DeviceId, EntryId, FolderId, Head, RequestId, UserId};
-use common::keys::{DeviceKeys, FolderKeys, RecoveryKey, UserSecrets};
-use common::limits::COMMIT_GROUPS_MAX;
-use common::name::Name;
-use common::record::{Change, Content, Group, Kind, Place, SignedGroup};
+use common::chunk::{Attributes, Chunker};
+use common::ids::{DeviceId, EntryId, FolderId};
+use common::record::{Change, Content, Kind};
 use common::revision::{Cursor, Revision};
-use common::trust::{DeviceLog, FolderGenesis, NewDevice, genesis_record};
-use common::wire::meta::{CommitPart, FolderCreate, GroupMessage, OutcomeKind, Request};
-use server::assemble::{Server, ServerConfig};
+use common::trust::DeviceLog;
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tests::harness::{Device, Programs, Random, size};
 
 /// Versions of the file whose log is read.
@@ -88,166 +87,63 @@ impl LogSource for FixedLog {
     }
 }
 
-fn folder_keys() -> FolderKeys {
-    FolderKeys::new([5; 32], [6; 32])
+/// An empty file of this age: its register is as long as that of any.
+fn file(author: &Author, entry: &EntryId, mtime_ns: i64) -> Content {
+    let tag = author.keys.content_tag().finish();
+    let of = Attributes { mode: 0o644, mtime_ns, size: 0, target: None, tag, restored: None };
+    author.content(entry, None, &of)
 }
 
-/// A device that writes journals, and a folder.
-struct Author {
-    server: Server,
-    remote: Arc<QuicRemote>,
-    keys: FolderKeys,
-    device: DeviceKeys,
-    log: DeviceLog,
-    folder: FolderId,
-    user: UserId,
-    counter: u64,
-    waiting: Vec<GroupMessage>,
-    revision: Revision,
+fn folder(author: &Author, entry: &EntryId) -> Content {
+    let tag = author.keys.directory_tag();
+    let of = Attributes { mode: 0o755, mtime_ns: 0, size: 0, target: None, tag, restored: None };
+    author.content(entry, None, &of)
 }
 
-impl Author {
-    async fn begin(directory: &Path) -> Result<Self> {
-        let listen = "127.0.0.1:0".parse()?;
-        let server = Server::start(ServerConfig::new(directory.join("server"), listen)).await?;
-        let code = server.mint_bootstrap(60_000).await?.code;
-        let device = DeviceKeys::from_seed([1; 32]);
-        let secrets = UserSecrets::first([9; 32]);
-        let new = NewDevice { keys: &device, label: "A", secrets: &secrets, seed: [3; 32] };
-        let recovery = RecoveryKey::from_seed([4; 32]).public();
-        let now_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-        let genesis = genesis_record(&new, &recovery, now_ms)?;
-        join::redeem(&code, &device.signing, genesis.clone()).await?;
-        let log = DeviceLog::genesis(&genesis)?;
-        let addresses = vec![server.local_addr().to_string()];
-        let at = RemoteServer { addresses, cluster: server.cluster() };
-        let remote = Arc::new(QuicRemote::new(at, &device.signing));
-        let user = log.user();
-        let id = device.device();
-        let genesis = FolderGenesis { user, device: id, nonce: [7; 32], created_ms: now_ms };
-        let genesis = genesis.sign(&device.signing);
-        let folder = FolderGenesis::id(&genesis);
-        remote.request(Request::FolderCreate(FolderCreate { genesis })).await?;
-        let (keys, waiting) = (folder_keys(), Vec::new());
-        Ok(Self {
-            server,
-            remote,
-            keys,
-            device,
-            log,
-            folder,
-            user,
-            counter: 0,
-            waiting,
-            revision: 0,
+/// The engine of a device whose disk is empty.
+fn engine(author: &Author, directory: &Path) -> Result<FolderHandle> {
+    let (root, state) = (directory.join("device"), directory.join("state.sqlite"));
+    fs::create_dir_all(&root)?;
+    let marker = author.folder.as_bytes().to_vec();
+    let runtime = tokio::runtime::Handle::current();
+    let remote: Arc<dyn Remote> = Arc::clone(&author.remote) as Arc<dyn Remote>;
+    let (folder, user, log) = (author.folder, author.user, author.log.clone());
+    let signer = author.device.signing.clone();
+    let environment = Arc::new(SystemEnvironment::new(runtime.clone()));
+    let watch = Watch::start(&root, WatchOptions::default())?;
+    let parts = move || {
+        let hints = watch.hints().clone();
+        // As long as the program.
+        std::mem::forget(watch);
+        let cannot = |error: &dyn std::fmt::Display| HaltReason::new(error.to_string(), "");
+        let disk = DiskFs::open(&root).map_err(|error| cannot(&error))?;
+        disk.init_root(&marker).map_err(|error| cannot(&error))?;
+        let bundles = Arc::new(Bundled::new(Arc::new(disk)));
+        let keys = Arc::new(folder_keys());
+        Ok::<_, HaltReason>(EngineParts {
+            context: FolderContext {
+                folder,
+                chunker: Chunker::new(keys.chunker_seed()),
+                keys,
+                user,
+                signer,
+                device_name: "A".to_owned(),
+                signers: Signers::new(log.clone()),
+                marker,
+                fs: Arc::clone(&bundles) as Arc<dyn Fs>,
+                bundles,
+                remote,
+                state: FolderState::open(&state).map_err(|error| cannot(&error))?,
+                environment,
+            },
+            hints,
+            pins: Arc::new(NoPins),
+            log: Arc::new(FixedLog(log)),
+            invited: None,
+            paused: false,
         })
-    }
-
-    fn place(&self, entry: &EntryId, parent: EntryId, name: &str) -> Result<Place> {
-        let name = Name::new(name)?;
-        let sealed = seal_name(&self.keys, &self.folder, entry, &name);
-        Ok(Place { parent, name: sealed, name_tag: self.keys.name_tag(&parent, &name) })
-    }
-
-    /// An empty file of this age: its register is as long as that of any.
-    fn file(&self, entry: &EntryId, mtime_ns: i64) -> Content {
-        let tag = self.keys.content_tag().finish();
-        let attributes =
-            Attributes { mode: 0o644, mtime_ns, size: 0, target: None, tag, restored: None };
-        let attributes = seal_attributes(&self.keys, &self.folder, entry, &attributes);
-        Content { root: None, tag, attributes }
-    }
-
-    fn directory(&self, entry: &EntryId) -> Content {
-        let tag = self.keys.directory_tag();
-        let attributes =
-            Attributes { mode: 0o755, mtime_ns: 0, size: 0, target: None, tag, restored: None };
-        let attributes = seal_attributes(&self.keys, &self.folder, entry, &attributes);
-        Content { root: None, tag, attributes }
-    }
-
-    /// Adds a group; returns the revision that it gets.
-    async fn group(&mut self, changes: Vec<Change>) -> Result<Revision> {
-        self.counter += 1;
-        let group = Group {
-            folder: self.folder,
-            epoch: 1,
-            user: self.user,
-            device: self.device.device(),
-            request: RequestId { incarnation: 1, counter: self.counter },
-            seen_revision: 0,
-            seen_head: Head::ZERO,
-            device_log_head: self.log.head(),
-            changes,
-        };
-        let signed = SignedGroup::sign(&group, &self.device.signing);
-        let signature = signed.signature.to_vec();
-        self.waiting.push(GroupMessage { body: signed.body, signature });
-        self.revision += 1;
-        if self.waiting.len() == COMMIT_GROUPS_MAX {
-            self.commit().await?;
-        }
-        Ok(self.revision)
-    }
-
-    async fn commit(&mut self) -> Result<()> {
-        let groups = std::mem::take(&mut self.waiting);
-        let mut parts = Vec::new();
-        for groups in groups.chunks(8) {
-            parts.push(CommitPart { groups: groups.to_vec(), ..CommitPart::default() });
-        }
-        for outcome in self.remote.commit(self.folder, parts).await?.outcomes {
-            let accepted = matches!(outcome.kind, Some(OutcomeKind::Accepted(_)));
-            ensure!(accepted, "a group was refused: {outcome:?}");
-        }
-        Ok(())
-    }
-
-    /// The engine of a device whose disk is empty.
-    fn engine(&self, directory: &Path) -> Result<FolderHandle> {
-        let (root, state) = (directory.join("device"), directory.join("state.sqlite"));
-        fs::create_dir(&root)?;
-        let marker = self.folder.as_bytes().to_vec();
-        let runtime = tokio::runtime::Handle::current();
-        let remote: Arc<dyn Remote> = Arc::clone(&self.remote) as Arc<dyn Remote>;
-        let (folder, user, log) = (self.folder, self.user, self.log.clone());
-        let signer = self.device.signing.clone();
-        let environment = Arc::new(SystemEnvironment::new(runtime.clone()));
-        let watch = Watch::start(&root, WatchOptions::default())?;
-        let parts = move || {
-            let hints = watch.hints().clone();
-            // As long as the program.
-            std::mem::forget(watch);
-            let cannot = |error: &dyn std::fmt::Display| HaltReason::new(error.to_string(), "");
-            let disk = DiskFs::open(&root).map_err(|error| cannot(&error))?;
-            disk.init_root(&marker).map_err(|error| cannot(&error))?;
-            let bundles = Arc::new(Bundled::new(Arc::new(disk)));
-            let keys = Arc::new(folder_keys());
-            Ok::<_, HaltReason>(EngineParts {
-                context: FolderContext {
-                    folder,
-                    chunker: Chunker::new(keys.chunker_seed()),
-                    keys,
-                    user,
-                    signer,
-                    device_name: "A".to_owned(),
-                    signers: Signers::new(log.clone()),
-                    marker,
-                    fs: Arc::clone(&bundles) as Arc<dyn Fs>,
-                    bundles,
-                    remote,
-                    state: FolderState::open(&state).map_err(|error| cannot(&error))?,
-                    environment,
-                },
-                hints,
-                pins: Arc::new(NoPins),
-                log: Arc::new(FixedLog(log)),
-                invited: None,
-                paused: false,
-            })
-        };
-        Ok(engine::start("device", parts, runtime)?.0)
-    }
+    };
+    Ok(engine::start("device", parts, runtime)?.0)
 }
 
 /// An entry of the journal that is written.
@@ -266,7 +162,7 @@ fn id(number: usize) -> EntryId {
 }
 
 /// Writes a journal of so many revisions over so many entries.
-async fn write(author: &mut Author, revisions: usize, entries: usize) -> Result<Vec<Entry>> {
+async fn write(author: &mut Author, revisions: usize, entries: usize) -> Result<()> {
     let mut random = Random::new(1);
     let directories = entries / 100;
     let mut made = Vec::with_capacity(entries);
@@ -278,8 +174,8 @@ async fn write(author: &mut Author, revisions: usize, entries: usize) -> Result<
             let parent = if is_directory { EntryId::ROOT } else { id(number % directories) };
             let place = author.place(&entry, parent, &format!("entry {number}"))?;
             let (kind, content) = match is_directory {
-                true => (Kind::Directory, author.directory(&entry)),
-                false => (Kind::File, author.file(&entry, 1)),
+                true => (Kind::Directory, folder(author, &entry)),
+                false => (Kind::File, file(author, &entry, 1)),
             };
             changes.push(Change::Create { entry, kind, place, content });
         }
@@ -306,30 +202,33 @@ async fn write(author: &mut Author, revisions: usize, entries: usize) -> Result<
             let change = Change::Move { entry: entry.id, base: entry.place, place };
             entry.place = author.group(vec![change]).await?;
         } else {
-            let content = author.file(&entry.id, i64::try_from(turn)? + 2);
+            let content = file(author, &entry.id, i64::try_from(turn)? + 2);
             let change = Change::Edit { entry: entry.id, base: entry.content, content };
             entry.content = author.group(vec![change]).await?;
         }
     }
-    author.commit().await?;
-    Ok(made)
+    author.commit().await
 }
 
 async fn journal(base: &Path) -> Result<()> {
-    let directory = base.join("journal");
-    fs::create_dir(&directory)?;
+    let kept = std::env::var_os("DRIFTLESS_JOURNAL").map(PathBuf::from);
+    let directory = kept.unwrap_or_else(|| base.join("journal"));
+    fs::create_dir_all(&directory)?;
     let revisions = size("DRIFTLESS_REVISIONS", 1_000_000);
     let entries = size("DRIFTLESS_ENTRIES", 100_000);
     let mut author = Author::begin(&directory).await?;
+    let (begun, written) = (Instant::now(), directory.join("written"));
+    if written.exists() {
+        let size = fs::read_to_string(&written)?;
+        ensure!(size == format!("{revisions} of {entries}"), "the journal kept has {size} entries");
+        author.revision = revisions as u64;
+    } else {
+        write(&mut author, revisions, entries).await?;
+        fs::write(&written, format!("{revisions} of {entries}"))?;
+    }
+    println!("{revisions} revisions of {entries} entries written in {:.0?}", begun.elapsed());
     let begun = Instant::now();
-    let made = write(&mut author, revisions, entries).await?;
-    println!(
-        "{} revisions of {entries} entries written in {:.0?}",
-        author.revision,
-        begun.elapsed()
-    );
-    let begun = Instant::now();
-    let handle = author.engine(&directory)?;
+    let handle = engine(&author, &directory)?;
     ensure!(handle.ask(Ask::Sync).await?, "not in sync: {:?}", handle.summary());
     println!("taken and made on a disk in {:.0?}", begun.elapsed());
     let long = format!("entry {}/entry {}", (entries - 1) % (entries / 100), entries - 1);
@@ -359,7 +258,7 @@ async fn journal(base: &Path) -> Result<()> {
             let what = Listing::At(Moment::Revision(at));
             let listed = handle.ask(|answer| Ask::List(String::new(), what, answer)).await?;
             times.push(begun.elapsed());
-            ensure!(listed.entries.len() == made.len(), "{} entries", listed.entries.len());
+            ensure!(listed.entries.len() == entries, "{} entries", listed.entries.len());
         }
         told(&format!("ls --at revision {at} ({percent} %)"), times);
     }

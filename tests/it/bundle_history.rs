@@ -172,6 +172,9 @@ fn kinds(device: &Device, past: &Past) -> Result<()> {
     ensure!(answer(device, &["why", &git])?["kind"] == "bundle");
     let (_, out, _) = printed(device, &["why", &git])?;
     ensure!(String::from_utf8(out)?.contains(".git (bundle): synced"));
+    let part = answer(device, &["why", &format!("{git}/config")])?;
+    let reason = part["reasons"][0].as_str().context("no reason")?;
+    ensure!(reason.contains("is part of") && part["state"] == "synced", "{part}");
     let inside = answer(device, &["log", &format!("{git}/config")])?;
     ensure!(inside["bundle"] == past.git.as_str(), "{inside}");
     ensure!(inside["versions"] == log["versions"], "{inside}");
@@ -222,7 +225,6 @@ fn parts_are_refused(device: &Device, past: &Past) -> Result<()> {
         &["resolve", &config, "--keep", "merged"],
         &["resolve", &config, "--with", file],
         &["conflicts", &config],
-        &["why", &config],
         &["ls", &config],
         &["ls", &config, "--at", &past.revisions[0]],
         &["ls", &config, "--deleted"],

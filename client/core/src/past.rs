@@ -59,6 +59,19 @@ pub struct Tree {
     children: BTreeMap<EntryId, BTreeMap<Name, EntryId>>,
 }
 
+impl FromIterator<(EntryId, Item)> for Tree {
+    /// Of two entries with one position, the last in order of entry has it.
+    fn from_iter<I: IntoIterator<Item = (EntryId, Item)>>(items: I) -> Self {
+        let items: BTreeMap<EntryId, Item> = items.into_iter().collect();
+        let mut children: BTreeMap<EntryId, BTreeMap<Name, EntryId>> = BTreeMap::new();
+        for (entry, item) in &items {
+            let names = children.entry(item.position.parent).or_default();
+            names.insert(item.position.name.clone(), *entry);
+        }
+        Self { items, children }
+    }
+}
+
 impl Tree {
     /// Puts an entry in, in place of what was known of it.
     pub fn put(&mut self, entry: EntryId, item: Item) {
@@ -120,20 +133,35 @@ impl Tree {
     #[must_use]
     pub fn list(&self, directory: &EntryId, prefix: &str) -> Vec<Listed> {
         let mut listed = Vec::new();
+        self.walk(directory, prefix, |entry, path, item| {
+            listed.push(Listed { entry: *entry, path, item: item.clone() });
+        });
+        listed.sort_by(|one, two| one.path.cmp(&two.path));
+        listed
+    }
+
+    /// Shows all that lies in a directory, as [`Tree::list`] lists it, with its path and in no
+    /// order.
+    pub fn walk(
+        &self,
+        directory: &EntryId,
+        prefix: &str,
+        mut show: impl FnMut(&EntryId, String, &Item),
+    ) {
         let mut queue = vec![(*directory, prefix.to_owned(), 0)];
         while let Some((directory, prefix, depth)) = queue.pop() {
             for (name, entry) in self.children(&directory) {
                 let Some(item) = self.items.get(entry) else { continue };
-                let path =
-                    if prefix.is_empty() { name.to_string() } else { format!("{prefix}/{name}") };
+                let path = match prefix.as_str() {
+                    "" => name.to_string(),
+                    prefix => [prefix, "/", name.as_str()].concat(),
+                };
                 if item.kind == Kind::Directory && depth < 4 * DEPTH_MAX {
                     queue.push((*entry, path.clone(), depth + 1));
                 }
-                listed.push(Listed { entry: *entry, path, item: item.clone() });
+                show(entry, path, item);
             }
         }
-        listed.sort_by(|one, two| one.path.cmp(&two.path));
-        listed
     }
 }
 
@@ -289,5 +317,7 @@ mod tests {
         assert_eq!(after.at(&[name("e"), name("in")]), Some(id(2)));
         assert_eq!(after.path(&id(2)).as_deref(), Some("e/in"));
         assert_eq!(after.at(&[name("d")]), None);
+        let items = new.into_iter().map(|it| (it.entry, it.item));
+        assert_eq!(items.collect::<Tree>(), after, "at once and one by one");
     }
 }

@@ -275,11 +275,6 @@ impl Engine {
         names: &[Name],
         is_ignored: bool,
     ) -> Result<Option<WhyInfo>, AskError> {
-        if let Some(count) = self.names_to_bundle_on_disk(names) {
-            // No pattern ignores a part of a bundle.
-            let bundle = names.iter().take(count).map(Name::as_str).collect::<Vec<_>>().join("/");
-            return Err(AskError::InBundle { path: path.to_owned(), bundle });
-        }
         if is_ignored {
             return Ok(None);
         }

@@ -104,7 +104,7 @@ fn open_content(
 }
 
 /// Sets the place register of a row.
-pub(super) fn set_place(
+pub(crate) fn set_place(
     context: &FolderContext,
     row: &mut RemoteRow,
     revision: Revision,
@@ -122,7 +122,7 @@ pub(super) fn set_place(
 }
 
 /// Sets the content register of a row.
-pub(super) fn set_content(
+pub(crate) fn set_content(
     context: &FolderContext,
     row: &mut RemoteRow,
     revision: Revision,

@@ -148,13 +148,23 @@ impl FolderState {
         self.all(&sql, [row::blob(parent)], read)
     }
 
-    /// All live remote rows.
+    /// Live remote rows after an entry, in ascending order of entry, at most `limit`.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn remote_rows_live(&self) -> Result<Vec<RemoteRow>, StateError> {
-        let sql = format!("SELECT {COLUMNS} FROM remote WHERE deleted = 0");
-        self.all(&sql, [], read)
+    pub fn remote_rows_live(
+        &self,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Result<Vec<(EntryId, Box<RemoteRow>)>, StateError> {
+        // In the order in which they lie: by their positions, each would be looked up. Every id comes
+        // after nothing.
+        let sql = format!(
+            "SELECT {COLUMNS} FROM remote WHERE entry > ?1 AND +deleted = 0 ORDER BY entry LIMIT ?2"
+        );
+        let after = after.map_or(&[][..], row::blob);
+        let boxed = |row: &Row<'_>| read(row).map(|row| (row.node.entry, Box::new(row)));
+        self.all(&sql, params![after, row::signed(limit as u64)], boxed)
     }
 
     /// Entries and register hashes of all live remote rows, in ascending order of entry.

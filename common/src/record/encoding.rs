@@ -189,7 +189,7 @@ struct GroupMessage {
     changes: Vec<Vec<u8>>,
 }
 
-fn content_message(content: &Content) -> ContentMessage {
+pub(super) fn content_message(content: &Content) -> ContentMessage {
     ContentMessage {
         root: content.root.map(|root| root.id.to_vec()).unwrap_or_default(),
         level: content.root.map_or(0, |root| u32::from(root.level)),
@@ -198,7 +198,7 @@ fn content_message(content: &Content) -> ContentMessage {
     }
 }
 
-fn content(message: Option<ContentMessage>) -> Result<Content, RecordError> {
+pub(super) fn content(message: Option<ContentMessage>) -> Result<Content, RecordError> {
     let message = message.ok_or(RecordError::Missing("content"))?;
     let root = if message.root.is_empty() {
         None
@@ -213,7 +213,7 @@ fn content(message: Option<ContentMessage>) -> Result<Content, RecordError> {
     Ok(Content { root, tag: ContentTag::from_slice(&message.tag)?, attributes: message.attributes })
 }
 
-fn place_message(place: &Place) -> PlaceMessage {
+pub(super) fn place_message(place: &Place) -> PlaceMessage {
     PlaceMessage {
         parent: place.parent.to_vec(),
         name: place.name.clone(),
@@ -221,7 +221,7 @@ fn place_message(place: &Place) -> PlaceMessage {
     }
 }
 
-fn place(message: Option<PlaceMessage>) -> Result<Place, RecordError> {
+pub(super) fn place(message: Option<PlaceMessage>) -> Result<Place, RecordError> {
     let message = message.ok_or(RecordError::Missing("place"))?;
     at_most("sealed name", message.name.len(), limits::SEALED_NAME_BYTES_MAX)?;
     Ok(Place {
@@ -238,7 +238,7 @@ pub(super) fn at_most(field: &'static str, actual: usize, limit: usize) -> Resul
     Ok(())
 }
 
-fn kind(code: u32) -> Result<Kind, RecordError> {
+pub(super) fn kind(code: u32) -> Result<Kind, RecordError> {
     Kind::from_code(code).ok_or(RecordError::Unknown { field: "kind", value: u64::from(code) })
 }
 

@@ -5,11 +5,13 @@
 //! what a sealed name or attribute says: those are opaque bytes here.
 
 mod digest;
+mod earlier;
 mod encoding;
 mod group;
 mod settings;
 
 pub use digest::RegisterDigest;
+pub use earlier::{Earlier, EarlierMessage, Was};
 pub use encoding::{ConflictMessage, RecordError, RegistersMessage};
 pub use group::{GroupError, SignedGroup};
 pub use settings::{

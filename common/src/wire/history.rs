@@ -2,11 +2,11 @@
 //!
 //! Owns these messages and their numbers. It must not know how a record inside is encoded.
 
-use crate::record::RegistersMessage;
+use crate::record::EarlierMessage;
 use prost::Message;
 
-/// Asks what a folder was at a revision. Only entries that changed after it are told, so the
-/// asker, who knows a later state, can lay them over that.
+/// Asks what a folder was at a revision. Only what was set after it is told, so the asker, who knows a
+/// later state, can lay it over that.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct PastRead {
     /// Which folder.
@@ -15,34 +15,24 @@ pub struct PastRead {
     /// As of which revision.
     #[prost(uint64, tag = "2")]
     pub at: u64,
-    /// The revision that the asker knows; what changed later may be told too.
+    /// The revision that the asker knows; what was set later may be told too.
     #[prost(uint64, tag = "3")]
     pub known: u64,
-    /// Only entries after this one; all when empty.
+    /// Only entries after this one, in the server's order; all when empty.
     #[prost(bytes = "vec", tag = "4")]
     pub after: Vec<u8>,
 }
 
-/// Part of what a folder was, in ascending order of entry.
+/// Part of what a folder was, in an order of the server's. A request is answered by several, which may
+/// end before all is told.
 #[derive(Clone, PartialEq, Message)]
 pub struct PastPart {
-    /// Entries that changed since.
+    /// Entries of which a register was set since.
     #[prost(message, repeated, tag = "1")]
-    pub entries: Vec<PastEntry>,
+    pub entries: Vec<EarlierMessage>,
     /// After which entry it goes on; empty at the end.
     #[prost(bytes = "vec", tag = "2")]
     pub next: Vec<u8>,
-}
-
-/// What an entry was.
-#[derive(Clone, PartialEq, Message)]
-pub struct PastEntry {
-    /// Which entry.
-    #[prost(bytes = "vec", tag = "1")]
-    pub entry: Vec<u8>,
-    /// Its registers then; none when it was not there.
-    #[prost(message, optional, tag = "2")]
-    pub registers: Option<RegistersMessage>,
 }
 
 /// Asks for versions of all entries.

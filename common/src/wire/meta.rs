@@ -12,7 +12,7 @@ pub use super::commit::{
 };
 pub use super::history::{
     DeletedRead, Holder, HoldersRead, HoldersReply, MomentRead, MomentReply, NamedEntry, NamedRead,
-    NamedReply, PastEntry, PastPart, PastRead, Report, TimelineRead,
+    NamedReply, PastPart, PastRead, Report, TimelineRead,
 };
 use super::retention::{LabelsRead, LabelsReply, RetentionPreviewRead, RetentionPreviewReply};
 use crate::record::{ConflictMessage, RegistersMessage, StandingSettingsMessage};

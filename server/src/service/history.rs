@@ -1,22 +1,26 @@
 //! Requests about what a folder was: versions, timelines, past states, deleted entries, names.
 //!
-//! Owns their bounds and wire shapes. A request is answered by one frame, which says where to go on.
-//! It must not change anything.
+//! Owns their bounds and wire shapes. A request is answered by one frame, that for a past state by
+//! some, and each says where to go on. It must not change anything.
 
 use super::Service;
 use super::access::{self, Denied};
 use super::refusal::bad_id;
+use super::replies::cut;
 use common::ids::{DeviceId, EntryId, FolderId, NameTag};
 use common::limits::{NAMED_MAX, REPLY_BYTES_SOFT, REPLY_ITEMS_MAX};
-use common::record::RegistersMessage;
+use common::record::{EarlierMessage, RegistersMessage};
 use common::revision::Revision;
 use common::wire::meta::{
-    DeletedRead, MomentRead, MomentReply, NamedEntry, NamedRead, NamedReply, PastEntry, PastPart,
-    PastRead, PlaceBefore, Refusal, RefusalCode, Reply, TimelineRead, Version, VersionsPart,
-    VersionsRead,
+    DeletedRead, MomentRead, MomentReply, NamedEntry, NamedRead, NamedReply, PastPart, PastRead,
+    PlaceBefore, Refusal, RefusalCode, Reply, TimelineRead, Version, VersionsPart, VersionsRead,
 };
 use prost::Message;
 use server_core::metadata::{MetaReads, VersionRow, query};
+
+/// Pages of a past state that answer one request: a few megabytes, while which the asker opens those
+/// before.
+const PAST_PAGES: usize = 16;
 
 pub(super) async fn versions(
     service: &Service,
@@ -92,37 +96,61 @@ pub(super) async fn deleted(
     }))
 }
 
-pub(super) async fn past(
-    service: &Service,
-    peer: DeviceId,
-    request: PastRead,
-) -> Result<Reply, Refusal> {
-    let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
-    let after = optional(&request.after)?;
-    let (at, known) = (at_or_before(request.at), at_or_before(request.known));
-    let read = move |reads: &dyn MetaReads| {
-        access::folder(reads, &peer, &folder)?;
-        if !reads.whole(&folder)?.contains(at) {
-            let text = "retention has released a part of that moment";
-            return Err(Denied::Refused(Refusal::new(RefusalCode::NotFound, text)));
-        }
-        let range = (at, known);
-        Ok(query::past_page(reads, &folder, range, after.as_ref(), REPLY_ITEMS_MAX)?)
-    };
-    let (rows, mut next) = service.inner.meta.read(read).await?;
-    let (mut entries, mut bytes) = (Vec::with_capacity(rows.len()), 0);
-    for (entry, registers) in rows {
-        let registers = registers.as_ref().map(RegistersMessage::from);
-        let message = PastEntry { entry: entry.to_vec(), registers };
-        bytes += message.encoded_len();
-        entries.push(message);
-        if bytes > REPLY_BYTES_SOFT {
-            next = Some(entry);
-            break;
-        }
+/// Where the telling of what a folder was goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PastFrom {
+    folder: FolderId,
+    at: Revision,
+    known: Revision,
+    after: Option<EntryId>,
+    /// Pages that are still told in this answer.
+    pages: usize,
+}
+
+impl PastFrom {
+    pub(super) fn asked(request: &PastRead) -> Result<Self, Refusal> {
+        Ok(Self {
+            folder: FolderId::from_slice(&request.folder).map_err(bad_id)?,
+            at: at_or_before(request.at),
+            known: at_or_before(request.known),
+            after: optional(&request.after)?,
+            pages: PAST_PAGES,
+        })
     }
-    let next = next.map_or_else(Vec::new, |entry| entry.to_vec());
-    Ok(Reply::Past(PastPart { entries, next }))
+}
+
+/// One page of what a folder was, and where the same answer goes on. What it was can be told only
+/// while all of it is there: each page looks again.
+pub(super) fn past(
+    reads: &dyn MetaReads,
+    peer: &DeviceId,
+    from: PastFrom,
+) -> Result<(Vec<Reply>, Option<PastFrom>), Denied> {
+    let PastFrom { folder, at, known, after, pages } = from;
+    access::folder(reads, peer, &folder)?;
+    if !reads.whole(&folder)?.contains(at) {
+        let text = "retention has released a part of that moment";
+        return Err(Denied::Refused(Refusal::new(RefusalCode::NotFound, text)));
+    }
+    let range = (at, known);
+    let (told, next) = query::past_page(reads, &folder, range, after.as_ref(), REPLY_ITEMS_MAX)?;
+    let told = told.into_iter().map(|it| (it.entry, EarlierMessage::from(&it))).collect();
+    let frames = cut(told, |(_, message)| message.encoded_len());
+    let mut parts: Vec<PastPart> = Vec::with_capacity(frames.len().max(1));
+    for frame in frames {
+        let last = frame.last().map(|(entry, _)| entry.to_vec()).unwrap_or_default();
+        let entries = frame.into_iter().map(|(_, message)| message).collect();
+        parts.push(PastPart { entries, next: last });
+    }
+    if parts.is_empty() {
+        parts.push(PastPart::default());
+    }
+    if let (None, Some(last)) = (next, parts.last_mut()) {
+        last.next.clear();
+    }
+    let rest = next.filter(|_| pages > 1);
+    let rest = rest.map(|after| PastFrom { after: Some(after), pages: pages - 1, ..from });
+    Ok((parts.into_iter().map(Reply::Past).collect(), rest))
 }
 
 pub(super) async fn moment(

@@ -41,9 +41,9 @@ use common::ids::{ClusterId, DeviceId, FolderId, LookupId, NodeId, UserId};
 use common::keys::SigningKey;
 use common::limits::LOG_RECORD_BYTES_MAX;
 use common::wire::{meta, store};
+use history::PastFrom;
 use meta::{Empty, Refusal, Reply, Request};
 use metadata::Metadata;
-
 use positions::Positions;
 use presence::PresenceRegistry;
 use refusal::malformed;
@@ -185,18 +185,24 @@ impl Service {
         let (first, rest) = match request {
             Request::DeviceLogRead(meta::DeviceLogRead { from }) => {
                 let user = self.user_of(peer).await?;
-                (None, Some(Rest::DeviceLog { user, from, begun: false }))
+                (Vec::new(), Some(Rest::DeviceLog { user, from, begun: false }))
             }
             Request::FolderList(Empty {}) => {
                 let user = self.user_of(peer).await?;
-                (None, Some(Rest::Folders { user, after: None, begun: false }))
+                (Vec::new(), Some(Rest::Folders { user, after: None, begun: false }))
             }
             Request::Snapshot(request) => {
                 let read = move |reads: &dyn MetaReads| replies::snapshot(reads, &peer, &request);
                 let (first, rest) = self.inner.meta.read(read).await?;
-                (Some(first), rest)
+                (vec![first], rest)
             }
-            request => (Some(self.answer_in_one(peer, request).await?), None),
+            Request::Past(request) => {
+                let from = PastFrom::asked(&request)?;
+                let read = move |reads: &dyn MetaReads| history::past(reads, &peer, from);
+                let (first, rest) = self.inner.meta.read(read).await?;
+                (first, rest.map(|from| Rest::Past { peer, from }))
+            }
+            request => (vec![self.answer_in_one(peer, request).await?], None),
         };
         Ok(Replies::new(self, Some(peer), admitted, first, rest))
     }
@@ -209,7 +215,6 @@ impl Service {
             Request::Outcomes(request) => return answers::outcomes(self, peer, request).await,
             Request::Versions(request) => return history::versions(self, peer, request).await,
             Request::Timeline(request) => return history::timeline(self, peer, request).await,
-            Request::Past(request) => return history::past(self, peer, request).await,
             Request::Deleted(request) => return history::deleted(self, peer, request).await,
             Request::Moment(request) => return history::moment(self, peer, request).await,
             Request::Named(request) => return history::named(self, peer, request).await,
@@ -241,6 +246,7 @@ impl Service {
             Request::DeviceLogRead(_)
             | Request::FolderList(_)
             | Request::Snapshot(_)
+            | Request::Past(_)
             | Request::Commit(_)
             | Request::Subscribe(_)
             | Request::InvitationFetch(_)

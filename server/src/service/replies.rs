@@ -1,11 +1,12 @@
 //! Replies of many frames, read page by page as they are sent.
 //!
-//! Owns how device logs, folder lists and snapshots are cut into frames. One page at most is in
+//! Owns how device logs, folder lists, snapshots and past states are cut into frames. One page at most is in
 //! memory. Each page checks again that the peer is enrolled. It must not know how frames are sent.
 
 use super::Service;
 use super::access::{self, Denied};
 use super::admission::Admitted;
+use super::history::{self, PastFrom};
 use super::refusal::{bad_id, busy};
 use common::ids::{ConflictId, DeviceId, EntryId, FolderId, UserId};
 use common::limits::{REPLY_BYTES_SOFT, REPLY_ITEMS_MAX};
@@ -34,6 +35,8 @@ pub(super) enum Rest {
     Folders { user: UserId, after: Option<FolderId>, begun: bool },
     /// Live entries as of a revision, after one; then conflicts.
     Entries { folder: FolderId, at: Revision, after: Option<EntryId> },
+    /// What a folder was, for a peer.
+    Past { peer: DeviceId, from: PastFrom },
     /// Conflicts as of a revision, after one.
     Conflicts { folder: FolderId, at: Revision, after: Option<ConflictId> },
 }
@@ -119,6 +122,10 @@ fn read_page(reads: &dyn MetaReads, rest: Rest) -> Result<Page, Denied> {
         Rest::Folders { user, after, begun } => folders(reads, user, after, begun),
         Rest::Entries { folder, at, after } => entries(reads, folder, at, after),
         Rest::Conflicts { folder, at, after } => conflicts(reads, folder, at, after),
+        Rest::Past { peer, from } => {
+            let (frames, rest) = history::past(reads, &peer, from)?;
+            Ok((frames.into(), rest.map(|from| Rest::Past { peer, from })))
+        }
     }
 }
 
@@ -232,7 +239,7 @@ fn check_whole(reads: &dyn MetaReads, folder: &FolderId, at: Revision) -> Result
 
 /// Cuts items into frames: one is closed before it would hold more than [`REPLY_BYTES_SOFT`] or
 /// [`REPLY_ITEMS_MAX`], but holds at least one item.
-fn cut<T>(items: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+pub(super) fn cut<T>(items: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut frames: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0;
     for item in items {

@@ -45,6 +45,11 @@ pub trait Hostile: Send + Sync {
         revision
     }
 
+    /// Instead of the answer to a request.
+    fn replies(&self, replies: Vec<Reply>) -> Vec<Reply> {
+        replies
+    }
+
     /// Instead of a stored chunk.
     fn chunk(&self, _id: &ChunkId, bytes: Bytes) -> Bytes {
         bytes
@@ -279,7 +284,11 @@ impl Remote for SimRemote {
     async fn request(&self, request: Request) -> Result<Vec<Reply>, RemoteError> {
         let effect = async {
             let replies = self.server.service().request(self.device, request).await;
-            unrefused(replies)
+            let replies = unrefused(replies)?;
+            Ok(match self.link.hostile() {
+                Some(hostile) => hostile.replies(replies),
+                None => replies,
+            })
         };
         self.link.call(effect).await.inspect(|replies| self.cursors.replied(replies))
     }

@@ -115,7 +115,7 @@ impl Engine {
         // Open before its mode may keep its owner out.
         let directory = File::open(to).map_err(|error| outside(to, &error))?;
         let listed = past.tree.list(entry, "");
-        let row = |it: &Listed| past.rows.get(&it.entry);
+        let row = |it: &Listed| past.rows.get(&it.entry).map(Box::as_ref);
         let (mut bytes, mut together, mut wanted) = (0, 0, Vec::new());
         for it in &listed {
             let (Some(row), at) = (row(it), to.join(&it.path)) else { continue };

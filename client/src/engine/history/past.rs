@@ -1,38 +1,43 @@
 //! A folder as it was at a revision.
 //!
 //! Owns how that is put together: what this device knows of the folder now, and over it what the
-//! server says was another then. A page is opened while the server reads the next one.
+//! server says was another then. While the server reads on, what is here is read and opened.
 
 use super::lookup::names_of;
 use super::{AskError, Engine, unreadable};
 use crate::engine::handle::{Instant, ListInfo, ListedEntry, Listing};
-use crate::pull::row_of;
+use crate::pull::{row_of, set_content, set_place};
 use crate::state::RemoteRow;
-use client_core::past::{Item, Listed, Shown, Tree};
+use client_core::past::{Item, Shown, Tree};
 use client_core::tree::Position;
 use common::ids::EntryId;
 use common::name::Name;
-use common::record::{Kind, Registers};
+use common::record::{Earlier, EarlierMessage, Kind, Registers, Was};
 use common::revision::Revision;
 use common::wire::meta::{PastPart, PastRead, Reply, Request};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+
+/// Rows that are read at a time, about while a server reads one answer: then that is taken up.
+const ROWS_TOGETHER: usize = 32 * 1024;
+
+/// Pages of a past state at most: of ten million entries, and room.
+const PAGES_MAX: usize = 64 * 1024;
+
+/// Rows by entry. They are long, so that a map of themselves would be slow to search.
+pub(super) type Rows = BTreeMap<EntryId, Box<RemoteRow>>;
 
 /// A folder at one moment: its tree, and what its entries held.
 #[derive(Clone, Default)]
 pub(super) struct Past {
     pub(super) tree: Tree,
-    pub(super) rows: BTreeMap<EntryId, RemoteRow>,
+    pub(super) rows: Rows,
 }
 
 impl Past {
-    /// Puts a row in, or takes the entry out. What cannot be read is not shown.
-    pub(super) fn set(&mut self, entry: EntryId, row: Option<RemoteRow>) {
-        self.tree.remove(&entry);
-        self.rows.remove(&entry);
-        if let Some(row) = row.filter(|row| row.issue().is_none()) {
-            self.tree.put(entry, item(&row));
-            self.rows.insert(entry, row);
-        }
+    /// What cannot be read is not shown.
+    fn new(mut rows: Rows) -> Self {
+        rows.retain(|_, row| row.issue().is_none());
+        Self { tree: rows.iter().map(|(entry, row)| (*entry, item(row))).collect(), rows }
     }
 }
 
@@ -41,26 +46,44 @@ fn item(row: &RemoteRow) -> Item {
     Item { position: node.position.clone(), kind: node.kind, content: node.content, size: row.size }
 }
 
+/// What this device knows of the folder, as far as it has been read, and how far it was taken back.
+#[derive(Default)]
+struct Own {
+    rows: Rows,
+    /// Whether all of it has been read.
+    whole: bool,
+    /// Entries that the server has told of.
+    told: HashSet<EntryId>,
+}
+
 impl Engine {
     /// The folder as this device has last heard of it.
     pub(super) fn now(&self) -> Result<Past, AskError> {
-        let mut now = Past::default();
-        for row in self.context.state.remote_rows_live()? {
-            now.set(row.node.entry, Some(row));
+        let mut own = Own::default();
+        while !own.whole {
+            self.read_on(&mut own)?;
         }
-        Ok(now)
+        Ok(Past::new(own.rows))
+    }
+
+    fn read_on(&self, own: &mut Own) -> Result<(), AskError> {
+        let after = own.rows.last_key_value().map(|(entry, _)| entry);
+        let read = self.context.state.remote_rows_live(after, ROWS_TOGETHER)?;
+        own.whole = read.len() < ROWS_TOGETHER;
+        own.rows.extend(read);
+        Ok(())
     }
 
     /// What stands along a path now, and nothing else of the folder.
     pub(super) fn now_along(&self, names: &[Name]) -> Result<Past, AskError> {
-        let (mut now, mut parent) = (Past::default(), EntryId::ROOT);
+        let (mut now, mut parent) = (Rows::new(), EntryId::ROOT);
         for name in names {
             let position = Position { parent, name: name.clone() };
             let Some(row) = self.context.state.remote_row_at(&position)? else { break };
             parent = row.node.entry;
-            now.set(parent, Some(row));
+            now.insert(parent, Box::new(row));
         }
-        Ok(now)
+        Ok(Past::new(now))
     }
 
     /// The folder as it was.
@@ -69,46 +92,75 @@ impl Engine {
         if known < at {
             return Err(AskError::NotHeardYet { revision: at, heard: known });
         }
-        let mut past = self.now()?;
+        let mut own = Own::default();
         let mut next = (known > at).then(Vec::new);
-        let mut page: Option<PastPart> = None;
-        while next.is_some() || page.is_some() {
+        let (mut pages, mut count): (Vec<PastPart>, usize) = (Vec::new(), 0);
+        while next.is_some() || !own.whole || !pages.is_empty() {
             let ask = async {
-                match next.take() {
-                    None => Ok(None),
-                    Some(after) => {
-                        let folder = self.context.folder.to_vec();
-                        let request = PastRead { folder, at, known, after };
-                        self.answer_to(Request::Past(request)).await.map(Some)
-                    }
-                }
+                let Some(after) = next.take() else { return Ok(Vec::new()) };
+                let folder = self.context.folder.to_vec();
+                let request = PastRead { folder, at, known, after };
+                self.context.remote.request(Request::Past(request)).await
             };
-            let open = async { page.take().map(|page| self.open_page(&mut past, page)) };
-            // The request goes out before the page is opened.
-            let (reply, opened) = futures_util::future::join(ask, open).await;
-            opened.transpose()?;
-            match reply? {
-                None => {}
-                Some(Reply::Past(part)) => {
-                    next = (!part.next.is_empty()).then(|| part.next.clone());
-                    page = Some(part);
+            let meanwhile = async {
+                if !own.whole {
+                    return self.read_on(&mut own);
                 }
-                Some(_) => return Err(unreadable("it is no past")),
+                let mut entries = pages.drain(..).flat_map(|page| page.entries);
+                entries.try_for_each(|message| self.take_back(&mut own, message))
+            };
+            // The request goes out before anything else is done.
+            let (replies, done) = futures_util::future::join(ask, meanwhile).await;
+            done?;
+            for reply in replies? {
+                let Reply::Past(part) = reply else { return Err(unreadable("it is no past")) };
+                next = (!part.next.is_empty()).then(|| part.next.clone());
+                pages.push(part);
+                count += 1;
+            }
+            if count > PAGES_MAX {
+                return Err(unreadable("it does not end"));
             }
         }
-        Ok(past)
+        let is_later =
+            |row: &RemoteRow| row.node.place_revision > at || row.node.content_revision > at;
+        if own.rows.values().any(|row| is_later(row)) {
+            return Err(unreadable("it leaves out what an entry was"));
+        }
+        Ok(Past::new(own.rows))
     }
 
-    fn open_page(&self, past: &mut Past, page: PastPart) -> Result<(), AskError> {
-        for was in page.entries {
-            let entry = EntryId::from_slice(&was.entry);
-            let entry = entry.map_err(|_| unreadable("an entry id has another length"))?;
-            let registers = was.registers.map(Registers::try_from).transpose();
-            let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
-            if registers.as_ref().is_some_and(|it| it.entry != entry) {
-                return Err(unreadable("an entry has another's registers"));
-            }
-            past.set(entry, registers.map(|registers| row_of(&self.context, &registers)));
+    /// Makes an entry what it was. Of a register that is not told, this device has the one that it was.
+    fn take_back(&self, own: &mut Own, message: EarlierMessage) -> Result<(), AskError> {
+        let rows = &mut own.rows;
+        let Earlier { entry, was } =
+            Earlier::try_from(message).map_err(|error| unreadable(&error.to_string()))?;
+        if !own.told.insert(entry) {
+            return Err(unreadable("it tells an entry twice"));
+        }
+        let Some(Was { kind, place, content }) = was else {
+            rows.remove(&entry);
+            return Ok(());
+        };
+        let Some(row) = rows.get_mut(&entry) else {
+            let (Some((place_revision, place)), Some((content_revision, content))) =
+                (place, content)
+            else {
+                return Err(unreadable("it tells a part of an entry that is not there"));
+            };
+            let registers =
+                Registers { entry, kind, place_revision, place, content_revision, content };
+            rows.insert(entry, Box::new(row_of(&self.context, &registers)));
+            return Ok(());
+        };
+        if row.node.kind != kind {
+            return Err(unreadable("an entry was of another kind"));
+        }
+        if let Some((revision, place)) = place {
+            set_place(&self.context, row, revision, &place);
+        }
+        if let Some((revision, content)) = content {
+            set_content(&self.context, row, revision, &content);
         }
         Ok(())
     }
@@ -165,15 +217,17 @@ impl Engine {
                 let at = self.instant(moment).await?;
                 let past = self.past(at.revision).await?;
                 let (entry, shown) = past_entry(&past, path, at)?;
-                let mut listed = past.tree.list(&entry, &shown);
-                if let Some(item) = past.tree.get(&entry).filter(|it| it.kind != Kind::Directory) {
-                    listed = vec![Listed { entry, path: shown, item: item.clone() }];
+                let mut entries = Vec::new();
+                let mut show = |entry: &EntryId, path: String| {
+                    entries.extend(past.rows.get(entry).map(|row| listed_entry(path, row)));
+                };
+                if past.tree.get(&entry).is_some_and(|item| item.kind != Kind::Directory) {
+                    show(&entry, shown);
+                } else {
+                    past.tree.walk(&entry, &shown, |entry, path, _| show(entry, path));
                 }
-                let entries = listed.into_iter().filter_map(|it| {
-                    let row = past.rows.get(&it.entry)?;
-                    Some(listed_entry(it.path, row))
-                });
-                Ok(ListInfo { entries: entries.collect(), at: Some(at) })
+                entries.sort_by(|one, two| one.path.cmp(&two.path));
+                Ok(ListInfo { entries, at: Some(at) })
             }
         }
     }

@@ -189,7 +189,7 @@ impl Engine {
             Source::One { row, .. } => {
                 let now = self.now_along(&names)?;
                 let mut past = Past::default();
-                past.rows.insert(row.node.entry, row.as_ref().clone());
+                past.rows.insert(row.node.entry, row.clone());
                 let entry = match self.live_at(&names)? {
                     Some((entry, kind)) if kind == row.node.kind => entry,
                     Some(_) => return Err(AskError::InTheWay(path.to_owned())),

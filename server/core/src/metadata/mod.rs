@@ -12,6 +12,7 @@
 mod apply;
 mod command;
 mod commit;
+mod earlier;
 pub mod memory;
 mod outcome;
 pub mod query;
@@ -23,6 +24,7 @@ pub mod thinning;
 pub use apply::apply;
 pub use command::{Action, Command};
 pub use commit::{PreparedCommit, PreparedGroup, PreparedPage, Receipt};
+pub use earlier::earlier;
 pub use outcome::{Answer, Event, GroupOutcome, Outcome, Refused, Rejection};
 pub use reclaim::{ObjectChange, ReclaimReads, ReclaimWrites, RootCursor};
 pub use state::{

@@ -14,7 +14,7 @@ use super::store::{
 };
 use common::ids::{ConflictId, DeviceId, EntryId, FolderId, Head};
 use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
-use common::record::{Kind, RegisterDigest, Registers};
+use common::record::{Earlier, Kind, RegisterDigest, Registers};
 use common::revision::{Epoch, Revision};
 use std::collections::BTreeSet;
 
@@ -252,28 +252,21 @@ pub fn revision_at(
     Ok(low)
 }
 
-/// An entry and what it was; nothing when it was not there.
-pub type PastRow = (EntryId, Option<Registers>);
-
-/// What the entries that changed after `at`, a moment that is whole, were then, `None` for one that was not there: in
-/// ascending order, after one, at most `limit`, and where to go on, `None` at the end. The asker
-/// knows the folder as of `known`.
+/// What the entries of which a register was set after `at`, a moment that is whole, were then, for one
+/// who knows the folder as of `known`: in the store's order, after one, at most `limit`, and where to
+/// go on, `None` at the end.
 ///
 /// # Errors
 /// What the store says.
 pub fn past_page(
     reads: &(impl RegisterReads + ?Sized),
     folder: &FolderId,
-    (at, known): (Revision, Revision),
+    range: (Revision, Revision),
     after: Option<&EntryId>,
     limit: usize,
-) -> Stored<(Vec<PastRow>, Option<EntryId>)> {
-    let entries = reads.changed(folder, at, known, after, limit)?;
-    let next = if entries.len() < limit { None } else { entries.last().map(|(entry, _)| *entry) };
-    let mut page = Vec::with_capacity(entries.len());
-    for (entry, kind) in entries {
-        page.push((entry, registers_at(reads, folder, &entry, kind, at)?));
-    }
+) -> Stored<(Vec<Earlier>, Option<EntryId>)> {
+    let page = reads.earlier(folder, range, after, limit)?;
+    let next = if page.len() < limit { None } else { page.last().map(|last| last.entry) };
     Ok((page, next))
 }
 

@@ -16,7 +16,7 @@ use common::ids::{
     ChunkId, ConflictId, DeviceId, EntryId, FolderId, Head, LabelId, LookupId, NameTag, RequestId,
     UserId,
 };
-use common::record::{ConflictRecord, Kind, SignedGroup, StandingSettings};
+use common::record::{ConflictRecord, Earlier, Kind, SignedGroup, StandingSettings};
 use common::revision::Revision;
 
 /// A store that did not do what it was asked.
@@ -259,16 +259,15 @@ pub trait RegisterReads {
         at: Revision,
         limit: usize,
     ) -> Stored<Vec<ContentVersion>>;
-    /// Entries of which a register was set after `since`, in ascending order, after one, at most
-    /// `limit`. Those that were last set after `known` may be among them or not.
-    fn changed(
+    /// What entries of which a register was set after a revision were then, as [`super::earlier`] tells it
+    /// to one who knows them as of another: in some fixed order, after one, at most `limit`.
+    fn earlier(
         &self,
         folder: &FolderId,
-        since: Revision,
-        known: Revision,
+        at_and_known: (Revision, Revision),
         after: Option<&EntryId>,
         limit: usize,
-    ) -> Stored<Vec<(EntryId, Kind)>>;
+    ) -> Stored<Vec<Earlier>>;
     /// Which entries had a register set at or before a revision, and when: newest first, in one
     /// revision in some fixed order, at most `limit`. Of the revision `at` itself only those that
     /// come after `after` in that order.

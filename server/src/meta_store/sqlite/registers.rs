@@ -2,19 +2,31 @@
 //!
 //! Owns their statements. It must not know the rules.
 
-use super::{SqliteStore, int, out_of_range, size, uint};
+use super::{SqliteStore, failed, int, out_of_range, size, uint};
 use common::ids::{ChunkId, ConflictId, ContentTag, DeviceId, EntryId, FolderId, NameTag};
-use common::record::{ConflictRecord, Content, Kind, Place, Resolution, Root};
+use common::record::{ConflictRecord, Content, Earlier, Kind, Place, Resolution, Root};
 use common::revision::Revision;
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use server_core::metadata::{
     ConflictState, ContentVersion, EntryState, ObjectState, PlaceVersion, RegisterReads,
-    RegisterWrites, Stored, TreeReads,
+    RegisterWrites, Stored, TreeReads, earlier,
 };
 
 /// So many revisions are looked through one by one for what changed in them; of more, all entries
 /// are.
 const CHANGES_FEW: u64 = 4096;
+
+/// Entries of which a register was set after a revision, in the order in which they were made: their
+/// versions lie together.
+const CHANGED: &str = "SELECT kind, place_revision, parent, name_tag, deleted, content_revision,
+    number, entry FROM entries WHERE folder = ?1 AND number > ?3
+    AND max(place_revision, content_revision) > ?2 ORDER BY number LIMIT ?4";
+
+/// The same, for few revisions.
+const CHANGED_FEW: &str = "SELECT kind, place_revision, parent, name_tag, deleted,
+    content_revision, number, entry FROM entries WHERE number IN
+    (SELECT entry FROM changes WHERE folder = ?1 AND revision > ?2 AND entry > ?3)
+    ORDER BY number LIMIT ?4";
 
 pub(super) const CONFLICT: &str =
     "SELECT conflict, entry, base, theirs, copy, opened, time_ms, device,
@@ -202,27 +214,36 @@ impl RegisterReads for SqliteStore {
         self.all(sql, params![number, entry.as_bytes(), int(at), size(limit)], content_row)
     }
 
-    fn changed(
+    fn earlier(
         &self,
         folder: &FolderId,
-        since: Revision,
-        known: Revision,
+        (at, known): (Revision, Revision),
         after: Option<&EntryId>,
         limit: usize,
-    ) -> Stored<Vec<(EntryId, Kind)>> {
-        let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
-        let after = after.map(|entry| entry.as_bytes().to_vec()).unwrap_or_default();
-        let row = |row: &Row<'_>| Ok((EntryId::from_bytes(row.get(0)?), kind(row, 1)?));
-        if known.saturating_sub(since) < CHANGES_FEW {
-            let sql = "SELECT DISTINCT e.entry, e.kind
-                FROM changes c JOIN entries e ON e.number = c.entry
-                WHERE c.folder = ?1 AND c.revision > ?2 AND c.revision <= ?3 AND e.entry > ?4
-                ORDER BY e.entry LIMIT ?5";
-            return self.all(sql, params![number, int(since), int(known), after, size(limit)], row);
-        }
-        let sql = "SELECT entry, kind FROM entries WHERE folder = ?1 AND entry > ?2
-            AND max(place_revision, content_revision) > ?3 ORDER BY entry LIMIT ?4";
-        self.all(sql, params![number, after, int(since), size(limit)], row)
+    ) -> Stored<Vec<Earlier>> {
+        let Some(folder) = self.folder_number(folder)? else { return Ok(Vec::new()) };
+        let after = self.number_of(folder, after)?;
+        let sql = "SELECT revision FROM folders WHERE number = ?1";
+        let last = self.one(sql, [folder], |row| uint(row, 0))?.unwrap_or(0).max(known);
+        let sql = if last.saturating_sub(at) < CHANGES_FEW { CHANGED_FEW } else { CHANGED };
+        let key = params![folder, int(at), after, size(limit)];
+        let changed = self.all(sql, key, |row| {
+            Ok((row.get::<_, i64>(6)?, EntryId::from_bytes(row.get(7)?), entry_row(row)?))
+        })?;
+        let place = "SELECT revision, parent, name_tag, name, deleted, until FROM places
+            WHERE entry = ?1 AND revision <= ?2 ORDER BY revision DESC LIMIT 1";
+        let content = "SELECT revision, change, root, level, tag, attributes, until, released
+            FROM contents WHERE entry = ?1 AND revision <= ?2
+            ORDER BY revision DESC, change DESC LIMIT 1";
+        let mut places = self.connection.prepare_cached(place).map_err(failed)?;
+        let mut contents = self.connection.prepare_cached(content).map_err(failed)?;
+        let told = changed.into_iter().map(|(number, entry, state)| {
+            let key = [number, int(at)];
+            let place = || places.query_row(key, place_row).optional().map_err(failed);
+            let content = || contents.query_row(key, content_row).optional().map_err(failed);
+            earlier(entry, &state, (at, known), place, content)
+        });
+        told.collect()
     }
 
     fn timeline(
@@ -233,15 +254,7 @@ impl RegisterReads for SqliteStore {
         limit: usize,
     ) -> Stored<Vec<(Revision, EntryId)>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
-        let after = match after {
-            Some(after) => {
-                let sql = "SELECT number FROM entries WHERE folder = ?1 AND entry = ?2";
-                self.one(sql, params![number, after.as_bytes()], |row| row.get(0))?
-            }
-            None => None,
-        };
-        // Numbers begin with 1.
-        let after: i64 = after.unwrap_or(0);
+        let after = self.number_of(number, after)?;
         let sql = "SELECT c.revision, e.entry FROM changes c JOIN entries e ON e.number = c.entry
             WHERE c.folder = ?1 AND c.revision <= ?2 AND (c.revision < ?2 OR c.entry > ?3)
             ORDER BY c.revision DESC, c.entry LIMIT ?4";
@@ -309,6 +322,15 @@ impl RegisterReads for SqliteStore {
 }
 
 impl SqliteStore {
+    /// The number of an entry to go on after, less than all when there is none.
+    fn number_of(&self, folder: i64, entry: Option<&EntryId>) -> Stored<i64> {
+        let Some(entry) = entry else { return Ok(0) };
+        let sql = "SELECT number FROM entries WHERE folder = ?1 AND entry = ?2";
+        let number = self.one(sql, params![folder, entry.as_bytes()], |row| row.get(0))?;
+        // Numbers begin with 1.
+        Ok(number.unwrap_or(0))
+    }
+
     /// A register of an entry was set; again, when both were.
     fn note_change(&self, folder: i64, entry: &EntryId, revision: Revision) -> Stored<()> {
         let sql = "INSERT OR IGNORE INTO changes (folder, revision, entry)

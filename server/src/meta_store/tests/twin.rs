@@ -10,7 +10,9 @@ use super::world::{
 use crate::meta_store::schema::{migrate, migrate_to};
 use crate::meta_store::sqlite::SqliteStore;
 use common::ids::{ChunkId, EntryId, FolderId, LabelId, LookupId, UserId};
-use common::record::{Change, Kind, Registers, Resolution, Retention, Root, Settings};
+use common::record::{
+    Change, Earlier, Kind, Registers, Resolution, Retention, Root, Settings, Was,
+};
 use common::revision::Revision;
 use common::trust::{Checkpoint, JoinKind, revoke_record};
 use proptest::prelude::*;
@@ -170,35 +172,52 @@ fn objects_dump(reads: &dyn MetaReads, folder: &FolderId) -> String {
     text
 }
 
-/// What entries were, found by their changes and by a look at all entries: the same.
-fn past(
-    reads: &dyn MetaReads,
-    folder: &FolderId,
-    at: Revision,
-    last: Revision,
-) -> Vec<query::PastRow> {
+/// What entries were, found by their changes and by a look at all entries: the same. The stores have
+/// orders of their own.
+fn past(reads: &dyn MetaReads, folder: &FolderId, at: Revision, last: Revision) -> Vec<Earlier> {
     if !reads.whole(folder).unwrap().contains(at) {
         return Vec::new();
     }
     let (few, _) = query::past_page(reads, folder, (at, last), None, 10_000).unwrap();
-    let (all, _) = query::past_page(reads, folder, (at, u64::MAX), None, 10_000).unwrap();
+    let (mut all, _) = query::past_page(reads, folder, (at, u64::MAX), None, 10_000).unwrap();
     assert_eq!(few, all, "as of {at}");
     let (first, next) = query::past_page(reads, folder, (at, last), None, 2).unwrap();
     let rest = next.map(|next| query::past_page(reads, folder, (at, last), Some(&next), 10_000));
     let rest = rest.map_or_else(Vec::new, |rest| rest.unwrap().0);
     assert_eq!([first, rest].concat(), all, "as of {at}, in pages");
-    // Over what is there now it makes what was there then.
+    // Over what was there at any later moment it makes what was there then.
     let snapshot = |at| query::snapshot_page(reads, folder, at, None, 10_000).unwrap().0;
-    let now = snapshot(last).into_iter().map(|registers| (registers.entry, registers));
-    let mut then: BTreeMap<EntryId, Registers> = now.collect();
-    for (entry, registers) in &all {
-        match registers {
-            Some(registers) => drop(then.insert(*entry, registers.clone())),
-            None => drop(then.remove(entry)),
+    for known in at..=last {
+        if !reads.whole(folder).unwrap().contains(known) {
+            continue;
         }
+        let later = snapshot(known).into_iter().map(|registers| (registers.entry, registers));
+        let (told, _) = query::past_page(reads, folder, (at, known), None, 10_000).unwrap();
+        let then = taken_back(later.collect(), &told);
+        assert_eq!(then.into_values().collect::<Vec<_>>(), snapshot(at), "{at} from {known}");
     }
-    assert_eq!(then.into_values().collect::<Vec<_>>(), snapshot(at), "as of {at}");
+    all.sort_unstable_by_key(|earlier| earlier.entry);
     all
+}
+
+fn taken_back(
+    mut then: BTreeMap<EntryId, Registers>,
+    told: &[Earlier],
+) -> BTreeMap<EntryId, Registers> {
+    for Earlier { entry, was } in told.iter().cloned() {
+        let Some(Was { kind, place, content }) = was else {
+            then.remove(&entry);
+            continue;
+        };
+        let later = then.remove(&entry);
+        let later_place = later.as_ref().map(|it| (it.place_revision, it.place.clone()));
+        let later_content = later.map(|it| (it.content_revision, it.content));
+        let (place_revision, place) = place.or(later_place).unwrap();
+        let (content_revision, content) = content.or(later_content).unwrap();
+        let registers = Registers { entry, kind, place_revision, place, content_revision, content };
+        then.insert(entry, registers);
+    }
+    then
 }
 
 /// The whole timeline, in pages that end within revisions.

@@ -2,11 +2,12 @@
 //!
 //! Owns the maps' side of those traits. It must not know the rules.
 
+use super::super::earlier;
 use super::super::state::{ConflictState, ContentVersion, EntryState, ObjectState, PlaceVersion};
 use super::super::store::{RegisterReads, RegisterWrites, StoreError, Stored, TreeReads};
 use super::{Entry, MemoryStore};
 use common::ids::{ChunkId, ConflictId, EntryId, FolderId, NameTag};
-use common::record::{ConflictRecord, Kind};
+use common::record::{ConflictRecord, Earlier, Kind};
 use common::revision::Revision;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -98,20 +99,24 @@ impl RegisterReads for MemoryStore {
         Ok(asked.take(limit).cloned().collect())
     }
 
-    fn changed(
+    fn earlier(
         &self,
         folder: &FolderId,
-        since: Revision,
-        _known: Revision,
+        (at, known): (Revision, Revision),
         after: Option<&EntryId>,
         limit: usize,
-    ) -> Stored<Vec<(EntryId, Kind)>> {
-        let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
+    ) -> Stored<Vec<Earlier>> {
+        let Some(tree) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
         let from = after.map_or(Unbounded, Excluded);
-        let all = folder.entries.range((from, Unbounded));
-        let known = all.filter_map(|(entry, row)| row.state.map(|state| (*entry, state)));
-        let changed = known.filter(|(_, at)| at.place_revision.max(at.content_revision) > since);
-        Ok(changed.take(limit).map(|(entry, at)| (entry, at.kind)).collect())
+        let all = tree.entries.range((from, Unbounded));
+        let all = all.filter_map(|(entry, row)| row.state.map(|state| (*entry, state)));
+        let changed = all.filter(|(_, it)| it.place_revision.max(it.content_revision) > at);
+        let told = changed.take(limit).map(|(entry, state)| {
+            let place = || Ok(self.places(folder, &entry, at, 1)?.pop());
+            let content = || Ok(self.contents(folder, &entry, at, 1)?.pop());
+            earlier(entry, &state, (at, known), place, content)
+        });
+        told.collect()
     }
 
     fn timeline(

@@ -1,0 +1,120 @@
+//! A server that lies about what a folder was, against a real engine: what a device knows of the
+//! folder's present says that it cannot be, and nothing made up is shown.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use client::engine::handle::{AskError, Listing, Moment};
+use client::engine::{Ask, FolderHandle};
+use common::record::{Earlier, EarlierMessage, Kind, Was};
+use common::wire::meta::{PastPart, Reply};
+use std::rc::Rc;
+use std::sync::Arc;
+use tests::sim::clock::in_virtual_time;
+use tests::sim::device::SimDevice;
+use tests::sim::network::Hostile;
+use tests::sim::world::{Make, World};
+
+/// What is told, and where it goes on.
+type Lie = fn(&mut Vec<Earlier>, &mut Vec<u8>);
+
+struct Liar(Lie);
+
+impl Hostile for Liar {
+    fn replies(&self, replies: Vec<Reply>) -> Vec<Reply> {
+        let lied = replies.into_iter().map(|reply| match reply {
+            Reply::Past(PastPart { entries, mut next }) => {
+                let told: Result<Vec<Earlier>, _> =
+                    entries.into_iter().map(Earlier::try_from).collect();
+                let mut told = told.unwrap();
+                (self.0)(&mut told, &mut next);
+                let entries = told.iter().map(EarlierMessage::from).collect();
+                Reply::Past(PastPart { entries, next })
+            }
+            other => other,
+        });
+        lied.collect()
+    }
+}
+
+fn was(told: &mut [Earlier], which: fn(&Was) -> bool) -> &mut Was {
+    told.iter_mut().filter_map(|it| it.was.as_mut()).find(|it| which(it)).unwrap()
+}
+
+/// An edit: only its content is told.
+fn edited(told: &mut [Earlier]) -> &mut Was {
+    was(told, |it| it.place.is_none() && it.content.is_some())
+}
+
+/// A move: only its place is told.
+fn moved(told: &mut [Earlier]) -> &mut Was {
+    was(told, |it| it.place.is_some() && it.content.is_none())
+}
+
+/// A directory that is not there any more: all of it is told.
+fn deleted(told: &mut [Earlier]) -> &mut Was {
+    was(told, |it| it.kind == Kind::Directory)
+}
+
+async fn listed(handle: &FolderHandle, at: u64) -> Result<Vec<String>, AskError> {
+    let what = Listing::At(Moment::Revision(at));
+    let listed = handle.ask(|answer| Ask::List(String::new(), what, answer)).await?;
+    Ok(listed.entries.into_iter().map(|entry| format!("{} {}", entry.path, entry.size)).collect())
+}
+
+/// A folder that is another now than it was.
+async fn changed(world: &World, device: &SimDevice) -> u64 {
+    let settle = async || assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    for name in ["kept", "edited", "moved", "both"] {
+        device.writer.write(name, b"1");
+    }
+    device.writer.make_directory("deleted");
+    settle().await;
+    let at = device.handle().unwrap().summary().cursor.unwrap().revision;
+    device.writer.write("edited", b"22");
+    device.writer.rename("moved", "elsewhere");
+    device.writer.delete("deleted");
+    device.writer.write("new", b"333");
+    device.writer.write("both", b"22");
+    settle().await;
+    device.writer.rename("both", "two");
+    settle().await;
+    at
+}
+
+#[test]
+fn a_past_that_cannot_be_is_not_shown() {
+    let lies: [(&str, Lie); 9] = [
+        ("leaves out", |told, _| told.clear()),
+        ("leaves out", |told, _| told.retain(|it| it.was.is_some())),
+        ("leaves out", |told, _| edited(told).content = None),
+        ("leaves out", |told, _| moved(told).place = None),
+        ("leaves out", |told, _| edited(told).content.as_mut().unwrap().0 = 1 << 40),
+        ("not there", |told, _| deleted(told).content = None),
+        ("not there", |told, _| deleted(told).place = None),
+        ("another kind", |told, _| edited(told).kind = Kind::Directory),
+        ("tells an entry twice", |_, next| *next = vec![7; 16]),
+    ];
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 7, devices: 1, grain_ns: 1, ..Make::default() }).await;
+        let device = Rc::clone(&world.devices[0]);
+        world.end_faults().await;
+        let at = changed(&world, &device).await;
+        let handle = device.handle().unwrap();
+        let honest = ["both 1", "deleted 0", "edited 1", "kept 1", "moved 1"];
+        assert_eq!(listed(&handle, at).await.unwrap(), honest);
+        for (reason, lie) in lies {
+            device.link.set_hostile(Some(Arc::new(Liar(lie))));
+            let error = listed(&handle, at).await.expect_err(reason).to_string();
+            assert!(error.contains(reason), "{error} is not: {reason}");
+        }
+        // Another's seals do not open: it is not shown, and the rest is.
+        device.link.set_hostile(Some(Arc::new(Liar(|told, _| {
+            let others = deleted(told).content.clone();
+            edited(told).content = others;
+        }))));
+        let rest = ["both 1", "deleted 0", "kept 1", "moved 1"];
+        assert_eq!(listed(&handle, at).await.unwrap(), rest);
+        device.link.set_hostile(None);
+        assert_eq!(listed(&handle, at).await.unwrap(), honest);
+    });
+}
