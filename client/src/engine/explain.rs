@@ -215,7 +215,7 @@ impl Engine {
         let ignored = self.ignore.ignored_by(names.iter().map(Name::as_str), is_directory);
         let entry = remote.as_ref().map(|row| row.node.entry).or(local.as_ref().map(|r| r.entry));
         let is_nowhere = entry.is_none() && on_disk.is_none() && !names.is_empty();
-        if is_nowhere && let Some(why) = self.why_nowhere(path, &names, ignored.is_some()).await? {
+        if is_nowhere && let Some(why) = self.why_nowhere(path, ignored.is_some()).await? {
             return Ok(why);
         }
         let kind = match (&on_disk, &remote) {
@@ -269,12 +269,7 @@ impl Engine {
     }
 
     /// Why nothing is at a path, here or at the server; `None` when that it is ignored says it all.
-    async fn why_nowhere(
-        &self,
-        path: &str,
-        names: &[Name],
-        is_ignored: bool,
-    ) -> Result<Option<WhyInfo>, AskError> {
+    async fn why_nowhere(&self, path: &str, is_ignored: bool) -> Result<Option<WhyInfo>, AskError> {
         if is_ignored {
             return Ok(None);
         }
