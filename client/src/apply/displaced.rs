@@ -82,7 +82,8 @@ pub(super) fn replace(
     // the path meanwhile is kept beside it.
     fs.exchange(&aside, path)?;
     if staged_stat.is_bundle() {
-        context.bundles.carry_over(&aside, path, staged_stat)?;
+        let scratch = context.fresh_name();
+        context.bundles.carry_over(&aside, path, staged_stat, &scratch)?;
     }
     if fs.stat(&aside)?.same_content(staged_stat) {
         fs.remove(&aside)?;

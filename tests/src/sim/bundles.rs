@@ -7,6 +7,7 @@ use super::writer::{Tree, rel_path};
 use client::fs::memory::user::{MemoryUser, UserEntry};
 use client_core::bundles::BundleRules;
 use common::archive::{FOOTER_BYTES, Index, Item, ItemKind, MAGIC, MODE_BUNDLE};
+use std::collections::BTreeSet;
 
 /// The tree as the user sees it, with every bundle as the file that its archive is.
 #[must_use]
@@ -72,6 +73,26 @@ fn archive(user: &MemoryUser, tree: &Tree, root: &str, prefix: &str) -> Vec<u8> 
     }
     bytes.extend(index.encode());
     bytes
+}
+
+/// What is in an archive: each thing as it is listed, and the bytes of files.
+pub type Parts = BTreeSet<(String, Vec<u8>)>;
+
+/// What is in an archive.
+#[must_use]
+pub fn parts(archive: &[u8]) -> Option<Parts> {
+    let footer = archive.last_chunk::<FOOTER_BYTES>()?;
+    let (start, length) = Index::locate(*footer, archive.len() as u64).ok()?;
+    let [start, length] = [start, length].map(|it| usize::try_from(it).unwrap());
+    let index = Index::decode(&archive[start..start + length], start as u64).ok()?;
+    let mut rest = archive;
+    let parts = index.items().iter().map(|item| {
+        let size = if let ItemKind::File(size) = item.kind { size as usize } else { 0 };
+        let (bytes, left) = rest.split_at(size);
+        rest = left;
+        (format!("{item:?}"), bytes.to_vec())
+    });
+    Some(parts.collect())
 }
 
 /// Whether these bytes are the archive of a bundle with no content in it: like an empty file it is

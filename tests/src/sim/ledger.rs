@@ -5,7 +5,7 @@
 //! promise covers it (a power cut before it was synced), and has to survive otherwise. It must not
 //! know how a file was written.
 
-use super::bundles::{is_archive, is_hollow, shown, shown_private};
+use super::bundles::{Parts, is_archive, is_hollow, parts, shown, shown_private};
 use super::lineage::Lineage;
 use super::merges::{self, Contents, Found, Merge};
 use super::restored::{Asked, Effects, Restores};
@@ -78,6 +78,8 @@ struct Inner {
     merges: BTreeMap<Merge, [Print; 3]>,
     /// Values that are bundles.
     bundles: BTreeSet<ContentTag>,
+    /// What is in those of them that hold anything.
+    archives: Vec<Parts>,
     /// What became of contents before it was known that they are merges.
     early: BTreeMap<Print, Fate>,
     accepted: BTreeSet<ContentTag>,
@@ -143,6 +145,7 @@ impl Ledger {
         inner.keep_text(tag, bytes);
         if is_archive(bytes) {
             inner.bundles.insert(tag);
+            inner.archives.extend(parts(bytes));
         }
         let value = Value { number, place: place.to_owned(), fate: Fate::Alive, tag };
         inner.values.entry(print(bytes)).or_insert(value);
@@ -152,6 +155,32 @@ impl Ledger {
     pub fn settle(&self, print: &Print, fate: Fate) {
         let mut inner = self.lock();
         inner.settle(print, fate);
+    }
+
+    /// Whether a bundle is one that is known, with things added to it of another one that the device has
+    /// aside: what a program put there while the two changed places for a moment is carried over. From
+    /// then on it is known.
+    #[must_use]
+    pub fn is_carried_over(&self, archive: &[u8], aside: &Tree) -> bool {
+        let Some(found) = parts(archive) else { return false };
+        let others: Vec<Parts> = aside
+            .values()
+            .filter_map(|entry| match entry {
+                UserEntry::File(bytes, _) if is_archive(bytes) => parts(bytes),
+                _ => None,
+            })
+            .collect();
+        let is_one = {
+            let inner = self.lock();
+            inner.archives.iter().filter(|known| known.is_subset(&found)).any(|known| {
+                let added = || found.difference(known);
+                others.iter().any(|other| added().all(|part| other.contains(part)))
+            })
+        };
+        if is_one {
+            self.torn(archive);
+        }
+        is_one
     }
 
     /// Notes bundles without content, which are nobody's.
@@ -170,6 +199,9 @@ impl Ledger {
         let tag = self.tag(bytes);
         let mut inner = self.lock();
         inner.torn.insert(print(bytes));
+        if is_archive(bytes) && !is_hollow(bytes) {
+            inner.archives.extend(parts(bytes));
+        }
         inner.tags.insert(tag);
         inner.keep_text(tag, bytes);
     }

@@ -21,6 +21,7 @@ use super::path::{Area, RelPath};
 use super::stat::{FreeSpace, Kind, Listing, RootIdentity, Stat};
 use super::traits::{Fs, Look, ReadFile, Root, StagedFile, Swap};
 use client_core::bundles::BundleRules;
+use common::archive::Index;
 use common::name::Name;
 use database::Databases;
 use read::BundleFile;
@@ -87,34 +88,35 @@ impl Bundled {
         Ok((into, stat))
     }
 
-    /// Moves what was added to a private bundle since it looked like `built` into another one, where
+    /// Copies what was added to a private bundle since it looked like `built` into another one, where
     /// nothing stands: a program that was at work while the two changed places for a moment has put it
-    /// there, and may build on it where it began.
+    /// there, and may build on it where it began. `scratch` is a free name in staging.
     ///
     /// # Errors
-    /// Those of the disk; what was moved until then is where it belongs.
-    pub fn carry_over(&self, from: &RelPath, to: &RelPath, built: &Stat) -> Result<(), FsError> {
+    /// Those of the disk; what was copied until then is there.
+    pub fn carry_over(
+        &self,
+        from: &RelPath,
+        to: &RelPath,
+        built: &Stat,
+        scratch: &Name,
+    ) -> Result<(), FsError> {
         let fs = self.inner.as_ref();
-        let mut directories = vec![(from.clone(), to.clone())];
-        while let Some((from, to)) = directories.pop() {
-            let listing = match fs.list(&from) {
-                Ok(listing) => listing,
-                Err(error) if error.is_stale_view() => continue,
-                Err(error) => return Err(error),
+        let index = look::look(fs, from)?.index;
+        // One that no archive can hold is kept as it is.
+        for item in index.iter().flat_map(Index::items) {
+            let (Ok(from), Ok(to)) = (read::below(from, &item.path), read::below(to, &item.path))
+            else {
+                continue;
             };
-            for listed in listing.entries {
-                let Ok(name) = Name::from_bytes(&listed.name) else { continue };
-                let (Ok(from), Ok(to)) = (from.join(&name), to.join(&name)) else { continue };
-                let there = fs.stat(&to);
-                if listed.stat.kind == Kind::Directory && there.is_ok() {
-                    directories.push((from, to));
-                } else if listed.stat.ctime_ns > built.ctime_ns {
-                    match fs.rename_noreplace(&from, &to) {
-                        Err(error) if !error.is_stale_view() => return Err(error),
-                        // What is there already, or came and went, is not added.
-                        _ => {}
-                    }
-                }
+            let is_new = fs.stat(&from).is_ok_and(|stat| stat.ctime_ns > built.ctime_ns);
+            if !is_new || fs.stat(&to).is_ok() {
+                continue;
+            }
+            match unpack::copy(fs, item, &from, &to, scratch) {
+                Err(error) if !error.is_stale_view() => return Err(error),
+                // It went, or something came where it was to be.
+                _ => {}
             }
         }
         Ok(())

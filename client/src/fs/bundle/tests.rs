@@ -178,14 +178,15 @@ fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     fs.exchange(&made, &path(".git")).unwrap();
     assert!(!git.join("objects/ab/new").exists());
     assert!(!fs.stat(&made).unwrap().same_content(&built));
-    fs.carry_over(&made, &path(".git"), &built).unwrap();
+    let before = fs.stat(&made).unwrap();
+    fs.carry_over(&made, &path(".git"), &built, &name("s")).unwrap();
     for object in ["objects/ab/new", "objects/cd/new"] {
         assert_eq!(std::fs::read(git.join(object)).unwrap(), b"object");
     }
-    assert!(fs.stat(&made).unwrap().same_content(&built), "nothing else was moved");
+    assert!(fs.stat(&made).unwrap().untouched(&before), "and what it was is kept whole");
     // What stands in both is left where it is.
     std::fs::write(directory.path().join(".driftless/staging/m/HEAD"), "theirs").unwrap();
-    fs.carry_over(&made, &path(".git"), &built).unwrap();
+    fs.carry_over(&made, &path(".git"), &built, &name("s")).unwrap();
     assert_ne!(std::fs::read(git.join("HEAD")).unwrap(), b"theirs");
 }
 

@@ -203,6 +203,46 @@ impl Unpack<'_> {
     }
 }
 
+/// Copies one thing to a free path; a file is whole before it can be seen.
+///
+/// # Errors
+/// Those of the disk; then nothing new is at the path.
+pub(super) fn copy(
+    fs: &dyn Fs,
+    item: &Item,
+    from: &RelPath,
+    to: &RelPath,
+    scratch: &Name,
+) -> Result<(), FsError> {
+    let at = RelPath::inside(Area::Staging, scratch.clone());
+    let size = match &item.kind {
+        ItemKind::Directory => return fs.make_directory(to, item.mode),
+        ItemKind::Symlink(target) => {
+            fs.make_symlink(&at, target, item.mtime_ns)?;
+            return place(fs, &at, to);
+        }
+        ItemKind::File(size) => *size,
+    };
+    let file = Archive::of(fs.open(from)?, Index::default());
+    let staged = fs.stage(scratch)?;
+    let written = file
+        .copy(0, size, |offset, piece| staged.write_at(offset, piece))
+        .and_then(|()| staged.set_attributes(item.mode, item.mtime_ns));
+    drop(staged);
+    if let Err(error) = written {
+        fs.remove(&at)?;
+        return Err(error);
+    }
+    place(fs, &at, to)
+}
+
+fn place(fs: &dyn Fs, staged: &RelPath, to: &RelPath) -> Result<(), FsError> {
+    fs.rename_noreplace(staged, to).or_else(|error| {
+        fs.remove(staged)?;
+        Err(error)
+    })
+}
+
 /// Removes a private directory with everything in it.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! S8: a partly downloaded file is never visible at its path.
 
-use super::super::bundles::{is_hollow, shown};
+use super::super::bundles::{is_hollow, shown, shown_private};
 use super::super::ledger::{Ledger, print};
 use client::fs::memory::user::{MemoryUser, UserEntry};
 
@@ -13,7 +13,7 @@ pub fn s8_no_partial_file_visible(ledger: &Ledger, device: usize, user: &MemoryU
         {
             let print = print(bytes);
             ledger.shown(device, &[print]);
-            if ledger.knows_print(&print) {
+            if ledger.knows_print(&print) || ledger.is_carried_over(bytes, &shown_private(user)) {
                 continue;
             }
             let length = bytes.len();
