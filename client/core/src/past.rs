@@ -133,8 +133,9 @@ impl Tree {
     #[must_use]
     pub fn list(&self, directory: &EntryId, prefix: &str) -> Vec<Listed> {
         let mut listed = Vec::new();
-        self.walk(directory, prefix, |entry, path, item| {
-            listed.push(Listed { entry: *entry, path, item: item.clone() });
+        self.walk(directory, prefix, |entry, path| {
+            let item = self.items.get(entry).cloned();
+            listed.extend(item.map(|item| Listed { entry: *entry, path, item }));
         });
         listed.sort_by(|one, two| one.path.cmp(&two.path));
         listed
@@ -142,24 +143,21 @@ impl Tree {
 
     /// Shows all that lies in a directory, as [`Tree::list`] lists it, with its path and in no
     /// order.
-    pub fn walk(
-        &self,
-        directory: &EntryId,
-        prefix: &str,
-        mut show: impl FnMut(&EntryId, String, &Item),
-    ) {
+    pub fn walk(&self, directory: &EntryId, prefix: &str, mut show: impl FnMut(&EntryId, String)) {
         let mut queue = vec![(*directory, prefix.to_owned(), 0)];
         while let Some((directory, prefix, depth)) = queue.pop() {
             for (name, entry) in self.children(&directory) {
-                let Some(item) = self.items.get(entry) else { continue };
                 let path = match prefix.as_str() {
                     "" => name.to_string(),
                     prefix => [prefix, "/", name.as_str()].concat(),
                 };
-                if item.kind == Kind::Directory && depth < 4 * DEPTH_MAX {
+                // Few entries hold others: of the rest nothing more is looked up.
+                let holds = self.children.contains_key(entry)
+                    && self.items.get(entry).is_some_and(|item| item.kind == Kind::Directory);
+                if holds && depth < 4 * DEPTH_MAX {
                     queue.push((*entry, path.clone(), depth + 1));
                 }
-                show(entry, path, item);
+                show(entry, path);
             }
         }
     }

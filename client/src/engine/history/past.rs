@@ -224,7 +224,7 @@ impl Engine {
                 if past.tree.get(&entry).is_some_and(|item| item.kind != Kind::Directory) {
                     show(&entry, shown);
                 } else {
-                    past.tree.walk(&entry, &shown, |entry, path, _| show(entry, path));
+                    past.tree.walk(&entry, &shown, show);
                 }
                 entries.sort_by(|one, two| one.path.cmp(&two.path));
                 Ok(ListInfo { entries, at: Some(at) })
