@@ -34,6 +34,7 @@ impl Databases {
         if sides.is_empty() {
             return Ok(None);
         }
+        let looks = sides.iter().map(|side| self.fs.stat(side)).collect::<Result<Vec<_>, _>>()?;
         self.require_as_expected(path, expected)?;
         self.require_unused(path)?;
         match self.content(path, &self.fs.stat(path)?)? {
@@ -41,15 +42,33 @@ impl Databases {
             Content::Logged(_) => self.merge(path, expected, aside, scratch)?,
             Content::Unfinished(_) => return Err(unfinished(path)),
         }
-        let out = RelPath::inside(Area::Staging, scratch.clone());
-        for side in &sides {
-            match self.fs.rename_noreplace(side, &out) {
-                Ok(()) => self.fs.remove(&out)?,
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
-            }
+        for (side, seen) in sides.iter().zip(&looks) {
+            self.take_away(side, seen, scratch)?;
         }
         self.fs.stat(path).map(Some)
+    }
+
+    /// Takes a file beside a database away, whose content is in the database. A program may have come
+    /// since that was found: with the path gone no other can, and who has it open shows. What somebody
+    /// has written to it, or may still, goes back.
+    fn take_away(&self, side: &RelPath, seen: &Stat, scratch: &Name) -> Result<(), FsError> {
+        let out = RelPath::inside(Area::Staging, scratch.clone());
+        match self.fs.rename_noreplace(side, &out) {
+            Ok(()) => {}
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let is_still = self
+            .fs
+            .writer_absent(&out)
+            .and_then(|absent| Ok(absent && self.fs.stat(&out)?.same_content(seen)));
+        match is_still {
+            Ok(true) => self.fs.remove(&out),
+            not => {
+                self.fs.rename_noreplace(&out, side)?;
+                not.and(Err(FsError::Busy { path: side.clone() }))
+            }
+        }
     }
 
     fn require_as_expected(&self, path: &RelPath, expected: &Stat) -> Result<(), FsError> {

@@ -2,7 +2,7 @@
 
 use crate::fs::contract::{name, path, private};
 use crate::fs::memory::user::MemoryUser;
-use crate::fs::memory::{Fault, Operation};
+use crate::fs::memory::{Fault, Operation, OperationKind};
 use crate::fs::{
     Area, Bundled, DatabaseProblem, DiskFs, FsError, Look, MemoryFs, ReadFile, RelPath, Root, Stat,
     Swap,
@@ -481,4 +481,45 @@ fn a_database_is_whole_wherever_settling_stops() {
         }
     }
     assert!(stops > 100, "{stops}");
+}
+
+/// A program that comes just before the log is taken away, and commits to it.
+#[test]
+fn a_log_that_somebody_writes_to_at_the_last_moment_goes_back() {
+    let disk = Disk::new();
+    let connection = logged(&disk.at("x"), 512);
+    insert(&connection, 20, 300);
+    let files = ["x", "x-wal", "x-shm"].map(|at| std::fs::read(disk.at(at)).unwrap());
+    for is_held in [false, true] {
+        let memory = MemoryFs::new(Arc::new({
+            let time = std::sync::atomic::AtomicI64::new(1_000_000_000);
+            move || time.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        }));
+        memory.init_root(b"marker").unwrap();
+        for (at, bytes) in ["y", "y-wal", "y-shm"].iter().zip(&files) {
+            memory.user().write(at, bytes).unwrap();
+        }
+        let fs = Bundled::new(Arc::new(memory.clone()));
+        let seen = fs.stat(&path("y")).unwrap();
+        let held = Arc::new(std::sync::Mutex::new(None));
+        let hook = {
+            let held = Arc::clone(&held);
+            move |user: &MemoryUser, it: &Operation| {
+                if it.kind == OperationKind::Rename && it.path == path("y-wal") {
+                    let file = user.open_write("y-wal").unwrap();
+                    match is_held {
+                        true => *held.lock().unwrap() = Some(file),
+                        false => file.append(b"a commit").unwrap(),
+                    }
+                }
+                None
+            }
+        };
+        memory.set_hook(Some(Arc::new(hook)));
+        let settled = fs.settle(&path("y"), &seen, &aside(), &name("scratch"));
+        memory.set_hook(None);
+        assert!(matches!(settled, Err(FsError::Busy { .. })), "{settled:?}");
+        let log = memory.user().read("y-wal").unwrap();
+        assert!(log.starts_with(&files[1]) && log.ends_with(b"a commit") != is_held);
+    }
 }
