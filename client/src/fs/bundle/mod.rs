@@ -402,8 +402,9 @@ impl Root for Bundled {
             match self.place(path) {
                 Ok(Place::Bundle) => match read::paths(self.inner.as_ref(), path) {
                     Ok(inside) => all.extend(inside),
-                    // It went, or is being changed: what is there by then is seen by the next look.
-                    Err(error) if error.is_stale_view() => all.push(path.clone()),
+                    // That a user's bundle cannot be looked into is no failed sync, which would cast
+                    // doubt on all that was ever written: the next look finds it changed.
+                    Err(_) if !path.is_private() => all.push(path.clone()),
                     Err(error) => return Err(error),
                 },
                 _ => {

@@ -217,6 +217,7 @@ fn a_directory_that_no_archive_can_hold_is_shown_and_not_read() {
     std::fs::write(bundle.join::<&std::ffi::OsStr>(odd), "x").unwrap();
     assert!(fs.stat(&path("X.app")).unwrap().is_bundle());
     assert!(matches!(fs.open(&path("X.app")), Err(FsError::Unfit { .. })));
+    fs.sync(&[path("X.app")]).unwrap();
 }
 
 #[test]
