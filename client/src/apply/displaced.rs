@@ -62,7 +62,7 @@ pub(super) fn replace(
             return replace_in_two(context, staged, path, row);
         }
         Err(error) => {
-            fs.remove(&aside)?;
+            discard(context, &aside)?;
             return Err(error);
         }
     }
@@ -86,7 +86,7 @@ pub(super) fn replace(
         context.bundles.carry_over(&aside, path, staged_stat, &scratch)?;
     }
     if fs.stat(&aside)?.same_content(staged_stat) {
-        fs.remove(&aside)?;
+        discard(context, &aside)?;
     } else {
         keep_beside(context, &aside, path)?;
     }
@@ -143,6 +143,17 @@ pub(super) fn settle(
     let Some(stat) = settled else { return Ok(row) };
     review_soon(context, &aside);
     Ok(LocalRow { stat, ..row })
+}
+
+/// Removes what lies in the displaced area and is nobody's. A bundle goes by way of staging: a removal
+/// that stops half way leaves what nobody takes for a user's there.
+fn discard(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
+    if !context.fs.stat(aside)?.is_bundle() {
+        return context.fs.remove(aside);
+    }
+    let out = RelPath::inside(Area::Staging, context.fresh_name());
+    context.fs.rename_noreplace(aside, &out)?;
+    context.fs.remove(&out)
 }
 
 /// Reviews a file that has just been displaced. What fails here is tried again with every review:
@@ -208,7 +219,7 @@ fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
     let stat = context.fs.stat(aside)?;
     let unchanged =
         aside.name().and_then(Expected::of).is_some_and(|expected| expected.is_still(&stat));
-    if unchanged { context.fs.remove(aside) } else { Ok(()) }
+    if unchanged { discard(context, aside) } else { Ok(()) }
 }
 
 /// Reviews every displaced file. One that was written to after it was displaced comes back into the
@@ -249,7 +260,7 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
         }
         if changed && is_ours(context, &entry, &aside, &stat)? {
             // A crash came before the exchange: what lies here is the server's version still.
-            context.fs.remove(&aside)?;
+            discard(context, &aside)?;
             continue;
         }
         // A changed file comes back at once when its writer is gone, which `review` has proven by

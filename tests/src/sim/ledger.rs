@@ -5,6 +5,8 @@
 //! promise covers it (a power cut before it was synced), and has to survive otherwise. It must not
 //! know how a file was written.
 
+mod bundled;
+
 use super::bundles::{Parts, is_archive, is_hollow, parts, shown, shown_private};
 use super::lineage::Lineage;
 use super::merges::{self, Contents, Found, Merge};
@@ -155,43 +157,6 @@ impl Ledger {
     pub fn settle(&self, print: &Print, fate: Fate) {
         let mut inner = self.lock();
         inner.settle(print, fate);
-    }
-
-    /// Whether a bundle is one that is known, with things added to it of another one that the device has
-    /// aside: what a program put there while the two changed places for a moment is carried over. From
-    /// then on it is known.
-    #[must_use]
-    pub fn is_carried_over(&self, archive: &[u8], aside: &Tree) -> bool {
-        let Some(found) = parts(archive) else { return false };
-        let others: Vec<Parts> = aside
-            .values()
-            .filter_map(|entry| match entry {
-                UserEntry::File(bytes, _) if is_archive(bytes) => parts(bytes),
-                _ => None,
-            })
-            .collect();
-        let is_one = {
-            let inner = self.lock();
-            inner.archives.iter().filter(|known| known.is_subset(&found)).any(|known| {
-                let added = || found.difference(known);
-                others.iter().any(|other| added().all(|part| other.contains(part)))
-            })
-        };
-        if is_one {
-            self.torn(archive);
-        }
-        is_one
-    }
-
-    /// Notes bundles without content, which are nobody's.
-    pub fn hollow(&self, tree: &Tree) {
-        for entry in tree.values() {
-            if let UserEntry::File(bytes, _) = entry
-                && is_hollow(bytes)
-            {
-                self.torn(bytes);
-            }
-        }
     }
 
     /// Notes what a power cut left behind.
@@ -408,13 +373,6 @@ impl Ledger {
     #[must_use]
     pub fn merge_count(&self) -> u64 {
         self.lock().merges.len() as u64
-    }
-
-    /// Versions of bundles that the server has accepted.
-    #[must_use]
-    pub fn bundle_count(&self) -> u64 {
-        let inner = self.lock();
-        inner.bundles.iter().filter(|tag| inner.accepted.contains(*tag)).count() as u64
     }
 
     /// Groups that the server has accepted.

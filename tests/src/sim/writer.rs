@@ -4,7 +4,7 @@
 //! was visible on this device and is so no more after an action was replaced or removed by somebody
 //! who saw it. It must not know what the engine makes of it; it tells the watcher.
 
-use super::bundles::{is_hollow, shown};
+use super::bundles::{is_archive, is_hollow, shown};
 use super::draw::Draw;
 use super::ledger::{Fate, Ledger, Print, print};
 use super::names;
@@ -118,6 +118,17 @@ impl Writer {
         let dir = draw.pick(&dirs).cloned();
         let full = tree.len() >= ENTRIES_MAX;
         let fresh = self.fresh_path(&dirs);
+        let is_bundle = |path: &String| matches!(tree.get(path), Some(UserEntry::File(bytes, _)) if is_archive(bytes));
+        if let Some(bundle) = file.clone().filter(is_bundle) {
+            // It stays one: what becomes of its files otherwise is another story.
+            return match draw.below(4) {
+                0 => self.rename(&bundle, &format!("{fresh}.app")),
+                1 => self.delete(&bundle),
+                2 => self.chmod(&bundle),
+                _ => {}
+            };
+        }
+        let files: Vec<String> = files.into_iter().filter(|path| !is_bundle(path)).collect();
         match (draw.below(100), file, dir) {
             (0..18, ..) if !full => self.write_new(&fresh),
             (18..27, Some(file), _) => self.save_atomically(&file),
@@ -185,21 +196,31 @@ impl Writer {
         let bytes = fresh.repeat(1 + draw.below(400));
         let kind = draw.below(10);
         let mode = *draw.pick(&[0o444, 0o644]).unwrap_or(&0o644);
+        // Nobody writes to a read-only file: another one takes its place.
+        let write = |user: &MemoryUser, path: &str| {
+            if user.stat(path).is_ok_and(|stat| stat.mode & 0o222 == 0) {
+                user.remove(path)?;
+            }
+            user.write(path, bytes.as_bytes())
+        };
         self.action("change a bundle", &at, |user| match kind {
             _ if user.stat(root).is_err() => {
                 user.mkdir(root)?;
-                user.write(&at, bytes.as_bytes())
+                write(user, &at)
             }
             0 => user.remove(&at),
             1 => user.rename(&at, &other),
-            2 => user.chmod(&at, mode),
+            2 => {
+                write(user, &at)?;
+                user.chmod(&at, mode)
+            }
             3 => user.mkdir(format!("{root}/d{}", bytes.len())),
             // Several files that belong together.
             4..6 => {
-                user.write(&at, bytes.as_bytes())?;
-                user.write(&other, bytes.as_bytes())
+                write(user, &at)?;
+                write(user, &other)
             }
-            _ => user.write(&at, bytes.as_bytes()),
+            _ => write(user, &at),
         });
     }
 

@@ -5,6 +5,7 @@
 //! that whatever is done inside shows as another inode, and a rename of the whole does not. It reads no
 //! contents.
 
+use super::git_index;
 use crate::fs::error::FsError;
 use crate::fs::path::RelPath;
 use crate::fs::stat::{Kind, Listed, Stat};
@@ -27,6 +28,8 @@ pub(super) struct Seen {
     pub(super) index: Result<Index, ArchiveError>,
     /// Whether everything stood still meanwhile.
     pub(super) is_steady: bool,
+    /// Whether it is a git repository.
+    pub(super) is_git: bool,
     /// Locks that lie in it, by their paths in it.
     pub(super) locks: Vec<Item>,
 }
@@ -73,7 +76,7 @@ pub(super) fn look(fs: &dyn Fs, root: &RelPath) -> Result<Seen, FsError> {
         nlink: 1,
         birth_ns: directory.birth_ns,
     };
-    Ok(Seen { stat, index, is_steady: walk.is_steady, locks: walk.locks })
+    Ok(Seen { stat, index, is_steady: walk.is_steady, is_git: walk.is_git, locks: walk.locks })
 }
 
 struct Walk<'a> {
@@ -138,6 +141,10 @@ impl Walk<'_> {
                 let (mode, mtime_ns) = (stat.mode, stat.mtime_ns);
                 self.locks.push(Item { path: inside, kind, mode, mtime_ns });
                 return Ok(());
+            }
+            // When it was last written says no more than that git has looked at this disk.
+            Kind::File if self.is_git && inside == git_index::PATH => {
+                (ItemKind::File(stat.size), stat.mode, 0)
             }
             Kind::File => (ItemKind::File(stat.size), stat.mode, stat.mtime_ns),
             Kind::Symlink => match self.fs.read_link(&path) {

@@ -6,10 +6,11 @@
 //! is inside cannot be reached. The one new operation is [`Bundled::unpack`].
 //!
 //! A database of SQLite and the files beside it are one file too (decision 061); what that means is
-//! [`database`]'s, and [`Bundled::settle`] its one new operation.
+//! `database`'s, and [`Bundled::settle`] its one new operation.
 
 mod archive;
 pub(crate) mod database;
+mod git_index;
 mod look;
 mod read;
 #[cfg(test)]

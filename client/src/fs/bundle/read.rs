@@ -3,6 +3,7 @@
 //! Owns the order in which the files in it are read. What changes meanwhile is told by the looks of
 //! whoever reads: before and after they must be the same.
 
+use super::git_index;
 use super::look::look;
 use crate::fs::error::FsError;
 use crate::fs::path::RelPath;
@@ -17,6 +18,8 @@ struct Part {
     start: u64,
     size: u64,
     path: RelPath,
+    /// What is read in its place.
+    bytes: Option<Vec<u8>>,
 }
 
 /// An archive that is read from the directory itself.
@@ -49,7 +52,9 @@ impl BundleFile {
             let ItemKind::File(size) = item.kind else { continue };
             let path = below(root, &item.path).map_err(unfit)?;
             if size > 0 {
-                parts.push(Part { start, size, path });
+                let is_index = seen.is_git && item.path == git_index::PATH;
+                let bytes = if is_index { without_disk(fs.as_ref(), &path, size)? } else { None };
+                parts.push(Part { start, size, path, bytes });
             }
             start += size;
         }
@@ -71,6 +76,13 @@ impl BundleFile {
         let part = self.parts.get(number).ok_or_else(changed)?;
         let within = offset - part.start;
         let left = usize::try_from(part.size - within).unwrap_or(usize::MAX).min(buffer.len());
+        if let Some(bytes) = &part.bytes {
+            let within = usize::try_from(within).unwrap_or(usize::MAX);
+            let rest = bytes.get(within..).unwrap_or_default();
+            let length = rest.len().min(left);
+            buffer[..length].copy_from_slice(&rest[..length]);
+            return Ok(length);
+        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match open.take() {
             Some((held, file)) if held == number => file,
@@ -110,6 +122,14 @@ impl ReadFile for BundleFile {
     fn sync(&self) -> Result<(), FsError> {
         self.fs.sync(&paths(self.fs.as_ref(), &self.root)?)
     }
+}
+
+/// A git index without what is of this disk, if it is one.
+fn without_disk(fs: &dyn Fs, path: &RelPath, size: u64) -> Result<Option<Vec<u8>>, FsError> {
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    let read = fs.open(path)?.read_at(0, &mut bytes)?;
+    // One that has become shorter is told when the rest is read.
+    Ok((read == bytes.len() && git_index::forget_disk(&mut bytes)).then_some(bytes))
 }
 
 /// The path of something in a bundle.
