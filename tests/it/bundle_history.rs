@@ -34,7 +34,10 @@ impl Pair {
         for device in [&self.first, &self.second, &self.first] {
             device.sync(SYNC_SECONDS)?;
         }
-        let [one, two] = [Tree::read(self.first.root())?, Tree::read(self.second.root())?];
+        let [one, two] = [
+            Tree::read_without_indexes(self.first.root())?,
+            Tree::read_without_indexes(self.second.root())?,
+        ];
         ensure!(one == two, "{:?}", one.differences(&two));
         Ok(())
     }
@@ -110,8 +113,8 @@ impl Past {
         for text in ["first", "second"] {
             heads.push(commit(&at, "file", text)?);
             pair.meet()?;
-            trees.push(Tree::read(&at.join(".git"))?);
-            wholes.push(Tree::read(&at)?);
+            trees.push(Tree::read_without_indexes(&at.join(".git"))?);
+            wholes.push(Tree::read_without_indexes(&at)?);
         }
         let versions = pair.first.versions(&git)?;
         // One commit may be seen in more than one version, the last of which is whole work.
@@ -214,7 +217,7 @@ fn bytes(device: &Device, past: &Past) -> Result<()> {
 
 /// A bundle is one thing: what is done with parts of others is refused.
 fn parts_are_refused(device: &Device, past: &Past) -> Result<()> {
-    let before = Tree::read(device.root())?;
+    let before = Tree::read_without_indexes(device.root())?;
     let config = in_folder(&format!("{}/config", past.git));
     let file = device.root().join("work/given");
     let file = file.to_str().context("no UTF-8")?;
@@ -231,7 +234,7 @@ fn parts_are_refused(device: &Device, past: &Past) -> Result<()> {
     ] {
         ensure!(refused(device, arguments)? == "in_bundle", "{arguments:?}");
     }
-    ensure!(before == Tree::read(device.root())?);
+    ensure!(before == Tree::read_without_indexes(device.root())?);
     Ok(())
 }
 
@@ -251,7 +254,7 @@ fn beside(pair: &Pair, past: &Past) -> Result<()> {
         Ok(to)
     };
     let same = |tree: &Tree, at: &Path| -> Result<()> {
-        let found = Tree::read(at)?;
+        let found = Tree::read_without_indexes(at)?;
         ensure!(*tree == found, "{}: {:?}", at.display(), tree.differences(&found));
         Ok(())
     };
@@ -339,7 +342,7 @@ fn in_place(pair: &Pair, past: &Past) -> Result<()> {
     for device in [&pair.first, &pair.second] {
         let at = device.root().join(REPOSITORY);
         ensure!(checked(&at.join(".git"))? == past.heads[0], "another commit");
-        let found = Tree::read(&at.join(".git"))?;
+        let found = Tree::read_without_indexes(&at.join(".git"))?;
         ensure!(found == past.trees[0], "{:?}", past.trees[0].differences(&found));
         ensure!(git_ok(&at, &["log", "--format=%s"])? == "first");
     }

@@ -58,6 +58,24 @@ impl Tree {
         Ok(Self(nodes))
     }
 
+    /// As [`Tree::read`], without the indexes of git repositories: what they say of the work tree is of one
+    /// disk alone.
+    ///
+    /// # Errors
+    /// As [`Tree::read`].
+    pub fn read_without_indexes(root: &Path) -> Result<Self> {
+        let Self(mut nodes) = Self::read(root)?;
+        let is_index = |path: &&String| {
+            let Some(above) = path.strip_suffix("index") else { return false };
+            ["HEAD", "objects", "refs"].iter().all(|it| nodes.contains_key(&format!("{above}{it}")))
+        };
+        let indexes: Vec<String> = nodes.keys().filter(is_index).cloned().collect();
+        for index in indexes {
+            nodes.remove(&index);
+        }
+        Ok(Self(nodes))
+    }
+
     /// Entries by path.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.0.iter().map(|(path, node)| (path.as_str(), node))
