@@ -135,10 +135,12 @@ impl Story {
         }
     }
 
-    /// Power cuts, lost databases and restores so far: each may bring back what was deleted.
+    /// Power cuts, lost databases, restored servers, and restores of which nobody heard more so far: each
+    /// may bring back what was deleted.
     fn unsafe_for_deletes(&self) -> u64 {
         let cuts: u32 = self.world.devices.iter().map(|device| device.power_cuts.get()).sum();
-        u64::from(cuts) + self.report.databases_lost + self.report.restores
+        let unheard = self.regrets.unheard();
+        u64::from(cuts) + self.report.databases_lost + self.report.restores + unheard
     }
 
     /// Values that no device holds any more.

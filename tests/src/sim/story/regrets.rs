@@ -8,8 +8,8 @@ use super::super::bundles::shown;
 use super::super::draw::Draw;
 use super::super::restored::Asked;
 use super::Story;
-use client::engine::Ask;
 use client::engine::handle::{Moment, Which};
+use client::engine::{Ask, AskError};
 use client::fs::memory::user::UserEntry;
 use common::revision::Revision;
 use std::cell::Cell;
@@ -32,12 +32,20 @@ pub(super) struct Regrets {
     agreed_at: Revision,
     asked: u64,
     done: Rc<Cell<u64>>,
+    /// Those of which nobody heard what became of them.
+    unheard: Rc<Cell<u64>>,
 }
 
 impl Regrets {
     pub(super) fn new(seed: u64) -> Self {
-        let (paths, done) = (BTreeMap::new(), Rc::default());
-        Self { draw: Draw::new(seed ^ 0x5e6e_7e75), paths, agreed_at: 0, asked: 0, done }
+        let (paths, done, unheard) = (BTreeMap::new(), Rc::default(), Rc::default());
+        let draw = Draw::new(seed ^ 0x5e6e_7e75);
+        Self { draw, paths, agreed_at: 0, asked: 0, done, unheard }
+    }
+
+    /// Restores whose answer was lost: what they had sent may come to pass at any time after.
+    pub(super) fn unheard(&self) -> u64 {
+        self.unheard.get()
     }
 
     /// Restores that were asked for, and those that changed something.
@@ -100,6 +108,7 @@ impl Story {
         self.regrets.asked += 1;
         let (done, ledger, number) =
             (Rc::clone(&self.regrets.done), self.world.ledger.clone(), device.number);
+        let unheard = Rc::clone(&self.regrets.unheard);
         ledger.log(|| format!("user {number}: wants {path:?} back as of {at}"));
         drop(tokio::task::spawn_local(async move {
             let which = match version {
@@ -111,6 +120,15 @@ impl Story {
             let wanted = path.clone();
             let answer = handle.ask(|answer| Ask::Restore(wanted, which, false, answer)).await;
             ledger.restore_ends(under_way);
+            let is_lost = matches!(
+                answer,
+                Err(AskError::Engine(_)
+                    | AskError::Offline(_)
+                    | AskError::Refused(_)
+                    | AskError::NotRunning
+                    | AskError::Stopped)
+            );
+            unheard.set(unheard.get() + u64::from(is_lost));
             if answer.as_ref().is_ok_and(|info| !info.differences.is_empty()) {
                 done.set(done.get() + 1);
             }
