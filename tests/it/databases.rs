@@ -157,8 +157,8 @@ fn write(at: &Path, seed: u64, is_over: &AtomicBool, committed: &AtomicU32) -> R
         // Told before: what is read may have it already.
         committed.store(id, Ordering::Relaxed);
         commit(&connection, id, u32::try_from(random.below(20_000))?)?;
-        // ok: the pace of a program that works with its database
-        std::thread::sleep(Duration::from_millis(random.below(PAUSE_MS) as u64));
+        let pause = Duration::from_millis(random.below(PAUSE_MS) as u64);
+        std::thread::sleep(pause); // ok: the pace of a program that works with its database
     }
     connection.close().map_err(|(_, error)| error).context("closing")
 }

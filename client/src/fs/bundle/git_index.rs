@@ -9,6 +9,9 @@ use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 /// Where the index lies in a repository.
 pub(super) const PATH: &str = "index";
+/// Longest index that is read as a whole, in bytes: one of about three million files. A longer one is
+/// read as it is.
+pub(super) const BYTES_MAX: u64 = 256 * 1024 * 1024;
 const MAGIC: &[u8; 4] = b"DIRC";
 const HEADER_BYTES: usize = 12;
 /// An entry up to its object's id: times, device, inode; mode; owner, group, size.
