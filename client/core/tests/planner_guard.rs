@@ -171,6 +171,21 @@ fn s14_packed_objects_go_only_when_their_pack_is_here() {
     assert_eq!(deletions(&arrived), 42);
 }
 
+/// Few or many: if the bundle can never be read, nobody else has lost anything.
+#[test]
+fn what_a_bundle_takes_over_is_not_deleted_elsewhere_before_it_is_read() {
+    let mut rows = vec!["1 dir 0/p:0 - 0/p:0".to_owned()];
+    for n in 2..5 {
+        rows.push(format!("{n} file 1/f{n}:7 - 1/f{n}:7"));
+    }
+    rows.push("9 file - 0/p:? -".to_owned());
+    let rows: Vec<_> = rows.iter().map(String::as_str).collect();
+    let world = view(&rows);
+    let guarded = Policy { guard_entries: 20, ..policy(1) };
+    let planned = plan(&world, &world.differing(), &guarded);
+    assert_eq!((planned.halt, planned.batches.concat()), (None, Vec::new()));
+}
+
 #[test]
 fn s14_loose_objects_that_no_pack_holds_count() {
     for from_remote in [false, true] {

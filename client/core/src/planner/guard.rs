@@ -14,9 +14,10 @@ use std::collections::BTreeSet;
 /// from the server each for themselves, and says so. Files that become empty count as deleted, what
 /// a person has agreed to does not.
 /// Loose objects that git has packed count on neither side of the comparison, nor what a bundle holds
-/// from now on: a `git gc` in a young repository deletes most of its entries and none of its content. A mass may come in slices: what
-/// the plans before this one let through counts too. Returns what is let through, and why the rest
-/// waits.
+/// from now on: a `git gc` in a young repository deletes most of its entries and none of its content.
+/// What a bundle of this disk takes over waits until that has been read, few or many: if it cannot be,
+/// others keep what they have. A mass may come in slices: what the plans before this one let through
+/// counts too. Returns what is let through, and why the rest waits.
 pub(super) fn hold_back(round: &mut Round<'_>) -> (Vec<Loss>, Option<Halt>) {
     // What is gone here, and was not deleted here, is held by nobody: it must not make a mass look
     // small. Nor must what came since a person was asked.
@@ -45,7 +46,7 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> (Vec<Loss>, Option<Halt>) {
         });
         let held = held.saturating_sub((all - found.len()) as u64);
         let waits = must_look && is_too_much(found.len(), held);
-        if must_look {
+        if must_look || !from_remote {
             // They go when what holds them is here.
             coming.iter().for_each(|entry| wait(round, entry));
         }
