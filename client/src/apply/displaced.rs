@@ -22,10 +22,13 @@ const NUMBER_MAX: u32 = 1_000;
 
 /// A displaced file's path: its name says what it was when it was displaced, and where.
 pub(super) fn path(context: &FolderContext, row: &LocalRow) -> RelPath {
-    let stat = &row.stat;
+    path_of(context, &row.entry, &row.stat)
+}
+
+fn path_of(context: &FolderContext, entry: &EntryId, stat: &Stat) -> RelPath {
     let looks = if stat.is_bundle() { format!("{:x}", stat.inode) } else { String::new() };
     let fresh = context.fresh_name();
-    let text = format!("{}.{}.{}.{looks}.{fresh}", row.entry, stat.size, stat.mtime_ns);
+    let text = format!("{entry}.{}.{}.{looks}.{fresh}", stat.size, stat.mtime_ns);
     let name =
         Name::new(text).unwrap_or_else(|error| unreachable!("digits and dots are a name: {error}"));
     RelPath::inside(Area::Displaced, name)
@@ -139,7 +142,9 @@ pub(super) fn settle(
         return Ok(row);
     }
     let aside = self::path(context, &row);
-    let settled = context.bundles.settle(path, &row.stat, &aside, &context.fresh_name())?;
+    let away = |stat: &Stat| path_of(context, &row.entry, stat);
+    let scratch = context.fresh_name();
+    let settled = context.bundles.settle(path, &row.stat, &aside, &away, &scratch)?;
     let Some(stat) = settled else { return Ok(row) };
     review_soon(context, &aside);
     Ok(LocalRow { stat, ..row })
@@ -239,11 +244,11 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
     for listed in listing.entries {
         let Ok(name) = Name::from_bytes(&listed.name) else { continue };
         let aside = RelPath::inside(Area::Displaced, name.clone());
-        if is_log_alone(context, &name) {
-            context.fs.remove(&aside)?;
-            continue;
-        }
-        let stat = match review(context, &aside).and_then(|()| context.fs.stat(&aside)) {
+        let looked = match is_log_alone(context, &name) {
+            true => context.fs.remove(&aside).and_then(|()| context.fs.stat(&aside)),
+            false => review(context, &aside).and_then(|()| context.fs.stat(&aside)),
+        };
+        let stat = match looked {
             Ok(stat) => stat,
             Err(error) if error.is_not_found() => continue,
             Err(error) => {
@@ -260,7 +265,10 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
         }
         if changed && is_ours(context, &entry, &aside, &stat)? {
             // A crash came before the exchange: what lies here is the server's version still.
-            discard(context, &aside)?;
+            if let Err(error) = discard(context, &aside) {
+                tracing::warn!(%error, "what is not needed any more cannot be removed for now");
+                left += 1;
+            }
             continue;
         }
         // A changed file comes back at once when its writer is gone, which `review` has proven by
@@ -380,7 +388,10 @@ pub fn sweep_staging(context: &FolderContext) -> Result<(), super::ApplyError> {
         }
     }
     for name in staged.difference(&kept) {
-        context.fs.remove(&RelPath::inside(Area::Staging, name.clone()))?;
+        // One that cannot be removed must not keep the rest: it is tried again.
+        if let Err(error) = context.fs.remove(&RelPath::inside(Area::Staging, name.clone())) {
+            tracing::warn!(%error, "what was staged cannot be removed for now");
+        }
     }
     Ok(())
 }

@@ -242,7 +242,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    fn look_again(&mut self, paths: impl IntoIterator<Item = RelPath>) {
+    pub(super) fn look_again(&mut self, paths: impl IntoIterator<Item = RelPath>) {
         let in_tree = paths.into_iter().filter(|path| !path.is_private());
         self.applied.again.extend(in_tree.map(Target::Path));
     }

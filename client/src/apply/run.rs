@@ -249,15 +249,22 @@ impl<'a> Applying<'a> {
         let bundles = Arc::clone(&self.context.bundles);
         let names = [self.context.fresh_name(), self.context.fresh_name()];
         let (archive, mode) = (built.path.clone(), placing.remote.node.content.mode);
-        let replaces = placing.replaces.as_ref().is_some_and(|row| row.stat.is_bundle());
-        let current = replaces.then(|| placing.path.clone());
-        let unpack = move || bundles.unpack(&archive, current.as_ref(), names, mode);
+        let replaces = placing.replaces.as_ref().filter(|row| row.stat.is_bundle());
+        let current = replaces.map(|row| (placing.path.clone(), row.stat));
+        let unpack = move || {
+            let current = current.as_ref().map(|(path, stat)| (path, stat));
+            bundles.unpack(&archive, current, names, mode)
+        };
         match compute(self.context.environment.as_ref(), unpack).await? {
             Ok((path, stat)) => Ok(Some(Built { path, stat, ..built })),
             Err(error) if error.is_of_one_path() => {
                 self.context.fs.remove(&built.path)?;
                 self.fetch.hand_over(&BTreeSet::from([built.entry]))?;
-                self.fail(&built.entry, &error.to_string())?;
+                if matches!(error, FsError::Changed { .. }) {
+                    self.look_again([placing.path.clone()]);
+                } else {
+                    self.fail(&built.entry, &error.to_string())?;
+                }
                 Ok(None)
             }
             Err(error) => Err(error.into()),

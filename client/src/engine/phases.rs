@@ -6,7 +6,7 @@ use super::online::RoundError;
 use super::rules::rules_files;
 use super::run::{Engine, Halted, RACY_NS, SETTLE_MS};
 use crate::context::Alarm;
-use crate::fs::bundle::LOCK_PATIENCE_NS;
+use crate::fs::bundle::Bundled;
 use crate::fs::{DatabaseProblem, FsError, RelPath};
 use crate::pull::{PullError, SnapshotError};
 use crate::push::PushError;
@@ -24,6 +24,9 @@ const INGEST_BYTES: u64 = 128 * 1024 * 1024;
 const UNSTEADY_NS: i64 = 50_000_000;
 /// How long a bundle is left alone after its last change before it is read.
 const BUNDLE_REST_NS: i64 = 300_000_000;
+/// How long after its last change a repository with a lock in it is still being worked on, in ns, and a
+/// database in the middle of a transaction.
+const LOCK_PATIENCE_NS: i64 = 60_000_000_000;
 /// Files that become empty one after another rest no longer than this, in ns.
 const EMPTIED_NS: i64 = 2_000_000_000;
 
@@ -282,7 +285,9 @@ impl Engine {
             if early || known_bad {
                 continue;
             }
-            if let Some(rest) = bundle_rest(&row.stat, wall) {
+            let names = self.context.state.local_path(&row.entry)?;
+            let Some(path) = names.and_then(|names| RelPath::new(names).ok()) else { continue };
+            if let Some(rest) = bundle_rest(&self.context.bundles, &path, &row.stat, wall) {
                 let at = now + rest;
                 self.fresh_until_ns = Some(self.fresh_until_ns.map_or(at, |first| first.min(at)));
                 continue;
@@ -295,8 +300,6 @@ impl Engine {
                 self.fresh_until_ns = Some(self.fresh_until_ns.map_or(at, |first| first.min(at)));
                 continue;
             }
-            let names = self.context.state.local_path(&row.entry)?;
-            let Some(path) = names.and_then(|names| RelPath::new(names).ok()) else { continue };
             files.push((row.entry, path));
             bytes += row.stat.size;
             if bytes >= INGEST_BYTES {
@@ -416,12 +419,7 @@ impl Engine {
 /// time since then. Times far in the future are no such case: whoever writes then sets the present.
 pub(super) fn is_racy(stat: &crate::fs::Stat, begun_ns: i64, now_ns: i64) -> bool {
     let close = begun_ns.saturating_sub(RACY_NS)..=now_ns.saturating_add(RACY_NS);
-    // A bundle with a lock in it shows a later time than that of its last change.
-    let unlocked_ns = match stat.is_bundle() {
-        true => stat.ctime_ns.saturating_sub(LOCK_PATIENCE_NS),
-        false => stat.ctime_ns,
-    };
-    [stat.mtime_ns, stat.ctime_ns, unlocked_ns].iter().any(|time| close.contains(time))
+    [stat.mtime_ns, stat.ctime_ns].iter().any(|time| close.contains(time))
 }
 
 /// Whether a database is in the middle of a transaction that no program will end: nothing has happened to
@@ -433,10 +431,18 @@ fn was_left(error: &FsError, stat: &crate::fs::Stat, now_ns: i64) -> bool {
 }
 
 /// How long a bundle still has to be left alone before it is read, in ns: programs that work on one do
-/// many things in a row, and only between two of them is it worth having. Times far in the future are
-/// believed by nobody.
-fn bundle_rest(stat: &crate::fs::Stat, now_ns: i64) -> Option<i64> {
-    let rest = stat.ctime_ns.saturating_add(BUNDLE_REST_NS).saturating_sub(now_ns);
-    let waits = stat.is_bundle() && rest > 0 && rest <= LOCK_PATIENCE_NS + BUNDLE_REST_NS;
-    waits.then_some(rest)
+/// many things in a row, and only between two of them is it worth having. With a lock of git in it one
+/// is at work, or died. Times far in the future are believed by nobody.
+fn bundle_rest(
+    bundles: &Bundled,
+    path: &RelPath,
+    stat: &crate::fs::Stat,
+    now_ns: i64,
+) -> Option<i64> {
+    let rest_of = |whole: i64| {
+        let rest = stat.ctime_ns.saturating_add(whole).saturating_sub(now_ns);
+        (stat.is_bundle() && rest > 0 && rest <= whole).then_some(rest)
+    };
+    let locked = || rest_of(LOCK_PATIENCE_NS).filter(|_| bundles.lock_in(path).is_some());
+    rest_of(BUNDLE_REST_NS).or_else(locked)
 }

@@ -11,15 +11,13 @@ use crate::fs::path::RelPath;
 use crate::fs::stat::{Kind, Listed, Stat};
 use crate::fs::traits::Fs;
 use common::archive::{ArchiveError, Index, Item, ItemKind, MODE_BUNDLE};
+use common::limits::BUNDLE_ITEMS_MAX;
 use common::name::Name;
 
 /// Locks of git: a program is at work, or was and died. They are no content.
 const LOCK: &str = ".lock";
 /// What `git gc` leaves for as long as it runs.
 const COLLECTING: &str = "gc.pid";
-/// How long after its last change a repository with a lock in it is still being worked on.
-pub(crate) const LOCK_PATIENCE_NS: i64 = 60_000_000_000;
-
 /// What a look saw.
 pub(super) struct Seen {
     /// The bundle as a file.
@@ -64,12 +62,11 @@ pub(super) fn look(fs: &dyn Fs, root: &RelPath) -> Result<Seen, FsError> {
         .map_or(0, |index| index.content_bytes().saturating_add(index.encode().len() as u64));
     let digest = walk.digest.finalize();
     let number = digest.as_bytes().first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
-    let patience = if walk.locks.is_empty() { 0 } else { LOCK_PATIENCE_NS };
     let stat = Stat {
         kind: Kind::File,
         size,
         mtime_ns,
-        ctime_ns: walk.newest_ns.saturating_add(patience),
+        ctime_ns: walk.newest_ns,
         inode: number,
         device: directory.device,
         mode: directory.mode | MODE_BUNDLE,
@@ -159,7 +156,11 @@ impl Walk<'_> {
             Kind::Other => return Ok(()),
         };
         let is_directory = kind == ItemKind::Directory;
-        self.items.push(Item { path: inside.clone(), kind, mode, mtime_ns });
+        if self.items.len() < BUNDLE_ITEMS_MAX {
+            self.items.push(Item { path: inside.clone(), kind, mode, mtime_ns });
+        } else {
+            self.trouble.get_or_insert(ArchiveError::TooLarge);
+        }
         if is_directory { self.directory(&path, &inside) } else { Ok(()) }
     }
 

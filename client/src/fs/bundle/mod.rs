@@ -3,10 +3,10 @@
 //! Owns that illusion, over any other implementation of the traits (decision 060): what is above sees a
 //! regular file whose bytes are the directory's archive ([`common::archive`]) and whose mode has
 //! [`common::archive::MODE_BUNDLE`]; it is read, compared, exchanged, displaced and removed whole. What
-//! is inside cannot be reached. The one new operation is [`Bundled::unpack`].
+//! is inside cannot be reached. [`Bundled::unpack`] makes one from an archive.
 //!
 //! A database of SQLite and the files beside it are one file too (decision 061); what that means is
-//! `database`'s, and [`Bundled::settle`] its one new operation.
+//! `database`'s, and [`Bundled::settle`] makes it one on the disk.
 
 mod archive;
 pub(crate) mod database;
@@ -31,7 +31,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use unpack::{Unpack, remove_all};
 
 pub use archive::Archive;
-pub(crate) use look::LOCK_PATIENCE_NS;
 
 /// What a parked bundle's name ends with, which tells it from a parked directory.
 pub(crate) const PARKED_SUFFIX: &str = ".bundle";
@@ -68,15 +67,17 @@ impl Bundled {
     }
 
     /// Makes a staged directory from a staged archive, which is removed; returns where it is and how
-    /// it looks. It is not synced. `current` is the bundle that it will take the place of: read-only
-    /// files that are the same are linked. `names` are two free names in staging.
+    /// it looks. It is not synced. `current` is the bundle that it will take the place of, and how that
+    /// is to look then: read-only files that are the same are linked. `names` are two free names in
+    /// staging.
     ///
     /// # Errors
-    /// [`FsError::Unfit`] for what is no archive, and those of the disk: then no directory is left.
+    /// [`FsError::Unfit`] for what is no archive, [`FsError::Changed`] if the bundle that is here is not
+    /// what it was, and those of the disk: then no directory is left.
     pub fn unpack(
         &self,
         archive: &RelPath,
-        current: Option<&RelPath>,
+        current: Option<(&RelPath, &Stat)>,
         names: [Name; 2],
         mode: u16,
     ) -> Result<(RelPath, Stat), FsError> {
@@ -90,8 +91,10 @@ impl Bundled {
     }
 
     /// Copies what was added to a private bundle since it looked like `built` into another one, where
-    /// nothing stands: a program that was at work while the two changed places for a moment has put it
-    /// there, and may build on it where it began. `scratch` is a free name in staging.
+    /// nothing stands, durably: a program that was at work while the two changed places for a moment has
+    /// put it there, and may build on it where it began. What is still being written is not copied: half
+    /// of a file where its writer looks for the whole would be taken for it. `scratch` is a free name in
+    /// staging.
     ///
     /// # Errors
     /// Those of the disk; what was copied until then is there.
@@ -104,6 +107,7 @@ impl Bundled {
     ) -> Result<(), FsError> {
         let fs = self.inner.as_ref();
         let index = look::look(fs, from)?.index;
+        let mut carried = Vec::new();
         // One that no archive can hold is kept as it is.
         for item in index.iter().flat_map(Index::items) {
             let (Ok(from), Ok(to)) = (read::below(from, &item.path), read::below(to, &item.path))
@@ -111,23 +115,24 @@ impl Bundled {
                 continue;
             };
             let is_new = fs.stat(&from).is_ok_and(|stat| stat.ctime_ns > built.ctime_ns);
-            if !is_new || fs.stat(&to).is_ok() {
+            if !is_new || fs.stat(&to).is_ok() || !fs.writer_absent(&from).unwrap_or(false) {
                 continue;
             }
             match unpack::copy(fs, item, &from, &to, scratch) {
-                Err(error) if !error.is_stale_view() => return Err(error),
-                // It went, or something came where it was to be.
-                _ => {}
+                Ok(()) => carried.push(to),
+                // It went or changed, or something came where it was to be.
+                Err(error) if error.is_stale_view() => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        if carried.is_empty() { Ok(()) } else { fs.sync(&carried) }
     }
 
     /// The bundle that a path lies in, or the path itself.
     #[must_use]
     pub fn whole(&self, path: &RelPath) -> RelPath {
         match self.place(path) {
-            Ok(Place::Inside) => self.root_above(path),
+            Ok(Place::Inside) => above(path, self.names_to_bundle(path).unwrap_or(usize::MAX)),
             _ => path.clone(),
         }
     }
@@ -155,8 +160,9 @@ impl Bundled {
 
     /// Makes a database of the tree one plain file with the same content, without files beside it, and
     /// looks at it; `None` if it is one, or no database. What it was goes to `aside` in the displaced
-    /// area with its log, to be reviewed there: under a name by which it looks as expected. `scratch` is
-    /// a free name in staging.
+    /// area with its log, to be reviewed there: under a name by which it looks as expected. `away` gives
+    /// such a name to a file beside it that looks like this, while it is taken away. `scratch` is a free
+    /// name in staging.
     ///
     /// # Errors
     /// [`FsError::Changed`] if it is not what was expected; [`FsError::Busy`] while a program has it
@@ -167,12 +173,24 @@ impl Bundled {
         path: &RelPath,
         expected: &Stat,
         aside: &RelPath,
+        away: &dyn Fn(&Stat) -> RelPath,
         scratch: &Name,
     ) -> Result<Option<Stat>, FsError> {
         if self.enter(path)? || path.is_private() {
             return Ok(None);
         }
-        self.databases.settle(path, expected, aside, scratch)
+        self.databases.settle(path, expected, aside, away, scratch)
+    }
+
+    /// What is synced with a path.
+    fn parts(&self, path: &RelPath) -> Result<Vec<RelPath>, FsError> {
+        match self.place(path)? {
+            Place::Bundle => read::everything(self.inner.as_ref(), path),
+            Place::Inside | Place::Plain => {
+                let log = self.databases.log_of(path)?;
+                Ok(std::iter::once(path.clone()).chain(log).collect())
+            }
+        }
     }
 
     fn rules(&self) -> Arc<BundleRules> {
@@ -191,23 +209,9 @@ impl Bundled {
         }
     }
 
-    /// The path that a bundle would have which this path lies in.
-    fn root_above(&self, path: &RelPath) -> RelPath {
-        let mut root = path.clone();
-        let Some(count) = self.names_to_bundle(path) else { return root };
-        while root.names().len() > count
-            && let Some(parent) = root.parent()
-        {
-            root = parent;
-        }
-        root
-    }
-
     fn place(&self, path: &RelPath) -> Result<Place, FsError> {
-        if self.names_to_bundle(path).is_none() {
-            return Ok(Place::Plain);
-        }
-        let root = self.root_above(path);
+        let Some(count) = self.names_to_bundle(path) else { return Ok(Place::Plain) };
+        let root = above(path, count);
         let is_directory = match self.inner.stat(&root) {
             Ok(stat) => stat.kind == Kind::Directory,
             Err(error) if error.is_stale_view() => false,
@@ -243,6 +247,17 @@ impl Bundled {
             |seen| seen.stat,
         )
     }
+}
+
+/// The path that these first names of a path lead to.
+fn above(path: &RelPath, count: usize) -> RelPath {
+    let mut root = path.clone();
+    while root.names().len() > count
+        && let Some(parent) = root.parent()
+    {
+        root = parent;
+    }
+    root
 }
 
 impl Look for Bundled {
@@ -368,14 +383,20 @@ impl Swap for Bundled {
         // Its mtime is the newest of those in it, and as such in its archive.
         let directory = self.inner.stat(path)?;
         self.inner.set_attributes(path, &directory, mode.map(|mode| mode & 0o777), None)?;
-        self.stat(path)
+        let after = self.stat(path)?;
+        // No lease keeps writers out of a whole directory: who came meanwhile is found by looking.
+        if after.same_content(expected) {
+            Ok(after)
+        } else {
+            Err(FsError::Changed { path: path.clone() })
+        }
     }
 
     fn writer_absent(&self, displaced: &RelPath) -> Result<bool, FsError> {
         if !self.enter(displaced)? {
             return self.databases.writer_absent(displaced);
         }
-        for path in read::paths(self.inner.as_ref(), displaced)? {
+        for path in read::everything(self.inner.as_ref(), displaced)? {
             if !self.inner.writer_absent(&path)? {
                 return Ok(false);
             }
@@ -400,18 +421,12 @@ impl Root for Bundled {
     fn sync(&self, paths: &[RelPath]) -> Result<(), FsError> {
         let mut all = Vec::with_capacity(paths.len());
         for path in paths {
-            match self.place(path) {
-                Ok(Place::Bundle) => match read::paths(self.inner.as_ref(), path) {
-                    Ok(inside) => all.extend(inside),
-                    // That a user's bundle cannot be looked into is no failed sync, which would cast
-                    // doubt on all that was ever written: the next look finds it changed.
-                    Err(_) if !path.is_private() => all.push(path.clone()),
-                    Err(error) => return Err(error),
-                },
-                _ => {
-                    all.push(path.clone());
-                    all.extend(self.databases.log_of(path)?);
-                }
+            match self.parts(path) {
+                Ok(parts) => all.extend(parts),
+                // That what is a user's cannot be looked into is no failed sync, which would cast doubt
+                // on all that was ever written: the next look finds it changed.
+                Err(_) if !path.is_private() => all.push(path.clone()),
+                Err(error) => return Err(error),
             }
         }
         self.inner.sync(&all)

@@ -7,9 +7,9 @@ use super::git_index;
 use super::look::look;
 use crate::fs::error::FsError;
 use crate::fs::path::RelPath;
-use crate::fs::stat::Stat;
+use crate::fs::stat::{Kind, Stat};
 use crate::fs::traits::{Fs, ReadFile};
-use common::archive::{ArchiveError, Index, ItemKind};
+use common::archive::{ArchiveError, ItemKind};
 use common::name::Name;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +26,8 @@ struct Part {
 pub(super) struct BundleFile {
     fs: Arc<dyn Fs>,
     root: RelPath,
+    /// How it looked when it was opened: what is read is of that look or of none.
+    opened: Stat,
     parts: Vec<Part>,
     /// Index and footer, and where they begin.
     tail: Vec<u8>,
@@ -59,8 +61,8 @@ impl BundleFile {
             }
             start += size;
         }
-        let (root, open) = (root.clone(), Mutex::default());
-        Ok(Self { fs, root, parts, tail: index.encode(), tail_start: start, open })
+        let (root, opened, open) = (root.clone(), seen.stat, Mutex::default());
+        Ok(Self { fs, root, opened, parts, tail: index.encode(), tail_start: start, open })
     }
 
     /// Reads some of what is at an offset: at most to the end of the part that it lies in.
@@ -113,7 +115,7 @@ impl ReadFile for BundleFile {
 
     fn stat(&self) -> Result<Stat, FsError> {
         let seen = look(self.fs.as_ref(), &self.root)?;
-        if seen.is_steady {
+        if seen.is_steady && seen.stat.untouched(&self.opened) {
             Ok(seen.stat)
         } else {
             Err(FsError::Changed { path: self.root.clone() })
@@ -121,7 +123,9 @@ impl ReadFile for BundleFile {
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        self.fs.sync(&paths(self.fs.as_ref(), &self.root)?)
+        // That it cannot be looked into any more is no failed sync: the next look finds it changed.
+        let all = everything(self.fs.as_ref(), &self.root);
+        self.fs.sync(&all.unwrap_or_else(|_| vec![self.root.clone()]))
     }
 }
 
@@ -142,10 +146,29 @@ pub(super) fn below(root: &RelPath, inside: &str) -> Result<RelPath, ArchiveErro
     })
 }
 
-/// A bundle and everything in it, to be synced.
-pub(super) fn paths(fs: &dyn Fs, root: &RelPath) -> Result<Vec<RelPath>, FsError> {
-    let unfit = |reason: ArchiveError| FsError::Unfit { path: root.clone(), reason };
-    let index: Index = look(fs, root)?.index.map_err(unfit)?;
-    let inside = index.items().iter().map(|item| below(root, &item.path).map_err(unfit));
-    std::iter::once(Ok(root.clone())).chain(inside).collect()
+/// A bundle and everything in it that has a name here, whether an archive could hold it or not, but for
+/// what belongs to running programs.
+pub(super) fn everything(fs: &dyn Fs, root: &RelPath) -> Result<Vec<RelPath>, FsError> {
+    let device = fs.stat(root)?.device;
+    let (mut all, mut directories) = (vec![root.clone()], vec![root.clone()]);
+    while let Some(directory) = directories.pop() {
+        let listing = match fs.list(&directory) {
+            Ok(listing) => listing,
+            // It went while the one above was listed.
+            Err(error) if error.is_stale_view() && directory != *root => continue,
+            Err(error) => return Err(error),
+        };
+        for listed in listing.entries {
+            let name = Name::from_bytes(&listed.name).ok();
+            let path = name.and_then(|name| directory.join(&name).ok());
+            let Some(path) = path.filter(|_| listed.stat.device == device) else { continue };
+            if listed.stat.kind == Kind::Directory {
+                directories.push(path.clone());
+            }
+            if listed.stat.kind != Kind::Other {
+                all.push(path);
+            }
+        }
+    }
+    Ok(all)
 }

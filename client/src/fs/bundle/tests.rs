@@ -2,6 +2,8 @@
 
 use super::Bundled;
 use crate::fs::contract::{Disk, Memory, Subject, name, path, private};
+use crate::fs::memory::user::MemoryUser;
+use crate::fs::memory::{Operation, OperationKind};
 use crate::fs::{Area, DiskFs, Fs, FsError, Kind, Look, MemoryFs, ReadFile, Root, Swap};
 use common::archive::{Index, MODE_BUNDLE};
 use std::sync::Arc;
@@ -80,10 +82,11 @@ fn what_is_read_of_a_bundle_is_made_of_it_again() {
     let seen = fs.stat(&path(".git")).unwrap();
     let bytes = read(fs.open(&path(".git")).unwrap().as_ref());
     assert_eq!(bytes.len() as u64, seen.size);
-    for current in [Some(path(".git")), None] {
+    let here = path(".git");
+    for current in [Some((&here, &seen)), None] {
         let archive = stage(&fs, &bytes);
         let names = [name("made"), name("scratch")];
-        let (made, stat) = fs.unpack(&archive, current.as_ref(), names, seen.mode).unwrap();
+        let (made, stat) = fs.unpack(&archive, current, names, seen.mode).unwrap();
         let lock = directory.path().join(".driftless/staging/made/refs/old.lock");
         assert_eq!(lock.exists(), current.is_some(), "a lock is this disk's own");
         assert_eq!((stat.size, stat.mtime_ns, stat.mode), (seen.size, seen.mtime_ns, seen.mode));
@@ -143,7 +146,7 @@ fn a_lock_of_git_is_told_and_is_no_content() {
     let locked = fs.stat(&path(".git")).unwrap();
     assert_eq!(fs.lock_in(&path(".git")).as_deref(), Some("refs/main.lock"));
     assert_eq!(locked.size, before.size);
-    assert!(locked.ctime_ns >= before.ctime_ns + super::LOCK_PATIENCE_NS);
+    assert!(!locked.same_content(&before));
     // Elsewhere it is a name like any other.
     std::fs::create_dir(directory.path().join("X.app")).unwrap();
     std::fs::write(directory.path().join("X.app/a.lock"), "x").unwrap();
@@ -159,7 +162,77 @@ fn a_bundle_that_changes_while_it_is_read_is_not_read_on() {
     std::fs::write(directory.path().join(".git/HEAD"), "").unwrap();
     let mut bytes = vec![0; 1_000_000];
     assert!(matches!(file.read_at(0, &mut bytes), Err(FsError::Changed { .. })));
+    assert!(matches!(file.stat(), Err(FsError::Changed { .. })));
+    let file = fs.open(&path(".git")).unwrap();
     assert!(!file.stat().unwrap().same_content(&before));
+    // Before anybody has asked it how it looks, and without another length.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(directory.path().join(".git/HEAD"), mode).unwrap();
+    assert!(matches!(file.stat(), Err(FsError::Changed { .. })));
+    std::fs::rename(directory.path().join(".git"), directory.path().join("away")).unwrap();
+    file.sync().unwrap();
+    fs.sync(&[path(".git")]).unwrap();
+}
+
+/// A program may have removed it since, and the copy would be nobody's.
+#[test]
+fn a_lock_that_came_after_the_look_is_not_made_again() {
+    let (directory, fs) = on_disk();
+    repository(directory.path());
+    let here = path(".git");
+    let seen = fs.stat(&here).unwrap();
+    let bytes = read(fs.open(&here).unwrap().as_ref());
+    let archive = stage(&fs, &bytes);
+    std::fs::write(directory.path().join(".git/index.lock"), "").unwrap();
+    let names = || [name("made"), name("scratch")];
+    let refused = fs.unpack(&archive, Some((&here, &seen)), names(), seen.mode);
+    assert!(matches!(refused, Err(FsError::Changed { .. })), "{refused:?}");
+    let staged = fs.list(&crate::fs::RelPath::area_root(Area::Staging)).unwrap().entries;
+    assert_eq!(staged.len(), 1, "the archive alone: {staged:?}");
+    let seen = fs.stat(&here).unwrap();
+    fs.unpack(&archive, Some((&here, &seen)), names(), seen.mode).unwrap();
+    assert!(directory.path().join(".driftless/staging/made/index.lock").exists());
+}
+
+/// Nothing can keep a program out of a whole directory: what it wrote is found by looking.
+#[test]
+fn a_write_while_a_mode_is_set_is_told() {
+    for during in [OperationKind::SetAttributes, OperationKind::List] {
+        let (memory, fs) = in_memory();
+        memory.user().mkdir(".git").unwrap();
+        memory.user().write(".git/HEAD", b"one").unwrap();
+        let seen = fs.stat(&path(".git")).unwrap();
+        let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let hook = move |user: &MemoryUser, it: &Operation| {
+            let is_it = it.kind == during;
+            let before = count.fetch_add(u64::from(is_it), std::sync::atomic::Ordering::Relaxed);
+            // The second look lists anew: that is after the mode has been set.
+            let at = u64::from(during == OperationKind::List);
+            if is_it && before == at {
+                user.write(".git/HEAD", b"two").unwrap();
+            }
+            None
+        };
+        memory.set_hook(Some(Arc::new(hook)));
+        let set = fs.set_attributes(&path(".git"), &seen, Some(0o700), None);
+        assert!(matches!(set, Err(FsError::Changed { .. })), "{during:?}: {set:?}");
+    }
+}
+
+/// Whoever writes to it may have put there what no archive can hold.
+#[test]
+fn a_displaced_directory_that_no_archive_can_hold_has_writers_or_none() {
+    let (directory, fs) = on_disk();
+    let at = directory.path().join(".driftless/displaced/b");
+    std::fs::create_dir_all(&at).unwrap();
+    let odd = std::os::unix::ffi::OsStrExt::from_bytes(&b"\xff"[..]);
+    std::fs::write(at.join::<&std::ffi::OsStr>(odd), "x").unwrap();
+    let aside = private(Area::Displaced, "b");
+    assert!(fs.writer_absent(&aside).unwrap());
+    let writer = std::fs::File::create(at.join("file")).unwrap();
+    assert!(!fs.writer_absent(&aside).unwrap());
+    drop(writer);
+    assert!(fs.writer_absent(&aside).unwrap());
 }
 
 /// A commit that was begun in one directory and wrote its objects while the other stood there.
@@ -167,14 +240,18 @@ fn a_bundle_that_changes_while_it_is_read_is_not_read_on() {
 fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     let (directory, fs) = on_disk();
     repository(directory.path());
-    let bytes = read(fs.open(&path(".git")).unwrap().as_ref());
-    let archive = stage(&fs, &bytes);
-    let (made, built) = fs.unpack(&archive, None, [name("m"), name("s")], 0o755).unwrap();
-    fs.exchange(&made, &path(".git")).unwrap();
     let git = directory.path().join(".git");
+    std::fs::write(git.join("index.lock"), "").unwrap();
+    let (here, names) = (path(".git"), [name("m"), name("s")]);
+    let bytes = read(fs.open(&here).unwrap().as_ref());
+    let (archive, seen) = (stage(&fs, &bytes), fs.stat(&here).unwrap());
+    let (made, built) = fs.unpack(&archive, Some((&here, &seen)), names, 0o755).unwrap();
+    fs.exchange(&made, &path(".git")).unwrap();
     std::fs::write(git.join("objects/ab/new"), "object").unwrap();
     std::fs::create_dir(git.join("objects/cd")).unwrap();
     std::fs::write(git.join("objects/cd/new"), "object").unwrap();
+    let mut writer = std::fs::File::create(git.join("objects/half")).unwrap();
+    std::io::Write::write_all(&mut writer, b"half of").unwrap();
     fs.exchange(&made, &path(".git")).unwrap();
     assert!(!git.join("objects/ab/new").exists());
     assert!(!fs.stat(&made).unwrap().same_content(&built));
@@ -183,6 +260,7 @@ fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     for object in ["objects/ab/new", "objects/cd/new"] {
         assert_eq!(std::fs::read(git.join(object)).unwrap(), b"object");
     }
+    assert!(!git.join("objects/half").exists(), "what is still being written stays where it is");
     assert!(fs.stat(&made).unwrap().untouched(&before), "and what it was is kept whole");
     // What stands in both is left where it is.
     std::fs::write(directory.path().join(".driftless/staging/m/HEAD"), "theirs").unwrap();

@@ -24,8 +24,8 @@ pub(super) struct Unpack<'a> {
     pub(super) fs: &'a dyn Fs,
     /// The staged archive.
     pub(super) archive: &'a RelPath,
-    /// The bundle that it is to take the place of, if there is one.
-    pub(super) current: Option<&'a RelPath>,
+    /// The bundle that it is to take the place of, if there is one, and how that is to look then.
+    pub(super) current: Option<(&'a RelPath, &'a Stat)>,
     /// The staged directory.
     pub(super) into: &'a RelPath,
     /// A name for files in staging before they are where they belong.
@@ -38,7 +38,8 @@ impl Unpack<'_> {
     /// Makes the directory; returns how it looks as a bundle. It is not synced.
     ///
     /// # Errors
-    /// [`FsError::Unfit`] for what is no archive, and those of the disk; then nothing is left.
+    /// [`FsError::Unfit`] for what is no archive, [`FsError::Changed`] if the bundle that is here is not
+    /// what it was, and those of the disk; then nothing is left.
     pub(super) fn run(&self) -> Result<Stat, FsError> {
         let archive = Archive::open(self.fs, self.archive)?;
         let made = self.make(&archive).and_then(|()| look(self.fs, self.into));
@@ -88,15 +89,17 @@ impl Unpack<'_> {
         self.set_mode(self.into, self.mode)
     }
 
-    /// Locks are no content: those of the bundle that is here stay as they are, whoever left them.
+    /// Locks are no content: those of the bundle that is here stay as they are, whoever left them. One
+    /// that has come since is not known to be left, and one that goes later shows: what was made with
+    /// it does not take the place of a bundle that looks otherwise.
     fn keep_locks(&self) -> Result<(), FsError> {
-        let Some(current) = self.current else { return Ok(()) };
-        let locks = match look(self.fs, current) {
-            Ok(seen) => seen.locks,
-            Err(error) if error.is_stale_view() => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for lock in locks {
+        let Some((current, expected)) = self.current else { return Ok(()) };
+        let changed = || FsError::Changed { path: current.clone() };
+        let seen = look(self.fs, current)?;
+        if !seen.stat.same_content(expected) {
+            return Err(changed());
+        }
+        for lock in seen.locks {
             let (Ok(from), Ok(to)) = (below(current, &lock.path), below(self.into, &lock.path))
             else {
                 continue;
@@ -106,7 +109,11 @@ impl Unpack<'_> {
             match self.fs.open(&from) {
                 Ok(file) => {
                     let file = Archive::of(file, Index::default());
-                    self.write(&file, &lock, 0, *size, &to)?;
+                    self.write(&file, &lock, 0, *size, &to).map_err(|error| match error {
+                        // It has become shorter.
+                        FsError::Unfit { .. } => changed(),
+                        error => error,
+                    })?;
                 }
                 // Gone meanwhile, as locks are.
                 Err(error) if error.is_stale_view() => {}
@@ -150,7 +157,7 @@ impl Unpack<'_> {
         size: u64,
         to: &RelPath,
     ) -> Result<bool, FsError> {
-        let Some(current) = self.current else { return Ok(false) };
+        let Some((current, _)) = self.current else { return Ok(false) };
         if item.mode & WRITABLE != 0 || size == 0 {
             return Ok(false);
         }
@@ -206,7 +213,8 @@ impl Unpack<'_> {
 /// Copies one thing to a free path; a file is whole before it can be seen.
 ///
 /// # Errors
-/// Those of the disk; then nothing new is at the path.
+/// [`FsError::Changed`] if a file is being written to, and those of the disk; then nothing new is at the
+/// path.
 pub(super) fn copy(
     fs: &dyn Fs,
     item: &Item,
@@ -223,11 +231,17 @@ pub(super) fn copy(
         }
         ItemKind::File(size) => *size,
     };
-    let file = Archive::of(fs.open(from)?, Index::default());
+    let opened = fs.open(from)?;
+    let before = opened.stat()?;
+    let file = Archive::of(opened, Index::default());
     let staged = fs.stage(scratch)?;
     let written = file
         .copy(0, size, |offset, piece| staged.write_at(offset, piece))
-        .and_then(|()| staged.set_attributes(item.mode, item.mtime_ns));
+        .and_then(|()| staged.set_attributes(item.mode, item.mtime_ns))
+        .and_then(|()| match before.size == size && fs.stat(from)?.untouched(&before) {
+            true => Ok(()),
+            false => Err(FsError::Changed { path: from.clone() }),
+        });
     drop(staged);
     if let Err(error) = written {
         fs.remove(&at)?;

@@ -275,7 +275,7 @@ impl Databases {
         match self.fs.open(path).and_then(|file| file.read_at(0, &mut start)) {
             Ok(read) => Ok(read == start.len() && start == *MAGIC),
             Err(error) if error.is_stale_view() => Ok(false),
-            Err(FsError::Denied { .. }) => Ok(is_named(path)),
+            Err(error) if error.is_of_one_path() => Ok(is_named(path)),
             Err(error) => Err(error),
         }
     }

@@ -124,7 +124,7 @@ impl ReadFile for DatabaseFile {
         if self.moment.is_kept(&database, &wal, self.wal.as_ref())? {
             return Ok(self.opened());
         }
-        Ok(merged(&database, &wal, self.size))
+        Err(FsError::Changed { path: self.path.clone() })
     }
 
     fn sync(&self) -> Result<(), FsError> {

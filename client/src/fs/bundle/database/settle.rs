@@ -16,18 +16,13 @@ use common::name::Name;
 const COPY_BYTES: usize = 256 * 1024;
 
 impl Databases {
-    /// Makes a database of the tree one plain file with the same content, and looks at it; `None` if it
-    /// is one, or no database. `aside` is where what it was is displaced to, named so that a review
-    /// finds it unchanged; `scratch` is a free name in staging.
-    ///
-    /// # Errors
-    /// [`FsError::Changed`] if it is not what was expected; [`FsError::Busy`] while a program has it
-    /// open, or where nothing can tell. Then it is what it was.
+    /// As [`Bundled::settle`](super::super::Bundled::settle).
     pub(in crate::fs::bundle) fn settle(
         &self,
         path: &RelPath,
         expected: &Stat,
         aside: &RelPath,
+        away: &dyn Fn(&Stat) -> RelPath,
         scratch: &Name,
     ) -> Result<Option<Stat>, FsError> {
         let sides = self.beside(path)?;
@@ -43,29 +38,29 @@ impl Databases {
             Content::Unfinished(_) => return Err(unfinished(path)),
         }
         for (side, seen) in sides.iter().zip(&looks) {
-            self.take_away(side, seen, scratch)?;
+            self.take_away(side, seen, &away(seen))?;
         }
         self.fs.stat(path).map(Some)
     }
 
     /// Takes a file beside a database away, whose content is in the database. A program may have come
     /// since that was found: with the path gone no other can, and who has it open shows. What somebody
-    /// has written to it, or may still, goes back.
-    fn take_away(&self, side: &RelPath, seen: &Stat, scratch: &Name) -> Result<(), FsError> {
-        let out = RelPath::inside(Area::Staging, scratch.clone());
-        match self.fs.rename_noreplace(side, &out) {
+    /// has written to it, or may still, goes back; `out` is in the displaced area, where it is reviewed
+    /// if that fails or a crash comes first.
+    fn take_away(&self, side: &RelPath, seen: &Stat, out: &RelPath) -> Result<(), FsError> {
+        match self.fs.rename_noreplace(side, out) {
             Ok(()) => {}
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error),
         }
         let is_still = self
             .fs
-            .writer_absent(&out)
-            .and_then(|absent| Ok(absent && self.fs.stat(&out)?.same_content(seen)));
+            .writer_absent(out)
+            .and_then(|absent| Ok(absent && self.fs.stat(out)?.same_content(seen)));
         match is_still {
-            Ok(true) => self.fs.remove(&out),
+            Ok(true) => self.fs.remove(out),
             not => {
-                self.fs.rename_noreplace(&out, side)?;
+                self.fs.rename_noreplace(out, side)?;
                 not.and(Err(FsError::Busy { path: side.clone() }))
             }
         }
