@@ -6,48 +6,12 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use tests::harness::{Device, Programs, Server, Tree, git_ok};
+use tests::harness::{Device, Pair, Tree, git_ok};
 
 /// Time for a sync, in seconds.
 const SYNC_SECONDS: u64 = 60;
 /// Where the repository is.
 const REPOSITORY: &str = "work/repository";
-
-struct Pair {
-    directory: tempfile::TempDir,
-    _server: Server,
-    first: Device,
-    second: Device,
-}
-
-impl Pair {
-    fn begin() -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let programs = Programs::locate()?;
-        let server = Server::start(&programs, directory.path())?;
-        let first = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
-        let second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
-        Ok(Self { directory, _server: server, first, second })
-    }
-
-    fn meet(&self) -> Result<()> {
-        for device in [&self.first, &self.second, &self.first] {
-            device.sync(SYNC_SECONDS)?;
-        }
-        let [one, two] = [
-            Tree::read_without_indexes(self.first.root())?,
-            Tree::read_without_indexes(self.second.root())?,
-        ];
-        ensure!(one == two, "{:?}", one.differences(&two));
-        Ok(())
-    }
-
-    fn beside(&self, name: &str) -> Result<(PathBuf, String)> {
-        let path = self.directory.path().join(name);
-        let text = path.to_str().context("a path that is no UTF-8")?.to_owned();
-        Ok((path, text))
-    }
-}
 
 fn in_folder(path: &str) -> String {
     format!("folder:{path}")
@@ -101,7 +65,7 @@ struct Past {
 
 impl Past {
     fn of(pair: &Pair) -> Result<Self> {
-        let at = pair.first.root().join(REPOSITORY);
+        let at = pair.devices[0].root().join(REPOSITORY);
         init(&at)?;
         // What git itself does not make.
         symlink("../HEAD", at.join(".git/hooks/link"))?;
@@ -116,13 +80,13 @@ impl Past {
             trees.push(Tree::read_without_indexes(&at.join(".git"))?);
             wholes.push(Tree::read_without_indexes(&at)?);
         }
-        let versions = pair.first.versions(&git)?;
+        let versions = pair.devices[0].versions(&git)?;
         // One commit may be seen in more than one version, the last of which is whole work.
         let newest = versions.first().context("no version")?.revision;
         let of_first = versions.iter().find(|version| {
             let head = format!("{git}/refs/heads/main");
             let is_of_first = |bytes: Vec<u8>| bytes.starts_with(heads[0].as_bytes());
-            pair.first.cat(&head, version.revision).is_ok_and(is_of_first)
+            pair.devices[0].cat(&head, version.revision).is_ok_and(is_of_first)
         });
         let oldest = of_first.context("no version has the first commit")?.revision;
         let two = |what: &str| format!("not two {what}");
@@ -142,11 +106,11 @@ fn the_past_of_a_repository_is_told_and_brought_back() {
 }
 
 fn told_and_brought_back() -> Result<()> {
-    let pair = Pair::begin()?;
+    let pair = Pair::begin(["first", "second"], SYNC_SECONDS)?;
     let past = Past::of(&pair)?;
-    kinds(&pair.second, &past)?;
-    bytes(&pair.second, &past)?;
-    parts_are_refused(&pair.second, &past)?;
+    kinds(&pair.devices[1], &past)?;
+    bytes(&pair.devices[1], &past)?;
+    parts_are_refused(&pair.devices[1], &past)?;
     beside(&pair, &past)?;
     differences(&pair, &past)?;
     in_place(&pair, &past)
@@ -240,7 +204,7 @@ fn parts_are_refused(device: &Device, past: &Past) -> Result<()> {
 
 /// What is written beside is the same in every byte, mode, time and link.
 fn beside(pair: &Pair, past: &Past) -> Result<()> {
-    let device = &pair.second;
+    let device = &pair.devices[1];
     let first = &past.revisions[0];
     let git = in_folder(&past.git);
     let restored = |path: &str, which: [&str; 2], name: &str| -> Result<PathBuf> {
@@ -280,7 +244,7 @@ fn beside(pair: &Pair, past: &Past) -> Result<()> {
 }
 
 fn differences(pair: &Pair, past: &Past) -> Result<()> {
-    let device = &pair.first;
+    let device = &pair.devices[0];
     let git = in_folder(&past.git);
     let [first, second] = &past.revisions;
     let main = format!("{}/refs/heads/main", past.git);
@@ -335,11 +299,11 @@ fn differences(pair: &Pair, past: &Past) -> Result<()> {
 
 fn in_place(pair: &Pair, past: &Past) -> Result<()> {
     let git = in_folder(&past.git);
-    let restored = answer(&pair.second, &["restore", &git, "--rev", &past.revisions[0]])?;
+    let restored = answer(&pair.devices[1], &["restore", &git, "--rev", &past.revisions[0]])?;
     ensure!(restored["complete"] == true, "{restored}");
     ensure!(restored["changes"][0]["kind"] == "bundle", "{restored}");
     pair.meet()?;
-    for device in [&pair.first, &pair.second] {
+    for device in &pair.devices {
         let at = device.root().join(REPOSITORY);
         ensure!(checked(&at.join(".git"))? == past.heads[0], "another commit");
         let found = Tree::read_without_indexes(&at.join(".git"))?;
@@ -347,13 +311,13 @@ fn in_place(pair: &Pair, past: &Past) -> Result<()> {
         ensure!(git_ok(&at, &["log", "--format=%s"])? == "first");
     }
     // One that was deleted is listed as what it was, and comes back whole.
-    fs::remove_dir_all(pair.first.root().join(&past.git))?;
+    fs::remove_dir_all(pair.devices[0].root().join(&past.git))?;
     pair.meet()?;
-    let deleted = answer(&pair.second, &["ls", "--deleted", "folder:"])?;
+    let deleted = answer(&pair.devices[1], &["ls", "--deleted", "folder:"])?;
     ensure!(deleted["entries"][0]["kind"] == "bundle", "{deleted}");
-    answer(&pair.second, &["restore", &git, "--rev", &past.revisions[1]])?;
+    answer(&pair.devices[1], &["restore", &git, "--rev", &past.revisions[1]])?;
     pair.meet()?;
-    ensure!(checked(&pair.first.root().join(&past.git))? == past.heads[1]);
+    ensure!(checked(&pair.devices[0].root().join(&past.git))? == past.heads[1]);
     Ok(())
 }
 
@@ -372,7 +336,7 @@ fn commits_apart_are_one_conflict_that_every_way_settles_on_both_devices() {
 }
 
 fn settled_in_every_way() -> Result<()> {
-    let mut pair = Pair::begin()?;
+    let mut pair = Pair::begin(["first", "second"], SYNC_SECONDS)?;
     for (keep, stays) in WAYS {
         settled(&mut pair, keep, stays).with_context(|| format!("--keep {keep}"))?;
     }
@@ -380,28 +344,28 @@ fn settled_in_every_way() -> Result<()> {
 }
 
 fn settled(pair: &mut Pair, keep: &str, stays: &[&str]) -> Result<()> {
-    let [here, there] = [&pair.first, &pair.second].map(|device| device.root().join(keep));
+    let [here, there] = [0, 1].map(|device| pair.at(device, keep));
     init(&here)?;
     commit(&here, "both", "base")?;
     pair.meet()?;
-    pair.second.stop()?;
+    pair.devices[1].stop()?;
     let heads = [commit(&here, "one", "first")?, commit(&there, "two", "second")?];
-    pair.first.sync(SYNC_SECONDS)?;
-    pair.second.run()?;
-    for device in [&pair.second, &pair.first] {
+    pair.devices[0].sync(SYNC_SECONDS)?;
+    pair.devices[1].run()?;
+    for device in pair.devices.iter().rev() {
         ensure!(device.sync_to_conflicts(SYNC_SECONDS)? == 1, "not one conflict");
     }
     let git = format!("{keep}/.git");
-    let copy = shown(&pair.first, &git)?;
-    ensure!(copy == shown(&pair.second, &git)?);
-    for device in [&pair.first, &pair.second] {
+    let copy = shown(&pair.devices[0], &git)?;
+    ensure!(copy == shown(&pair.devices[1], &git)?);
+    for device in &pair.devices {
         ensure!(checked(&device.root().join(&git))? == heads[0], "{}", device.name());
         ensure!(checked(&device.root().join(&copy))? == heads[1], "{}", device.name());
     }
     never_merged(pair, &git)?;
-    answer(&pair.second, &["resolve", &in_folder(&git), "--keep", keep])?;
+    answer(&pair.devices[1], &["resolve", &in_folder(&git), "--keep", keep])?;
     pair.meet()?;
-    for device in [&pair.first, &pair.second] {
+    for device in &pair.devices {
         let head = |who: &str| if who == "first" { &heads[0] } else { &heads[1] };
         ensure!(checked(&device.root().join(&git))? == *head(stays[0]), "{}", device.name());
         match stays.get(1) {
@@ -442,7 +406,7 @@ fn shown(device: &Device, git: &str) -> Result<String> {
 fn never_merged(pair: &Pair, git: &str) -> Result<()> {
     let (file, text) = pair.beside("given")?;
     fs::write(file, "no repository")?;
-    for device in [&pair.first, &pair.second] {
+    for device in &pair.devices {
         let git = in_folder(git);
         for how in [["--keep", "merged"], ["--with", &text]] {
             let kind = refused(device, &["resolve", &git, how[0], how[1]])?;

@@ -5,45 +5,12 @@ use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tests::harness::{Device, Programs, Random, Server, Tree, git, git_ok, size};
+use tests::harness::{Pair, Random, git, git_ok, size};
 
 /// Time for a sync, in seconds.
 const SYNC_SECONDS: u64 = 60;
 /// Rounds of work on the repository.
 const ROUNDS: usize = 14;
-
-struct Pair {
-    _directory: tempfile::TempDir,
-    _server: Server,
-    devices: [Device; 2],
-}
-
-impl Pair {
-    fn begin() -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let programs = Programs::locate()?;
-        let server = Server::start(&programs, directory.path())?;
-        let one = Device::join(&programs, directory.path(), "one", &server.invite()?)?;
-        let two = Device::join(&programs, directory.path(), "two", &one.invite()?)?;
-        Ok(Self { _directory: directory, _server: server, devices: [one, two] })
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.devices.iter().try_for_each(|device| device.sync(SYNC_SECONDS))
-    }
-
-    /// Both have the same, in every byte, mode and mtime, but for what git keeps of this disk.
-    fn meet(&self) -> Result<()> {
-        self.sync()?;
-        self.sync()?;
-        let [one, two] = [
-            Tree::read_without_indexes(self.devices[0].root())?,
-            Tree::read_without_indexes(self.devices[1].root())?,
-        ];
-        ensure!(one == two, "{:?}", one.differences(&two));
-        Ok(())
-    }
-}
 
 /// One thing that people do to a repository.
 fn work(at: &Path, round: usize, random: &mut Random) -> Result<()> {
@@ -80,7 +47,7 @@ fn a_received_repository_is_whole_at_every_moment() {
 }
 
 fn series(seed: u64, rounds: usize) -> Result<()> {
-    let pair = Pair::begin()?;
+    let pair = Pair::begin(["one", "two"], SYNC_SECONDS)?;
     let mut random = Random::new(seed);
     let [here, there] = [0, 1].map(|device| pair.devices[device].root().join("repository"));
     fs::create_dir(&here)?;

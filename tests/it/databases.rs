@@ -8,48 +8,19 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
-use tests::harness::{Device, PATIENCE, Programs, Random, Server, Tree, eventually_within, size};
+use tests::harness::{PATIENCE, Pair, Random, Tree, eventually_within, size};
 
 /// Time for a sync, in seconds: what failed while a program had it open is tried again each minute.
 const SYNC_SECONDS: u64 = 150;
+/// What a write-ahead log is called after its database, and a rollback journal.
+const WAL: &str = "-wal";
+const JOURNAL: &str = "-journal";
 /// Versions that the other device must have seen while the first one writes.
 const VERSIONS: u32 = 12;
+/// Time until a journal is taken for one that was left, and some.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(150);
 /// Longest pause between two transactions, in ms.
 const PAUSE_MS: usize = 150;
-
-struct Pair {
-    directory: tempfile::TempDir,
-    _server: Server,
-    devices: [Device; 2],
-}
-
-impl Pair {
-    fn begin() -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let programs = Programs::locate()?;
-        let server = Server::start(&programs, directory.path())?;
-        let one = Device::join(&programs, directory.path(), "one", &server.invite()?)?;
-        let two = Device::join(&programs, directory.path(), "two", &one.invite()?)?;
-        Ok(Self { directory, _server: server, devices: [one, two] })
-    }
-
-    fn at(&self, device: usize, name: &str) -> PathBuf {
-        self.devices[device].root().join(name)
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.devices.iter().try_for_each(|device| device.sync(SYNC_SECONDS))
-    }
-
-    /// Both have the same, in every byte, mode and mtime.
-    fn meet(&self) -> Result<()> {
-        self.sync()?;
-        self.sync()?;
-        let [one, two] = [Tree::read(self.devices[0].root())?, Tree::read(self.devices[1].root())?];
-        ensure!(one == two, "{:?}", one.differences(&two));
-        Ok(())
-    }
-}
 
 fn open(at: &Path) -> Result<Connection> {
     let connection = Connection::open(at)?;
@@ -113,14 +84,14 @@ fn a_received_database_is_whole_while_its_program_works_on() {
 }
 
 fn series(seed: u64) -> Result<()> {
-    let pair = Pair::begin()?;
+    let pair = Pair::begin(["one", "two"], SYNC_SECONDS)?;
     let [here, there] = [pair.at(0, "x.sqlite"), pair.at(1, "x.sqlite")];
+    let scratch = pair.directory();
     let (is_over, committed, versions) =
         (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
     let checked = std::thread::scope(|scope| {
         let writer = scope.spawn(|| write(&here, seed, &is_over, &committed));
-        let reader =
-            scope.spawn(|| watch(&there, pair.directory.path(), &is_over, [&committed, &versions]));
+        let reader = scope.spawn(|| watch(&there, scratch, &is_over, [&committed, &versions]));
         let is_done = || writer.is_finished() || reader.is_finished();
         let is_enough = || is_done() || versions.load(Ordering::Relaxed) >= VERSIONS;
         let enough = || Ok(is_enough().then_some(()));
@@ -190,24 +161,40 @@ fn watch(
     Ok(())
 }
 
+/// Puts a database with this many rows where a program died that had it open: most are in its log.
+fn leave(at: &Path, rows: u32) -> Result<()> {
+    let elsewhere = tempfile::tempdir()?;
+    let kept = elsewhere.path().join("x");
+    let connection = open(&kept)?;
+    (1..=rows).try_for_each(|id| commit(&connection, id, 3_000))?;
+    copy_with(&kept, at, WAL)
+}
+
+/// Copies a database and a file beside it, which comes first: the database is never there without it.
+fn copy_with(from: &Path, to: &Path, beside: &str) -> Result<()> {
+    for suffix in [beside, ""] {
+        fs::copy(with(from, suffix), with(to, suffix))?;
+    }
+    Ok(())
+}
+
+/// The file of this suffix beside a database.
+fn with(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// A program died with its database open on one device; on the other one somebody goes on with it.
 #[test]
 fn a_log_that_a_program_left_is_never_seen_beside_another_database() -> Result<()> {
-    let pair = Pair::begin()?;
+    let pair = Pair::begin(["one", "two"], SYNC_SECONDS)?;
     let [here, there] = [pair.at(0, "x.sqlite"), pair.at(1, "x.sqlite")];
-    let elsewhere = tempfile::tempdir()?;
-    let kept = elsewhere.path().join("x.sqlite");
-    let connection = open(&kept)?;
-    (1..=20).try_for_each(|id| commit(&connection, id, 3_000))?;
-    // The log comes first, so that the database is never there without it.
-    for suffix in ["-wal", ""] {
-        let to = here.with_file_name(format!("x.sqlite{suffix}"));
-        fs::copy(kept.with_file_name(format!("x.sqlite{suffix}")), to)?;
-    }
+    leave(&here, 20)?;
     pair.sync()?;
     pair.sync()?;
-    ensure!(copied(&there, pair.directory.path())? == 20);
-    let log = here.with_file_name("x.sqlite-wal");
+    ensure!(copied(&there, pair.directory())? == 20);
+    let log = with(&here, WAL);
     ensure!(log.exists(), "reading changes nothing");
     {
         let connection = open(&there)?;
@@ -222,7 +209,7 @@ fn a_log_that_a_program_left_is_never_seen_beside_another_database() -> Result<(
 /// What a program has open is not replaced under it, and is when it has ended.
 #[test]
 fn a_database_that_is_open_is_replaced_when_it_is_closed() -> Result<()> {
-    let pair = Pair::begin()?;
+    let pair = Pair::begin(["one", "two"], SYNC_SECONDS)?;
     let [here, there] = [pair.at(0, "x.sqlite"), pair.at(1, "x.sqlite")];
     let connection = open(&here)?;
     (1..=5).try_for_each(|id| commit(&connection, id, 3_000))?;
@@ -242,5 +229,58 @@ fn a_database_that_is_open_is_replaced_when_it_is_closed() -> Result<()> {
     connection.close().map_err(|(_, error)| error)?;
     pair.meet()?;
     ensure!(rows(&Connection::open(&here)?)? == 6);
+    Ok(())
+}
+
+/// Moved and deleted elsewhere, a database takes the log that a program left along.
+#[test]
+fn a_database_with_a_log_that_was_left_is_moved_and_deleted_whole() -> Result<()> {
+    let pair = Pair::begin(["one", "two"], SYNC_SECONDS)?;
+    leave(&pair.at(0, "moved.sqlite"), 20)?;
+    leave(&pair.at(0, "deleted.sqlite"), 20)?;
+    pair.sync()?;
+    pair.sync()?;
+    let moved = pair.at(1, "directory/moved.sqlite");
+    fs::create_dir(pair.at(1, "directory"))?;
+    fs::rename(pair.at(1, "moved.sqlite"), &moved)?;
+    fs::remove_file(pair.at(1, "deleted.sqlite"))?;
+    pair.sync()?;
+    pair.meet()?;
+    let tree = Tree::read(pair.devices[0].root())?;
+    let paths: Vec<&str> = tree.nodes().map(|(path, _)| path).collect();
+    ensure!(paths == ["directory", "directory/moved.sqlite"], "{paths:?}");
+    ensure!(rows(&Connection::open(moved)?)? == 20);
+    Ok(())
+}
+
+/// A program died in the middle of a transaction: what it left is told, never sent, and comes to the
+/// other device when it has been opened once.
+#[test]
+fn a_journal_that_a_program_left_is_told_and_half_a_transaction_is_never_sent() -> Result<()> {
+    let pair = Pair::begin(["one", "two"], SYNC_SECONDS)?;
+    let [here, there] = [pair.at(0, "x.sqlite"), pair.at(1, "x.sqlite")];
+    let elsewhere = tempfile::tempdir()?;
+    let kept = elsewhere.path().join("x");
+    let connection = open(&kept)?;
+    (1..=5).try_for_each(|id| commit(&connection, id, 3_000))?;
+    connection.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
+    // Pages go to the file before the end of the transaction.
+    connection.pragma_update(None, "cache_size", 4)?;
+    connection.execute_batch(
+        "BEGIN IMMEDIATE; UPDATE entry SET text = 'half', filler = zeroblob(9000)",
+    )?;
+    copy_with(&kept, &here, JOURNAL)?;
+    ensure!(fs::read(with(&here, JOURNAL))?.first().is_some_and(|first| *first != 0));
+    let told = "in the middle of a transaction";
+    eventually_within(JOURNAL_PATIENCE, "an issue of the journal", || {
+        let status = pair.devices[0].status()?;
+        Ok(status["issues"].to_string().contains(told).then_some(()))
+    })?;
+    let why = pair.devices[0].ask(&["why", "folder:x.sqlite"])?.success("why")?;
+    ensure!(why.json()?.to_string().contains(told), "{why:?}");
+    ensure!(!there.exists() && with(&here, JOURNAL).exists());
+    ensure!(rows(&Connection::open(&here)?)? == 5, "as SQLite brings it back");
+    pair.meet()?;
+    ensure!(rows(&Connection::open(&there)?)? == 5);
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod device;
 mod git;
+mod pair;
 mod process;
 mod programs;
 mod random;
@@ -17,6 +18,7 @@ mod wait;
 
 pub use device::{Device, Version};
 pub use git::{git, git_ok};
+pub use pair::Pair;
 pub use process::{Finished, Running};
 pub use programs::Programs;
 pub use random::Random;
