@@ -138,6 +138,12 @@ fn restored() -> Result<()> {
     first.sync(SYNC_SECONDS)?;
     let second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
     second.sync(SYNC_SECONDS)?;
+    // No checkpoint knows of these, and the backup does.
+    for seed in [6, 7] {
+        write(&first, "later", seed, 250_000)?;
+        first.sync(SYNC_SECONDS)?;
+        second.sync(SYNC_SECONDS)?;
+    }
     let backup = directory.path().join("backup");
     let made = report(server.ask(&["backup", text(&backup)?])?, "backup")?;
     ensure!(made["copied"]["chunks"].as_u64().context("none")? > 10, "{made}");
@@ -151,6 +157,7 @@ fn restored() -> Result<()> {
     // None of this is in the backup.
     write(&first, "new", 4, 400_000)?;
     write(&first, "edited", 5, 350_000)?;
+    write(&first, "later", 8, 250_000)?;
     fs::remove_file(second.root().join("old"))?;
     second.sync(SYNC_SECONDS)?;
     first.sync(SYNC_SECONDS)?;

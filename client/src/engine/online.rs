@@ -125,6 +125,10 @@ impl Engine {
             }
             self.subscribe().await?;
         }
+        if self.context.state.rebuilding()?.is_some() {
+            // What was begun before this program was stopped, or the link was cut.
+            self.finish_rebuild().await?;
+        }
         if !self.outbox_known {
             let up_to = push::resolve_outbox(&self.context).await?;
             self.pull_up_to(up_to).await?;
@@ -143,8 +147,7 @@ impl Engine {
             let least = [self.invited, self.pinned].into_iter().flatten();
             let least = least.filter(|cursor| cursor.epoch == epoch).max_by_key(|c| c.revision);
             let invited = self.invited.filter(|invited| invited.epoch == epoch);
-            pull::take_snapshot(&self.context, epoch, invited.as_ref()).await?;
-            pull::normalise_synced(&self.context, None)?;
+            pull::take_snapshot(&self.context, epoch, invited.as_ref(), None).await?;
             self.refresh_ignored()?;
             self.open(epoch).await?;
             if let Some(least) = least {
@@ -294,6 +297,10 @@ impl Engine {
                 return Err(alarm("the restored server has another history"));
             }
             self.context.state.set_cursor(&Cursor { epoch: batch.epoch, ..cursor })?;
+            if let Some(shared) = self.context.state.rebuilding()? {
+                let shared = shared.min(restored.revision);
+                self.context.state.set_rebuilding(Some(shared))?;
+            }
             self.forget_presence()?;
             self.busy = true;
             return Ok(());
@@ -360,18 +367,15 @@ impl Engine {
         restored: &Cursor,
         confirm: Option<Cursor>,
     ) -> Result<(), RoundError> {
-        pull::take_snapshot(&self.context, restored.epoch, None).await?;
-        pull::normalise_synced(&self.context, Some(restored.revision))?;
+        let shared = Some(restored.revision);
+        pull::take_snapshot(&self.context, restored.epoch, None, shared).await?;
         for row in self.context.state.outbox()? {
             self.context.state.remove_outbox(row.counter)?;
         }
         self.forget_presence()?;
         self.pinned = None;
         self.open(restored.epoch).await?;
-        let (_, last) = self.folder_state().await?;
-        self.pull_up_to(last).await?;
-        pull::normalise_synced(&self.context, Some(restored.revision))?;
-        self.refresh_ignored()?;
+        self.finish_rebuild().await?;
         if let Some(highest) = confirm {
             let change = Change::ConfirmEpoch { restored: *restored, highest };
             if !self.send_changes(vec![change], Vec::new()).await? {
@@ -382,6 +386,17 @@ impl Engine {
         }
         self.halted = None;
         self.busy = true;
+        Ok(())
+    }
+
+    /// Brings the remote tree up to date that is being rebuilt, and the merge base with it. The snapshot
+    /// alone would not do: it may be older than what this device and the server have both kept, which
+    /// would be taken for an edit.
+    async fn finish_rebuild(&mut self) -> Result<(), RoundError> {
+        let (_, last) = self.folder_state().await?;
+        self.pull_up_to(last).await?;
+        pull::finish_rebuild(&self.context)?;
+        self.refresh_ignored()?;
         Ok(())
     }
 
@@ -431,8 +446,7 @@ impl Engine {
         self.journal = None;
         let Some(cursor) = self.context.state.cursor()? else { return Ok(()) };
         let least = Cursor { revision: cursor.revision + 1, ..cursor };
-        pull::take_snapshot(&self.context, cursor.epoch, Some(&least)).await?;
-        pull::normalise_synced(&self.context, None)?;
+        pull::take_snapshot(&self.context, cursor.epoch, Some(&least), None).await?;
         for row in self.context.state.outbox()? {
             self.context.state.remove_outbox(row.counter)?;
         }

@@ -7,7 +7,7 @@ use super::groups::PullError;
 use super::registers;
 use crate::context::{Alarm, FolderContext};
 use crate::remote::RemoteError;
-use crate::state::{IssueSource, StateError};
+use crate::state::{FolderState, IssueSource, StateError};
 use common::record::{ConflictRecord, RecordError, RegisterDigest, Registers, StandingSettings};
 use common::revision::{Cursor, Epoch, Revision};
 use common::trust::{Checkpoint, TrustError};
@@ -43,7 +43,9 @@ impl From<Alarm> for SnapshotError {
 }
 
 /// Replaces the remote tree by the server's newest snapshot, or by nothing when there is none, and
-/// moves the cursor there. `at_least` is a position that the snapshot must not be older than.
+/// moves the cursor there. `at_least` is a position that the snapshot must not be older than. `shared`
+/// is the last revision that the journal shares with what this device has synced, if the server has
+/// forgotten some of that: then the tree is being rebuilt until [`finish_rebuild`].
 ///
 /// # Errors
 /// [`SnapshotError`]; the old remote tree stays then.
@@ -51,6 +53,7 @@ pub async fn take_snapshot(
     context: &FolderContext,
     epoch: Epoch,
     at_least: Option<&Cursor>,
+    shared: Option<Revision>,
 ) -> Result<Cursor, SnapshotError> {
     let request = SnapshotRead { folder: context.folder.to_vec() };
     let replies = context.remote.request(Request::Snapshot(request)).await?;
@@ -105,6 +108,10 @@ pub async fn take_snapshot(
         state.swap_shadow()?;
         state.forget_heads()?;
         state.set_cursor(&cursor)?;
+        match shared {
+            Some(shared) => state.set_rebuilding(Some(shared))?,
+            None => normalise_synced(state, Revision::MAX)?,
+        }
         Ok(cursor)
     })
 }
@@ -166,34 +173,47 @@ pub fn checkpoint(context: &FolderContext) -> Result<Option<Vec<u8>>, StateError
     Ok(Some(checkpoint.sign(&context.signer)))
 }
 
-/// After the remote tree was rebuilt: makes the merge base agree with it, so that absence deletes
-/// nothing and what the server has forgotten is pushed again (rule 4).
-///
-/// `kept` is the last revision that the rebuilt journal shares with what this device had synced;
-/// `None` when nothing was lost, as for a new device or after this device's own loss.
+/// After the journal has brought the remote tree up to date that is being rebuilt: makes the merge base
+/// agree with it.
 ///
 /// # Errors
 /// [`StateError`].
-pub fn normalise_synced(context: &FolderContext, kept: Option<Revision>) -> Result<(), StateError> {
+pub fn finish_rebuild(context: &FolderContext) -> Result<(), StateError> {
     context.state.atomically(|state| {
-        for entry in state.synced_entries()? {
-            let Some(mut node) = state.synced_node(&entry)? else { continue };
-            let remote = state.remote_row(&entry)?.filter(|row| !row.node.deleted);
-            let Some(remote) = remote.map(|row| row.node) else {
+        if let Some(shared) = state.rebuilding()? {
+            normalise_synced(state, shared)?;
+            state.set_rebuilding(None)?;
+        }
+        Ok(())
+    })
+}
+
+/// Makes the merge base agree with a remote tree that was taken anew, so that absence deletes nothing
+/// and what the server has forgotten is pushed again (rule 4). `shared` is the last revision that its
+/// journal shares with what this device had synced.
+fn normalise_synced(state: &FolderState, shared: Revision) -> Result<(), StateError> {
+    for entry in state.synced_entries()? {
+        let Some(mut node) = state.synced_node(&entry)? else { continue };
+        let remote = state.remote_row(&entry)?.filter(|row| !row.node.deleted);
+        let Some(remote) = remote.map(|row| row.node) else {
+            state.remove_synced(&entry)?;
+            continue;
+        };
+        if node.place_revision > shared {
+            node.position = remote.position;
+            node.place_revision = remote.place_revision;
+        }
+        if node.content_revision > shared {
+            if remote.content_revision > shared && remote.content.tag != node.content.tag {
+                // Somebody has changed it since, who did not know what this device has: neither of the
+                // two came from the other.
                 state.remove_synced(&entry)?;
                 continue;
-            };
-            let kept = kept.unwrap_or(Revision::MAX);
-            if node.place_revision > kept {
-                node.position = remote.position;
-                node.place_revision = remote.place_revision;
             }
-            if node.content_revision > kept {
-                node.content = remote.content;
-                node.content_revision = remote.content_revision;
-            }
-            state.put_synced(&node)?;
+            node.content = remote.content;
+            node.content_revision = remote.content_revision;
         }
-        state.mark_all_dirty()
-    })
+        state.put_synced(&node)?;
+    }
+    state.mark_all_dirty()
 }

@@ -6,6 +6,7 @@ use common::revision::{Cursor, Revision};
 use rusqlite::params;
 
 const CURSOR: &str = "cursor";
+const REBUILDING: &str = "rebuilding";
 const INCARNATION: &str = "incarnation";
 const COUNTER: &str = "counter";
 
@@ -43,6 +44,28 @@ impl FolderState {
             params![row::signed(cursor.revision), cursor.head.as_bytes().as_slice()],
         )?;
         Ok(())
+    }
+
+    /// The last revision that the remote tree, which is being rebuilt, shares with what this device has
+    /// synced; `None` while it is whole. Nothing may be planned before.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn rebuilding(&self) -> Result<Option<Revision>, StateError> {
+        let Some(bytes) = self.meta(REBUILDING)? else { return Ok(None) };
+        let bytes = bytes.try_into().map_err(|_| StateError::Corrupt { what: "rebuilding" })?;
+        Ok(Some(u64::from_le_bytes(bytes)))
+    }
+
+    /// Notes from when on the remote tree is being rebuilt, or that it is whole again.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_rebuilding(&self, shared: Option<Revision>) -> Result<(), StateError> {
+        match shared {
+            Some(shared) => self.set_meta(REBUILDING, &shared.to_le_bytes()),
+            None => self.clear_meta(REBUILDING),
+        }
     }
 
     /// Forgets the chain, when the journal is taken anew from a snapshot.

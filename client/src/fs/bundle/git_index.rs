@@ -26,33 +26,52 @@ const EXTENDED: u8 = 0x40;
 pub(super) fn forget_disk(index: &mut [u8]) -> bool {
     let Some(algorithm) = algorithm(index) else { return false };
     let body = index.len() - algorithm.output_len();
-    let Some(entries) = entries(&index[..body], algorithm.output_len()) else { return false };
+    let Some((entries, _)) = entries(&index[..body], algorithm.output_len()) else { return false };
     for start in entries {
         for range in OF_THIS_DISK {
             index[start + range.start..start + range.end].fill(0);
         }
     }
     let (body, checksum) = index.split_at_mut(body);
-    // One without a checksum has zeros in its place (`index.skipHash`).
     if checksum.iter().any(|byte| *byte != 0) {
         checksum.copy_from_slice(digest(algorithm, body).as_ref());
     }
     true
 }
 
-/// By which hash the index ends, and its objects are named.
+/// By which hash the index ends, and its objects are named. One without a checksum has zeros in its
+/// place (`index.skipHash`): then what it lists tells, since with ids of another length nothing fits.
 fn algorithm(index: &[u8]) -> Option<&'static Algorithm> {
     [&SHA1_FOR_LEGACY_USE_ONLY, &SHA256].into_iter().find(|algorithm| {
         let body = index.len().checked_sub(algorithm.output_len());
         body.filter(|body| *body >= HEADER_BYTES).is_some_and(|body| {
             let (body, checksum) = index.split_at(body);
-            digest(algorithm, body).as_ref() == checksum
+            let is_left_out = checksum.iter().all(|byte| *byte == 0);
+            match is_left_out {
+                true => fits(body, algorithm.output_len()),
+                false => digest(algorithm, body).as_ref() == checksum,
+            }
         })
     })
 }
 
-/// Where the entries begin.
-fn entries(body: &[u8], id_bytes: usize) -> Option<Vec<usize>> {
+/// Whether entries with ids of this length, and extensions after them, fill an index exactly.
+fn fits(body: &[u8], id_bytes: usize) -> bool {
+    let Some((_, mut at)) = entries(body, id_bytes) else { return false };
+    while at < body.len() {
+        let Some(header) = body.get(at..at + 8) else { return false };
+        let (name, length) = header.split_at(4);
+        let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        if !name.iter().all(u8::is_ascii_alphabetic) {
+            return false;
+        }
+        at = at.saturating_add(8).saturating_add(length);
+    }
+    at == body.len()
+}
+
+/// Where the entries begin, and where they end.
+fn entries(body: &[u8], id_bytes: usize) -> Option<(Vec<usize>, usize)> {
     let number = |at: usize| Some(u32::from_be_bytes(body.get(at..at + 4)?.try_into().ok()?));
     let version =
         number(4).filter(|version| body.starts_with(MAGIC) && (2..=4).contains(version))?;
@@ -77,7 +96,7 @@ fn entries(body: &[u8], id_bytes: usize) -> Option<Vec<usize>> {
             _ => at + (name + length - at + 8) / 8 * 8,
         };
     }
-    (at <= body.len()).then_some(starts)
+    (at <= body.len()).then_some((starts, at))
 }
 
 #[cfg(test)]
@@ -100,10 +119,15 @@ mod tests {
 
     #[test]
     fn an_index_without_its_disk_says_the_same_to_git_and_on_every_disk() {
-        for (version, hash) in [("2", "sha1"), ("3", "sha1"), ("4", "sha1"), ("4", "sha256")] {
+        let kinds = [("2", "sha1"), ("3", "sha1"), ("4", "sha1"), ("4", "sha256")];
+        let kinds = kinds.iter().flat_map(|(version, hash)| {
+            ["false", "true"].map(|skips_hash| (*version, *hash, skips_hash))
+        });
+        for (version, hash, skips_hash) in kinds {
             let directory = tempfile::tempdir().unwrap();
             let at = directory.path();
             git(at, &["init", "--quiet", &format!("--object-format={hash}")]);
+            git(at, &["config", "index.skipHash", skips_hash]);
             std::fs::create_dir(at.join("directory")).unwrap();
             for name in ["a", "directory/b", "directory/be", "intended"] {
                 std::fs::write(at.join(name), name).unwrap();
