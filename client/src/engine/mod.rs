@@ -7,6 +7,7 @@
 
 mod answers;
 mod conflicts;
+mod converted;
 mod execute;
 mod explain;
 mod halt;

@@ -71,6 +71,7 @@ impl Engine {
             return Ok(false);
         }
         self.ingest().await?;
+        self.yield_converted()?;
         let plan = self.plan(None)?;
         self.carry_out(plan).await?;
         self.close_gone().await?;
@@ -169,6 +170,7 @@ impl Engine {
         }
 
         self.moved.extend(report.moved.iter().map(|entry| (*entry, now)));
+        self.note_converted(&report)?;
         for entry in report.missing {
             self.missing.entry(entry).or_insert(now);
         }
@@ -287,6 +289,11 @@ impl Engine {
             }
             let names = self.context.state.local_path(&row.entry)?;
             let Some(path) = names.and_then(|names| RelPath::new(names).ok()) else { continue };
+            if let Some(rest) = self.left_to_others(&row, now)? {
+                let at = now + rest;
+                self.fresh_until_ns = Some(self.fresh_until_ns.map_or(at, |first| first.min(at)));
+                continue;
+            }
             if let Some(rest) = bundle_rest(&self.context.bundles, &path, &row.stat, wall) {
                 let at = now + rest;
                 self.fresh_until_ns = Some(self.fresh_until_ns.map_or(at, |first| first.min(at)));

@@ -30,6 +30,8 @@ const BUNDLES: &str = "bundles";
 #[derive(Default)]
 pub(super) struct Rules {
     pub(super) are_known: bool,
+    /// Whether what says which directories are bundles came from another device.
+    pub(super) are_of_others: bool,
     /// How often in a row one of the files was found being written.
     unsettled: u32,
 }
@@ -76,6 +78,9 @@ impl Engine {
         let (rules, problems) = IgnoreRules::parse(&ignore.text);
         self.ignore = rules;
         self.keep_text(IGNORE_FILE, RULES, &ignore, &problems)?;
+        if self.rules.are_known && bundles.is_new() {
+            self.rules.are_of_others = self.is_as_synced(BUNDLES_FILE)?;
+        }
         if self.rules.are_known && (ignore.is_new() || bundles.is_new()) {
             self.targets.insert(Target::Subtree(RelPath::root()));
             self.refresh_ignored()?;
@@ -99,6 +104,18 @@ impl Engine {
                 Some(Text { text, before, trouble: Some(trouble) })
             }
         })
+    }
+
+    /// Whether a file of rules stands on this disk as the server has it.
+    fn is_as_synced(&self, file: &str) -> Result<bool, StateError> {
+        let state = &self.context.state;
+        let Ok(name) = Name::new(file) else { return Ok(false) };
+        let row = state.local_row_at(&Position { parent: EntryId::ROOT, name })?;
+        let Some(row) = row else { return Ok(false) };
+        let base = state.synced_node(&row.entry)?;
+        let is_synced = base.is_some_and(|base| row.node().content == Some(base.content));
+        let stands = || self.context.fs.stat(&at_root(file)).ok();
+        Ok(is_synced && stands().is_some_and(|stat| stat.same_content(&row.stat)))
     }
 
     /// Remembers a file of rules, and lists what is wrong with it.

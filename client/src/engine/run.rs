@@ -1,5 +1,6 @@
 //! The loop itself: a round, then waiting for whatever comes first.
 
+use super::converted::Converted;
 use super::handle::{Answer, Ask, FolderStatus, FolderSummary, PathIssue, Progress};
 use super::mergeable::Mergeable;
 use super::mistrust::Mistrust;
@@ -95,6 +96,7 @@ pub struct Engine {
     pub(super) agreed: BTreeSet<EntryId>,
     pub(super) ignore: IgnoreRules,
     pub(super) rules: Rules,
+    pub(super) converted: BTreeMap<EntryId, Converted>,
     pub(super) targets: BTreeSet<Target>,
     pub(super) missing: BTreeMap<EntryId, i64>,
     /// When the first of the files that were written just now can be read.
@@ -182,6 +184,7 @@ impl Engine {
             agreed: BTreeSet::new(),
             ignore: known_rules(&context)?,
             rules: Rules::default(),
+            converted: BTreeMap::new(),
             targets,
             missing: BTreeMap::new(),
             fresh_until_ns: None,

@@ -4,6 +4,7 @@
 //! never calls anything deleted that it could not list without an error under a root whose marker
 //! is there. It does not hash: changed files get their content in `transfer`.
 
+mod converted;
 mod durable;
 mod identity;
 mod issues;

@@ -5,6 +5,7 @@
 //! passed, because the other half of a rename may still turn up.
 
 use super::Target;
+use super::converted::is_all_synced;
 use super::identity::{Identity, identify};
 use super::spelling::stat_spelled;
 use super::unsynced::is_residue;
@@ -63,6 +64,8 @@ pub struct ScanReport {
     pub again: BTreeSet<Target>,
     /// Files that stand at another path now: something may come back to the old one.
     pub moved: BTreeSet<EntryId>,
+    /// Bundles where directories stood, with nothing in them that the server has not.
+    pub converted: BTreeSet<EntryId>,
     /// Entries looked at.
     pub looked_at: u64,
     /// Whether a file of rules may have changed.
@@ -323,6 +326,11 @@ impl<'a> Scanner<'a> {
     ) -> Result<Option<EntryId>, ScanError> {
         let state = &self.context.state;
         let standing = state.local_row_at(&position)?;
+        let directory = standing.as_ref().filter(|row| row.kind == Kind::Directory);
+        let is_converted = match directory.filter(|_| stat.is_bundle()) {
+            Some(row) => is_all_synced(self.context, &row.entry, path)?,
+            None => false,
+        };
         let (row, moved) = match standing {
             Some(row) if row.kind == kind => (row, false),
             other => {
@@ -360,6 +368,9 @@ impl<'a> Scanner<'a> {
         };
         let entry = row.entry;
         self.report.found.insert(entry);
+        if is_converted {
+            self.report.converted.insert(entry);
+        }
         let seen = self.refreshed(row, path, stat, moved)?;
         if let Some(seen) = seen
             && state.local_row(&entry)?.as_ref() != Some(&seen)
