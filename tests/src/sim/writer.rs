@@ -267,9 +267,12 @@ impl Writer {
     /// Writes in place to both ends of a file that somebody is reading, who has the old start and
     /// will see the new end. Says whether it could.
     pub fn meddle(&self, path: &str, draw: &Draw) -> bool {
-        let Ok(length) = self.inner.user.stat(path).map(|stat| stat.size as usize) else {
+        let Ok(stat) = self.inner.user.stat(path) else { return false };
+        // Nobody writes to a read-only file, of which a bundle that was displaced may have the other link.
+        if stat.mode & 0o222 == 0 {
             return false;
-        };
+        }
+        let length = stat.size as usize;
         let mut token = format!("<{}.{}>", self.inner.device, self.count()).into_bytes();
         token.extend(draw.number().to_le_bytes());
         let end = length.saturating_sub(token.len()) as u64;
