@@ -211,8 +211,7 @@ fn review(context: &FolderContext, aside: &RelPath) -> Result<(), FsError> {
     }
     let absent = match context.fs.writer_absent(aside) {
         Ok(absent) => absent,
-        // Where nothing can tell, a writer is assumed until the next start of the machine or a
-        // later review; the file costs space, never a byte.
+        // Where nothing can tell, a writer is assumed: the file costs space, never a byte.
         Err(error) if error.is_unsupported() => false,
         Err(FsError::Denied { .. }) => false,
         Err(error) if error.is_not_found() => return Ok(()),

@@ -273,14 +273,6 @@ impl Engine {
         self.send(vec![prepared]).await
     }
 
-    /// Sends groups that a person asked for; returns whether all were accepted.
-    pub(super) async fn send_prepared(
-        &mut self,
-        groups: Vec<Prepared>,
-    ) -> Result<bool, RoundError> {
-        self.send(groups).await
-    }
-
     /// Lists why an entry is not in sync; it is tried again with the next housekeeping.
     fn list_failed(&mut self, entry: EntryId, reason: &str) -> Result<(), StateError> {
         let state = &self.context.state;

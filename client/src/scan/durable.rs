@@ -76,9 +76,10 @@ impl Observed {
 
     /// Whether it is at its path as it was observed, or all of it with more.
     fn is_held(&self, fs: &dyn Fs) -> Result<bool, FsError> {
-        let now = fs.stat(&self.path)?;
-        Ok(self.is_still(&now)
-            || (self.stat.kind == Kind::File && fs.holds(&self.path, &self.stat)?))
+        match self.stat.kind {
+            Kind::File => fs.holds(&self.path, &self.stat),
+            _ => Ok(self.is_still(&fs.stat(&self.path)?)),
+        }
     }
 }
 

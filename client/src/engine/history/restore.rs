@@ -371,7 +371,7 @@ impl Engine {
                 })
                 .collect();
             for together in groups.chunks(CHANGES_TOGETHER) {
-                if !self.send_prepared(together.to_vec()).await? {
+                if !self.send(together.to_vec()).await? {
                     return Ok(());
                 }
             }
