@@ -323,13 +323,7 @@ impl Engine {
             Some(directory) => after.list(directory, "").into_iter().map(|it| it.entry).collect(),
             None => past.rows.keys().copied().collect(),
         };
-        for entry in stays.clone() {
-            let mut at = after.get(&entry);
-            while let Some(item) = at {
-                stays.push(item.position.parent);
-                at = after.get(&item.position.parent);
-            }
-        }
+        stays.extend(after.above(&stays));
         stays.sort_unstable();
         stays.dedup();
         // All rows of what is gone first: those in a directory go with it.
