@@ -4,6 +4,7 @@
 //! server says was another then. While the server reads on, what is here is read and opened.
 
 use super::lookup::names_of;
+use super::pages::{PAGES_MAX, endless};
 use super::{AskError, Engine, unreadable};
 use crate::engine::handle::{Instant, ListInfo, ListedEntry, Listing};
 use crate::pull::{row_of, set_content, set_place};
@@ -19,9 +20,6 @@ use std::collections::{BTreeMap, HashSet};
 
 /// Rows that are read at a time, about while a server reads one answer: then that is taken up.
 const ROWS_TOGETHER: usize = 32 * 1024;
-
-/// Pages of a past state at most: of ten million entries, and room.
-const PAGES_MAX: usize = 64 * 1024;
 
 /// Rows by entry. They are long, so that a map of themselves would be slow to search.
 pub(super) type Rows = BTreeMap<EntryId, Box<RemoteRow>>;
@@ -119,7 +117,7 @@ impl Engine {
                 count += 1;
             }
             if count > PAGES_MAX {
-                return Err(unreadable("it does not end"));
+                return Err(endless());
             }
         }
         let is_later =
