@@ -10,7 +10,6 @@ use crate::engine::handle::{Instant, ListInfo, ListedEntry, Listing};
 use crate::pull::{row_of, set_content, set_place};
 use crate::state::RemoteRow;
 use client_core::past::{Item, Shown, Tree};
-use client_core::tree::Position;
 use common::ids::EntryId;
 use common::name::Name;
 use common::record::{Earlier, EarlierMessage, Kind, Registers, Was};
@@ -74,14 +73,8 @@ impl Engine {
 
     /// What stands along a path now, and nothing else of the folder.
     pub(super) fn now_along(&self, names: &[Name]) -> Result<Past, AskError> {
-        let (mut now, mut parent) = (Rows::new(), EntryId::ROOT);
-        for name in names {
-            let position = Position { parent, name: name.clone() };
-            let Some(row) = self.context.state.remote_row_at(&position)? else { break };
-            parent = row.node.entry;
-            now.insert(parent, Box::new(row));
-        }
-        Ok(Past::new(now))
+        let rows = self.context.state.remote_rows_along(names)?;
+        Ok(Past::new(rows.into_iter().map(|row| (row.node.entry, Box::new(row))).collect()))
     }
 
     /// The folder as it was.
