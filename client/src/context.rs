@@ -5,10 +5,11 @@
 use crate::fs::{Bundled, Fs};
 use crate::remote::Remote;
 use crate::state::FolderState;
-use common::chunk::Chunker;
+use client_core::tree::Position;
+use common::chunk::{Chunker, seal_name};
 use common::ids::{DeviceId, EntryId, FolderId, UserId};
 use common::keys::{FolderKeys, SigningKey};
-use common::record::GroupError;
+use common::record::{GroupError, Place};
 use common::trust::DeviceLog;
 use std::future::Future;
 use std::pin::Pin;
@@ -110,6 +111,16 @@ impl FolderContext {
     #[must_use]
     pub fn device(&self) -> DeviceId {
         self.signer.device()
+    }
+
+    /// A place, sealed for an entry.
+    #[must_use]
+    pub fn place(&self, entry: &EntryId, at: &Position) -> Place {
+        Place {
+            parent: at.parent,
+            name: seal_name(&self.keys, &self.folder, entry, &at.name),
+            name_tag: self.keys.name_tag(&at.parent, &at.name),
+        }
     }
 
     /// A new random entry id.

@@ -301,16 +301,16 @@ async fn edits_of_one_file_on_two_devices_are_both_kept_and_a_resolution_ends_it
     assert_eq!(contents, tree(&setup.root(1)));
     let texts: Vec<_> = contents.values().map(|(_, _, _, bytes)| bytes.as_slice()).collect();
     assert!(texts.contains(&b"from a".as_slice()) && texts.contains(&b"from b".as_slice()));
-    let conflicts = a.ask(Ask::Conflicts).await.unwrap();
+    let conflicts = a.ask(|it| Ask::ConflictsIn(String::new(), false, it)).await.unwrap();
     assert_eq!(conflicts.len(), 1);
-    assert_eq!(b.ask(Ask::Conflicts).await.unwrap(), conflicts);
+    assert_eq!(b.ask(|it| Ask::ConflictsIn(String::new(), false, it)).await.unwrap(), conflicts);
     assert_eq!(conflicts[0].path, "thesis.txt");
     assert_eq!(conflicts[0].sides.len(), 2);
 
     let resolve = |answer| Ask::Resolve("thesis.txt".into(), Keep::Mine, answer);
     b.ask(resolve).await.unwrap();
     sync(&[&b, &a]).await;
-    assert_eq!(a.ask(Ask::Conflicts).await.unwrap(), vec![]);
+    assert_eq!(a.ask(|it| Ask::ConflictsIn(String::new(), false, it)).await.unwrap(), vec![]);
     assert_eq!(fs::read(setup.root(0).join("thesis.txt")).unwrap(), b"from b");
     assert_eq!(tree(&setup.root(0)).len(), 1);
     assert_eq!(tree(&setup.root(0)), tree(&setup.root(1)));

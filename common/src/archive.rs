@@ -17,6 +17,8 @@ use crate::name::Name;
 use prost::Message;
 use std::collections::BTreeSet;
 
+/// The byte before each thing of an index: field 1 of a message, with a length.
+const ITEM_KEY: u8 = 0x0a;
 /// Length of the footer in bytes.
 pub const FOOTER_BYTES: usize = 16;
 /// The last bytes of every archive; the last one is the version.
@@ -88,12 +90,7 @@ pub struct Index {
     items: Vec<Item>,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct IndexMessage {
-    #[prost(message, repeated, tag = "1")]
-    items: Vec<ItemMessage>,
-}
-
+/// An index is these one after another, as a message whose field 1 they are would be.
 #[derive(Clone, PartialEq, Message)]
 struct ItemMessage {
     #[prost(string, tag = "1")]
@@ -143,12 +140,25 @@ impl Index {
     /// Index and footer, as they follow the contents.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let items = self.items.iter().map(message).collect();
-        let mut bytes = IndexMessage { items }.encode_to_vec();
+        let mut bytes = Vec::new();
+        for item in &self.items {
+            bytes.push(ITEM_KEY);
+            bytes.extend(message(item).encode_length_delimited_to_vec());
+        }
         let length = bytes.len() as u64;
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(&MAGIC);
         bytes
+    }
+
+    /// How many bytes [`Index::encode`] gives.
+    #[must_use]
+    pub fn encoded_len(&self) -> u64 {
+        let lengths = self.items.iter().map(|item| {
+            let length = message(item).encoded_len();
+            (1 + prost::length_delimiter_len(length) + length) as u64
+        });
+        lengths.fold(FOOTER_BYTES as u64, u64::saturating_add)
     }
 
     /// Where the index of an archive of `total` bytes begins, and its length, by its last
@@ -175,9 +185,20 @@ impl Index {
     ///
     /// # Errors
     /// [`ArchiveError`]: everything that it lists can be made inside one directory otherwise.
-    pub fn decode(bytes: &[u8], content_bytes: u64) -> Result<Self, ArchiveError> {
-        let message = IndexMessage::decode(bytes).map_err(|_| ArchiveError::Index)?;
-        let items = message.items.into_iter().map(item).collect::<Result<_, _>>()?;
+    pub fn decode(mut bytes: &[u8], content_bytes: u64) -> Result<Self, ArchiveError> {
+        let mut items = Vec::new();
+        // One by one: a thing in memory is many times longer than the fewest bytes that make one.
+        while let Some((key, rest)) = bytes.split_first() {
+            if *key != ITEM_KEY {
+                return Err(ArchiveError::Index);
+            }
+            if items.len() == BUNDLE_ITEMS_MAX {
+                return Err(ArchiveError::TooLarge);
+            }
+            bytes = rest;
+            let message = ItemMessage::decode_length_delimited(&mut bytes);
+            items.push(item(message.map_err(|_| ArchiveError::Index)?)?);
+        }
         let index = Self { items };
         index.check()?;
         if index.content_bytes() != content_bytes {
@@ -187,7 +208,11 @@ impl Index {
     }
 
     fn check(&self) -> Result<(), ArchiveError> {
-        if self.items.len() > BUNDLE_ITEMS_MAX || self.content_bytes() > FILE_BYTES_MAX {
+        let index_bytes = self.encoded_len() - FOOTER_BYTES as u64;
+        if self.items.len() > BUNDLE_ITEMS_MAX
+            || self.content_bytes() > FILE_BYTES_MAX
+            || index_bytes > BUNDLE_INDEX_BYTES_MAX
+        {
             return Err(ArchiveError::TooLarge);
         }
         let (mut directories, mut seen) = (BTreeSet::new(), BTreeSet::new());
@@ -265,6 +290,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// An index as the message that it is.
+    #[derive(Clone, PartialEq, Message)]
+    struct IndexMessage {
+        #[prost(message, repeated, tag = "1")]
+        items: Vec<ItemMessage>,
+    }
+
     fn file(path: &str, size: u64, mtime_ns: i64) -> Item {
         Item { path: path.into(), kind: ItemKind::File(size), mode: 0o644, mtime_ns }
     }
@@ -337,6 +369,26 @@ mod tests {
         assert_eq!(Index::locate([0; FOOTER_BYTES], 116), Err(ArchiveError::Footer));
     }
 
+    #[test]
+    fn an_index_is_read_no_further_than_it_can_be_the_archives() {
+        // A thing without a kind, and one thing too many; what follows is not looked at.
+        let found = Index::decode(&[ITEM_KEY, 0, 0xff], 0);
+        assert_eq!(found, Err(ArchiveError::Attributes(String::new())));
+        let mut many = [ITEM_KEY, 2, 0x10, 1].repeat(BUNDLE_ITEMS_MAX);
+        many.extend([ITEM_KEY, 0xff, 0xff]);
+        assert_eq!(Index::decode(&many, 0), Err(ArchiveError::TooLarge));
+        assert_eq!(Index::decode(&[0x12, 0], 0), Err(ArchiveError::Index));
+    }
+
+    #[test]
+    fn an_index_that_no_device_would_read_is_not_made() {
+        let target = [b'x'; SYMLINK_BYTES_MAX];
+        let count = usize::try_from(BUNDLE_INDEX_BYTES_MAX).unwrap() / SYMLINK_BYTES_MAX;
+        let links: Vec<Item> =
+            (0..count).map(|number| link(&number.to_string(), &target)).collect();
+        assert_eq!(Index::new(links), Err(ArchiveError::TooLarge));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_refused_without_a_panic(bytes: Vec<u8>, total: u64) {
@@ -355,6 +407,10 @@ mod tests {
                 _ => file(&path, size, mtime),
             });
             if let Ok(index) = Index::new(items.collect()) {
+                let bytes = index.encode();
+                prop_assert_eq!(index.encoded_len(), bytes.len() as u64);
+                let message = IndexMessage { items: index.items().iter().map(message).collect() };
+                prop_assert!(bytes.starts_with(&message.encode_to_vec()));
                 prop_assert_eq!(again(&index), Ok(index));
             }
         }

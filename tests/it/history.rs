@@ -213,7 +213,7 @@ fn a_version_that_does_not_open_hides_no_other() {
         ];
         rogue.commit(opened).await.unwrap();
         scene.wait().await;
-        let conflicts = handle.ask(Ask::Conflicts).await.unwrap();
+        let conflicts = handle.ask(|it| Ask::ConflictsIn(String::new(), false, it)).await.unwrap();
         let [conflict] = conflicts.as_slice() else { panic!("{conflicts:?}") };
         let unreadable = conflict.sides.iter().map(|side| side.unreadable.is_some());
         assert_eq!(unreadable.collect::<Vec<_>>(), [false, true]);

@@ -6,9 +6,10 @@
 use client::engine::handle::{AskError, Listing, Moment};
 use client::engine::{Ask, FolderHandle};
 use common::record::{Earlier, EarlierMessage, Kind, Was};
-use common::wire::meta::{PastPart, Reply};
+use common::wire::meta::{PastPart, Reply, VersionsPart};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::network::Hostile;
@@ -33,6 +34,29 @@ impl Hostile for Liar {
             other => other,
         });
         lied.collect()
+    }
+}
+
+/// What a list of versions becomes, by how many pages were told before it.
+type Endless = fn(u64, &mut VersionsPart);
+
+/// Pages that are lied about: more than it takes to see through any of the lies.
+const PAGES_OF_LIES: u64 = 2000;
+
+struct Lister(Endless, AtomicU64);
+
+impl Hostile for Lister {
+    fn replies(&self, mut replies: Vec<Reply>) -> Vec<Reply> {
+        for reply in &mut replies {
+            if let Reply::Versions(part) = reply {
+                let page = self.1.fetch_add(1, Ordering::Relaxed);
+                if page < PAGES_OF_LIES {
+                    part.more = true;
+                    (self.0)(page, part);
+                }
+            }
+        }
+        replies
     }
 }
 
@@ -116,5 +140,56 @@ fn a_past_that_cannot_be_is_not_shown() {
         assert_eq!(listed(&handle, at).await.unwrap(), rest);
         device.link.set_hostile(None);
         assert_eq!(listed(&handle, at).await.unwrap(), honest);
+    });
+}
+
+#[test]
+fn a_list_that_never_ends_holds_nobody_up() {
+    let stands = "begins where";
+    let deleted: [(&str, Endless); 3] = [
+        (stands, |_, part| part.next_entry.clear()),
+        (stands, |_, part| part.next_entry = vec![7; 16]),
+        (stands, |page, part| part.next_entry = (!page).to_be_bytes().repeat(2)),
+    ];
+    let timeline: [(&str, Endless); 5] = [
+        (stands, |_, part| *part = VersionsPart { more: true, ..VersionsPart::default() }),
+        (stands, |_, part| (part.next_revision, part.next_entry) = (1, vec![7; 16])),
+        (stands, |page, part| part.next_revision = page + 1),
+        // Of one revision, nothing and for ever; and all of it, in pages that lead on.
+        ("does not end", |page, part| {
+            part.versions.clear();
+            (part.next_revision, part.next_entry) = (1, page.to_be_bytes().repeat(2));
+        }),
+        ("does not end", |page, part| {
+            let row = part.versions[0].clone();
+            part.versions = vec![row; 100];
+            part.next_revision = 1 << 40;
+            part.next_entry = page.to_be_bytes().repeat(2);
+        }),
+    ];
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 7, devices: 1, grain_ns: 1, ..Make::default() }).await;
+        let device = Rc::clone(&world.devices[0]);
+        world.end_faults().await;
+        changed(&world, &device).await;
+        let handle = device.handle().unwrap();
+        let lie = |lie| device.link.set_hostile(Some(Arc::new(Lister(lie, AtomicU64::new(0)))));
+        let refused = |reason: &str, told: Result<(), AskError>| {
+            let error = told.expect_err(reason).to_string();
+            assert!(error.contains(reason), "{error} is not: {reason}");
+        };
+        for (reason, endless) in deleted {
+            lie(endless);
+            let told = handle.ask(|it| Ask::List(String::new(), Listing::Deleted, it)).await;
+            refused(reason, told.map(drop));
+        }
+        for (reason, endless) in timeline {
+            lie(endless);
+            let told = handle.ask(|it| Ask::Log(String::new(), 0, 1000, it)).await;
+            refused(reason, told.map(drop));
+        }
+        device.link.set_hostile(None);
+        let log = handle.ask(|it| Ask::Log(String::new(), 0, 1000, it)).await.unwrap();
+        assert!(!log.more && log.versions.len() > 5, "{log:#?}");
     });
 }

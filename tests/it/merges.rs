@@ -230,7 +230,7 @@ fn a_folder_that_asks_or_never_merges_has_a_conflict_which_can_be_merged() {
             let texts = [with(BASE, "1", "one"), with(BASE, "9", "nine")];
             let (world, devices) = apart(policy, [&texts[0], &texts[1]]).await;
             let handle = devices[0].handle().unwrap();
-            let listed = handle.ask(Ask::Conflicts).await.unwrap();
+            let listed = handle.ask(|it| Ask::ConflictsIn(String::new(), false, it)).await.unwrap();
             assert_eq!((listed.len(), listed[0].mergeable), (1, Some(true)));
             assert_eq!(listed[0].base_version.as_ref().unwrap().size, BASE.len() as u64);
             // Only who is asked is told so.
@@ -360,7 +360,7 @@ fn a_conflict_follows_its_sides_wherever_they_are_moved_by_hand() {
         devices[1].writer.rename("a.txt", "b.txt");
         world.settled_alike().await;
         let handle = devices[1].handle().unwrap();
-        let listed = handle.ask(Ask::Conflicts).await.unwrap();
+        let listed = handle.ask(|it| Ask::ConflictsIn(String::new(), false, it)).await.unwrap();
         let shown: Vec<_> = listed.iter().map(|it| (it.path.as_str(), it.copy.as_str())).collect();
         assert_eq!(shown, [("b.txt", "d/other.txt")]);
         for (under, count) in [("", 1), ("d", 1), ("b.txt", 1), ("d/other.txt", 1)] {

@@ -82,6 +82,10 @@ pub fn text(bytes: &[u8]) -> Result<&str, Unmergeable> {
     if bytes.len() as u64 > MERGE_BYTES_MAX {
         return Err(Unmergeable::TooLarge);
     }
+    text_of_any_length(bytes)
+}
+
+fn text_of_any_length(bytes: &[u8]) -> Result<&str, Unmergeable> {
     if bytes.contains(&0) {
         return Err(Unmergeable::NotText);
     }
@@ -132,15 +136,16 @@ pub fn has_marks(text: &str, sides: [&str; 3]) -> bool {
     })
 }
 
-/// What turns one text into another, as a unified diff; empty when they are equal.
+/// What turns one text into another, as a unified diff; empty when they are equal. They may be of any
+/// length.
 ///
 /// # Errors
-/// [`Unmergeable`].
+/// [`Unmergeable::NotText`] and [`Unmergeable::TooDifferent`].
 pub fn unified(
     (from, from_label): (&[u8], &str),
     (to, to_label): (&[u8], &str),
 ) -> Result<String, Unmergeable> {
-    let (from, to) = (text(from)?, text(to)?);
+    let (from, to) = (text_of_any_length(from)?, text_of_any_length(to)?);
     if from == to {
         return Ok(String::new());
     }
@@ -545,5 +550,8 @@ mod tests {
         assert!(shown.ends_with("@@ -1,2 +1,2 @@\n a\n-b\n+c\n"), "{shown}");
         assert_eq!(unified((b"a", "x"), (b"a", "y")), Ok(String::new()));
         assert_eq!(unified((b"\0", "x"), (b"a", "y")), Err(Unmergeable::NotText));
+        let long = "a\n".repeat(1024 * 1024);
+        let shown = unified((long.as_bytes(), "x"), (&long.as_bytes()[2..], "y")).unwrap();
+        assert_eq!(shown.lines().filter(|line| line.starts_with('-')).count(), 2);
     }
 }

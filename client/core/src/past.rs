@@ -11,7 +11,7 @@ use common::archive::is_bundle;
 use common::ids::EntryId;
 use common::limits::DEPTH_MAX;
 use common::name::Name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What people are told that an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +128,21 @@ impl Tree {
         Some(names.join("/"))
     }
 
+    /// All directories above entries, whatever they lie in: a hostile tree's cycles end too.
+    #[must_use]
+    pub fn above(&self, entries: &[EntryId]) -> BTreeSet<EntryId> {
+        let mut above = BTreeSet::new();
+        for entry in entries {
+            let mut at = *entry;
+            // What is above a directory that was met has been met.
+            while let Some(item) = self.items.get(&at).filter(|it| above.insert(it.position.parent))
+            {
+                at = item.position.parent;
+            }
+        }
+        above
+    }
+
     /// All that lies in a directory, at any depth, in ascending order of path; `prefix` is the
     /// directory's own path. A hostile tree's cycles are not among it.
     #[must_use]
@@ -145,8 +160,12 @@ impl Tree {
     /// order.
     pub fn walk(&self, directory: &EntryId, prefix: &str, mut show: impl FnMut(&EntryId, String)) {
         let mut queue = vec![(*directory, prefix.to_owned(), 0)];
-        while let Some((directory, prefix, depth)) = queue.pop() {
-            for (name, entry) in self.children(&directory) {
+        while let Some((inside, prefix, depth)) = queue.pop() {
+            for (name, entry) in self.children(&inside) {
+                // Each entry has one parent: a cycle leads back to where it was entered.
+                if entry == directory {
+                    continue;
+                }
                 let path = match prefix.as_str() {
                     "" => name.to_string(),
                     prefix => [prefix, "/", name.as_str()].concat(),
@@ -317,5 +336,22 @@ mod tests {
         assert_eq!(after.at(&[name("d")]), None);
         let items = new.into_iter().map(|it| (it.entry, it.item));
         assert_eq!(items.collect::<Tree>(), after, "at once and one by one");
+    }
+
+    #[test]
+    fn a_cycle_of_directories_is_walked_once() {
+        let mut tree = Tree::default();
+        put(&mut tree, 1, id(2), "a", Kind::Directory, 0);
+        put(&mut tree, 2, id(1), "b", Kind::Directory, 0);
+        put(&mut tree, 3, id(2), "in", Kind::File, 1);
+        let paths = |tree: &Tree, directory| -> Vec<String> {
+            tree.list(&directory, "").into_iter().map(|it| it.path).collect()
+        };
+        assert_eq!(paths(&tree, id(1)), ["b", "b/in"]);
+        assert_eq!(tree.above(&[id(3)]), BTreeSet::from([id(1), id(2)]));
+        assert_eq!(tree.above(&[id(9)]), BTreeSet::new());
+        put(&mut tree, 0, id(1), "root", Kind::Directory, 0);
+        put(&mut tree, 1, EntryId::ROOT, "a", Kind::Directory, 0);
+        assert_eq!(paths(&tree, EntryId::ROOT), ["a", "a/b", "a/b/in"]);
     }
 }

@@ -91,11 +91,13 @@ pub fn directory(
         want(&mut wish, now, into, wanted);
     }
     let claimed: BTreeSet<EntryId> = past.list(&from, "").into_iter().map(|it| it.entry).collect();
+    // A hostile past has cycles.
+    let mut met = BTreeSet::from([from]);
     let mut queue = vec![(from, into)];
     while let Some((from, into)) = queue.pop() {
         for (name, source) in past.children(&from) {
             let Some(item) = past.get(source) else { continue };
-            if entries.is_left_alone(source) {
+            if entries.is_left_alone(source) || !met.insert(*source) {
                 continue;
             }
             let is_free = now.get(source).is_none() && entries.is_deleted(source);
@@ -132,11 +134,8 @@ fn keep_directories_of_what_stays(now: &Tree, wish: &mut Wish, alone: &dyn Fn(&E
         .flat_map(|entry| now.children(entry).map(|(_, child)| *child))
         .filter(|child| alone(child))
         .collect();
-    for mut at in stays {
-        while let Some(item) = now.get(&at) {
-            at = item.position.parent;
-            wish.gone.remove(&at);
-        }
+    for directory in now.above(&stays) {
+        wish.gone.remove(&directory);
     }
 }
 

@@ -281,3 +281,34 @@ proptest! {
         prop_assert_eq!(outside(&then), outside(&now));
     }
 }
+
+/// A directory inside one that lies in it, as a hostile server may put revisions together.
+#[test]
+fn a_past_with_a_cycle_is_restored_once_around() {
+    let (outer, inner, file) = (id(1), id(2), id(3));
+    let item = |parent, name, kind| {
+        let content =
+            ContentState { tag: ContentTag::from_bytes([1; 32]), mode: 0o644, mtime_ns: 1 };
+        Item {
+            position: Position { parent, name: Name::new(name).unwrap() },
+            kind,
+            content,
+            size: 1,
+        }
+    };
+    let past: Tree = [
+        (outer, item(inner, "outer", Kind::Directory)),
+        (inner, item(outer, "inner", Kind::Directory)),
+        (file, item(inner, "file", Kind::File)),
+    ]
+    .into_iter()
+    .collect();
+    let mut now = Tree::default();
+    now.put(id(4), item(EntryId::ROOT, "again", Kind::Directory));
+    let mut world = World::default();
+    let wish = restore::directory((&past, outer), (&now, id(4)), &mut world.entries());
+    assert_eq!(wish.wanted.len(), 2, "{wish:?}");
+    let paths: Vec<String> =
+        wish.applied_to(&now, &past).list(&id(4), "").into_iter().map(|it| it.path).collect();
+    assert_eq!(paths, ["inner", "inner/file"]);
+}

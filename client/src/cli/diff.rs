@@ -6,7 +6,7 @@ use super::exported::Exported;
 use super::table::size;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, DiffAnswer, Failure, InstantAnswer, Request, Which};
-use diffy::DiffOptions;
+use client_core::merge::unified;
 use std::io;
 
 /// Largest version that is compared line by line, in bytes.
@@ -64,25 +64,24 @@ fn compare(diff: &mut DiffAnswer, old: Option<&Exported>, new: &Exported) -> io:
     };
     let (new_size, new) = new.read(TEXT_BYTES_MAX)?;
     diff.sizes = Some((old_size, new_size));
-    let (Some(old), Some(new)) = (old, new) else { return Ok(()) };
-    let (Ok(old), Ok(new)) = (str::from_utf8(&old), str::from_utf8(&new)) else { return Ok(()) };
-    if old.contains('\0') || new.contains('\0') {
-        return Ok(());
+    match (old, new) {
+        (Some(old), Some(new)) => compare_bytes(diff, &old, &new),
+        _ => diff.reason = Some(format!("it is larger than {}", size(TEXT_BYTES_MAX))),
     }
+    Ok(())
+}
+
+fn compare_bytes(diff: &mut DiffAnswer, old: &[u8], new: &[u8]) {
     let title = |revision: Option<u64>| match revision {
         Some(revision) => format!("{} (revision {revision})", diff.path),
         None => "/dev/null".to_owned(),
     };
-    let patch = match old == new {
-        true => String::new(),
-        false => DiffOptions::new()
-            .set_original_filename(title(diff.from.as_ref().map(|from| from.revision)))
-            .set_modified_filename(title(diff.to.as_ref().map(|to| to.revision)))
-            .create_patch(old, new)
-            .to_string(),
-    };
-    diff.text = Some(patch);
-    Ok(())
+    let old_title = title(diff.from.as_ref().map(|from| from.revision));
+    let new_title = title(diff.to.as_ref().map(|to| to.revision));
+    match unified((old, &old_title), (new, &new_title)) {
+        Ok(text) => diff.text = Some(text),
+        Err(error) => diff.reason = Some(error.to_string()),
+    }
 }
 
 fn text(diff: &DiffAnswer) -> String {
@@ -95,12 +94,47 @@ fn text(diff: &DiffAnswer) -> String {
         }
         return format!("from {from} to {to}:\n{}", changes(&diff.changes));
     }
-    match (&diff.text, diff.sizes) {
-        (Some(text), _) if !text.is_empty() => text.clone(),
-        (Some(_), _) => format!("the bytes of {from} and {to} are the same"),
-        (None, Some((old, new))) => {
-            format!("not text, or too long to be compared: {} -> {}", size(old), size(new))
+    match (&diff.text, &diff.reason, diff.sizes) {
+        (Some(text), ..) if !text.is_empty() => text.clone(),
+        (Some(_), ..) => format!("the bytes of {from} and {to} are the same"),
+        (None, Some(reason), Some((old, new))) => {
+            format!("not compared, {reason}: {} -> {}", size(old), size(new))
         }
-        (None, None) => String::new(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(old: &str, new: &str) -> DiffAnswer {
+        let instant = |revision| Some(InstantAnswer { revision, time: "t".into() });
+        let mut diff = DiffAnswer {
+            path: "p".into(),
+            kind: "file".into(),
+            from: instant(1),
+            to: instant(2),
+            changes: Vec::new(),
+            text: None,
+            reason: None,
+            sizes: Some((1, 2)),
+        };
+        compare_bytes(&mut diff, old.as_bytes(), new.as_bytes());
+        diff
+    }
+
+    #[test]
+    fn versions_are_compared_as_far_as_that_takes_no_minutes() {
+        let diff = compared("a\n", "b\n");
+        assert!(text(&diff).starts_with("--- p (revision 1)\n+++ p (revision 2)\n"), "{diff:?}");
+        assert!(text(&compared("a\n", "a\n")).ends_with("are the same"));
+        assert_eq!(text(&compared("a\n", "\0")), "not compared, it is not text: 1 B -> 2 B");
+        let lines = |from: usize| -> String {
+            (from..from + 100_000).map(|number| format!("{number}\n")).collect()
+        };
+        let diff = compared(&lines(0), &lines(1_000_000));
+        assert_eq!(diff.text, None);
+        assert!(text(&diff).contains("too little in common"), "{}", text(&diff));
     }
 }

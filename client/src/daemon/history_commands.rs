@@ -143,6 +143,7 @@ pub(super) async fn diff(
         to: diff.to.map(summaries::instant),
         changes: changes.into_iter().map(summaries::change).collect(),
         text: None,
+        reason: None,
         sizes: None,
     }))
 }

@@ -82,7 +82,6 @@ impl Engine {
             }
             Ask::Settled(up_to, answer) => self.wait_for(up_to, answer),
             Ask::Labels(ask) => self.answer_label(ask).await,
-            Ask::Conflicts(answer) => drop(answer.send(self.conflicts("", false).await)),
             Ask::ConflictsIn(path, compare, answer) => {
                 drop(answer.send(self.conflicts(&path, compare).await));
             }

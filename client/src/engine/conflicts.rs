@@ -7,10 +7,10 @@ use super::history::{author, is_bundle_row};
 use super::run::Engine;
 use super::settling::Texts;
 use crate::state::{RemoteRow, StateError};
-use common::chunk::{Attributes, seal_attributes, seal_name};
+use common::chunk::{Attributes, seal_attributes};
 use common::ids::EntryId;
 use common::limits::GROUP_CHANGES_MAX;
-use common::record::{Change, ConflictRecord, Content, Kind, Place, Resolution, Root};
+use common::record::{Change, ConflictRecord, Content, Kind, Resolution, Root};
 use common::revision::Revision;
 
 impl Engine {
@@ -211,13 +211,7 @@ impl Engine {
         let kind = copy.node.kind;
         let takes_content = original.node.kind == kind && kind != Kind::Directory;
         if resolution == Resolution::KeepCopy && !takes_content {
-            let (keys, folder) = (&self.context.keys, &self.context.folder);
-            let at = &original.node.position;
-            let place = Place {
-                parent: at.parent,
-                name: seal_name(keys, folder, &record.copy, &at.name),
-                name_tag: keys.name_tag(&at.parent, &at.name),
-            };
+            let place = self.context.place(&record.copy, &original.node.position);
             self.delete_whole(original, &mut changes)?;
             let base = copy.node.place_revision;
             changes.push(Change::Move { entry: record.copy, base, place });

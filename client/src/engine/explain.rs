@@ -351,14 +351,9 @@ impl Engine {
     }
 
     fn remote_at_path(&self, names: &[Name]) -> Result<Option<RemoteRow>, AskError> {
-        let (mut parent, mut found) = (EntryId::ROOT, None);
-        for name in names {
-            let position = Position { parent, name: name.clone() };
-            found = self.context.state.remote_row_at(&position)?;
-            let Some(row) = &found else { return Ok(None) };
-            parent = row.node.entry;
-        }
-        Ok(found)
+        let mut rows = self.context.state.remote_rows_along(names)?;
+        let is_whole = rows.len() == names.len();
+        Ok(rows.pop().filter(|_| is_whole))
     }
 }
 

@@ -471,8 +471,6 @@ pub enum Ask {
     /// Answered when this disk holds what the journal says up to a revision (true), or a person is
     /// needed.
     Settled(Revision, Answer<bool>),
-    /// All open conflicts.
-    Conflicts(Answer<Vec<ConflictInfo>>),
     /// The open conflicts with a side at or below a path (`""`: the whole folder); with how their
     /// sides differ if that is said.
     ConflictsIn(String, bool, Answer<Vec<ConflictInfo>>),

@@ -12,7 +12,6 @@ use common::chunk::{
     MergePolicy, Preferences, open_label_name, open_preferences, seal_label_name, seal_preferences,
 };
 use common::ids::{DeviceId, LabelId};
-use common::limits::LABELS_MAX;
 use common::name::LabelName;
 use common::record::{Change, Retention, Settings, StandingSettings};
 use common::revision::Revision;
@@ -209,11 +208,6 @@ impl Engine {
             None => {}
             Some(Rejection { code: RejectionCode::NotWhole, message, .. }) => {
                 return Err(AskError::NoSuchMoment(message));
-            }
-            Some(Rejection { code: RejectionCode::Quota, message, .. })
-                if labels.len() >= LABELS_MAX =>
-            {
-                return Err(AskError::Refused(message));
             }
             Some(other) => return Err(AskError::Refused(other.message)),
         }

@@ -38,6 +38,14 @@ pub(super) struct Stored {
     pub(super) mtime_ns: i64,
 }
 
+impl Stored {
+    /// What is fetched to have it as a file of an entry.
+    pub(super) fn want(&self, entry: &EntryId) -> Want {
+        let Self { root, size, tag, mode, mtime_ns } = *self;
+        Want { entry: *entry, root, size, tag, mode, mtime_ns }
+    }
+}
+
 impl From<&RemoteRow> for Stored {
     fn from(row: &RemoteRow) -> Self {
         let content = row.node.content;
@@ -218,18 +226,17 @@ impl Engine {
 
     /// The bytes of a content, verified.
     async fn bytes_of(&mut self, entry: &EntryId, stored: &Stored) -> Result<Vec<u8>, FetchError> {
-        let Stored { root, size, tag, mode, mtime_ns } = *stored;
-        if size == 0 {
+        if stored.size == 0 {
             return Ok(Vec::new());
         }
-        let want = Want { entry: *entry, root, size, tag, mode: mode | 0o600, mtime_ns };
+        let want = Want { mode: stored.mode | 0o600, ..stored.want(entry) };
         let progress = &mut self.progress;
         let mut batch = Fetch::once(&self.context)
             .build(vec![want], |bytes| progress.bytes_down += bytes)
             .await;
         let built = batch.done.pop().map(|(_, built)| built).or(batch.cut.map(Err));
         let built = built.unwrap_or(Err(FetchError::Mismatch("nothing was built")))?;
-        let read = self.read_staged(&built.path, size);
+        let read = self.read_staged(&built.path, stored.size);
         self.context.fs.remove(&built.path)?;
         read
     }

@@ -7,10 +7,10 @@ use crate::context::FolderContext;
 use crate::state::{Effect, IGNORED, LocalRow, StateError};
 use crate::transfer::Proofs;
 use client_core::planner::{Change as Planned, PushGroup};
-use client_core::tree::{ContentState, Position};
-use common::chunk::{Attributes, seal_attributes, seal_name};
+use client_core::tree::ContentState;
+use common::chunk::{Attributes, seal_attributes};
 use common::ids::EntryId;
-use common::record::{Change, Content, Kind, Place, Root};
+use common::record::{Change, Content, Kind, Root};
 
 /// A planned group that can be sent.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +108,7 @@ impl Preparing<'_> {
                     Change::Create {
                         entry: *entry,
                         kind,
-                        place: self.place(entry, at),
+                        place: self.context.place(entry, at),
                         content: sealed,
                     },
                     Effect::Placed { entry: *entry, kind, at: at.clone(), content: *content },
@@ -121,7 +121,7 @@ impl Preparing<'_> {
                     Change::Create {
                         entry: *copy,
                         kind,
-                        place: self.place(copy, at),
+                        place: self.context.place(copy, at),
                         content: sealed,
                     },
                     Effect::Copied {
@@ -149,7 +149,7 @@ impl Preparing<'_> {
                 );
             }
             Planned::Move { entry, to, base } => self.push(
-                Change::Move { entry: *entry, base: *base, place: self.place(entry, to) },
+                Change::Move { entry: *entry, base: *base, place: self.context.place(entry, to) },
                 Effect::Moved { entry: *entry, to: to.clone() },
             ),
             Planned::Delete { entry, place_base, content_base } => {
@@ -164,7 +164,7 @@ impl Preparing<'_> {
                 );
             }
             Planned::Revive { entry, at, base } => self.push(
-                Change::Revive { entry: *entry, base: *base, place: self.place(entry, at) },
+                Change::Revive { entry: *entry, base: *base, place: self.context.place(entry, at) },
                 Effect::Revived { entry: *entry, at: at.clone() },
             ),
         }
@@ -198,15 +198,6 @@ impl Preparing<'_> {
     fn push(&mut self, change: Change, effect: Effect) {
         self.prepared.changes.push(change);
         self.prepared.effects.push(effect);
-    }
-
-    fn place(&self, entry: &EntryId, at: &Position) -> Place {
-        let (keys, folder) = (&self.context.keys, &self.context.folder);
-        Place {
-            parent: at.parent,
-            name: seal_name(keys, folder, entry, &at.name),
-            name_tag: keys.name_tag(&at.parent, &at.name),
-        }
     }
 
     fn local(&self, entry: &EntryId) -> Result<LocalRow, Failure> {

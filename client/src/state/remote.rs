@@ -3,6 +3,7 @@
 use super::{FolderState, StateError, row};
 use client_core::tree::{ContentState, Position, RemoteNode};
 use common::ids::{ContentTag, EntryId, Head};
+use common::name::Name;
 use common::record::{Kind, RegisterDigest, Root};
 use rusqlite::{Row, params};
 
@@ -114,7 +115,22 @@ impl FolderState {
         self.find(&sql, params![row::blob(&position.parent), position.name.as_str()], read)
     }
 
-    /// The entry of that row.
+    /// The live remote rows along a path, from the top, as far as it leads.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remote_rows_along(&self, names: &[Name]) -> Result<Vec<RemoteRow>, StateError> {
+        let (mut rows, mut parent) = (Vec::new(), EntryId::ROOT);
+        for name in names {
+            let position = Position { parent, name: name.clone() };
+            let Some(row) = self.remote_row_at(&position)? else { break };
+            parent = row.node.entry;
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// The entry of the row at a position.
     ///
     /// # Errors
     /// [`StateError`].

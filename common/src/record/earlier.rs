@@ -4,12 +4,11 @@
 //! nor what a sealed name or attribute says.
 
 use super::encoding::{
-    ContentMessage, PlaceMessage, RecordError, content, content_message, kind, place, place_message,
+    RecordError, RegistersMessage, content, content_message, kind, place, place_message,
 };
 use super::{Content, Kind, Place};
 use crate::ids::EntryId;
 use crate::revision::Revision;
-use prost::Message;
 
 /// An entry as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,23 +31,9 @@ pub struct Was {
     pub content: Option<(Revision, Content)>,
 }
 
-/// An [`Earlier`] on the wire. Its fields have the numbers of [`super::RegistersMessage`].
-#[derive(Clone, PartialEq, Message)]
-pub struct EarlierMessage {
-    #[prost(bytes = "vec", tag = "1")]
-    entry: Vec<u8>,
-    /// 0 for an entry that was not there.
-    #[prost(uint32, tag = "2")]
-    kind: u32,
-    #[prost(uint64, tag = "3")]
-    place_revision: u64,
-    #[prost(message, optional, tag = "4")]
-    place: Option<PlaceMessage>,
-    #[prost(uint64, tag = "5")]
-    content_revision: u64,
-    #[prost(message, optional, tag = "6")]
-    content: Option<ContentMessage>,
-}
+/// An [`Earlier`] on the wire: the message of registers, of which any may be left out. Its kind is 0 for
+/// an entry that was not there.
+pub type EarlierMessage = RegistersMessage;
 
 impl From<&Earlier> for EarlierMessage {
     fn from(earlier: &Earlier) -> Self {

@@ -79,17 +79,17 @@ pub(crate) struct PlaceMessage {
 #[derive(Clone, PartialEq, Message)]
 pub struct RegistersMessage {
     #[prost(bytes = "vec", tag = "1")]
-    entry: Vec<u8>,
+    pub(super) entry: Vec<u8>,
     #[prost(uint32, tag = "2")]
-    kind: u32,
+    pub(super) kind: u32,
     #[prost(uint64, tag = "3")]
-    place_revision: u64,
+    pub(super) place_revision: u64,
     #[prost(message, optional, tag = "4")]
-    place: Option<PlaceMessage>,
+    pub(super) place: Option<PlaceMessage>,
     #[prost(uint64, tag = "5")]
-    content_revision: u64,
+    pub(super) content_revision: u64,
     #[prost(message, optional, tag = "6")]
-    content: Option<ContentMessage>,
+    pub(super) content: Option<ContentMessage>,
 }
 
 /// An open conflict on the wire.

@@ -454,6 +454,7 @@ mod tests {
                 to: Some(InstantAnswer { revision: 1, time: "t".into() }),
                 changes: vec![],
                 text: Some(String::new()),
+                reason: None,
                 sizes: Some((1, 2)),
             }),
             Answer::Why(WhyAnswer {

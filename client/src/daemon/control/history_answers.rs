@@ -46,6 +46,9 @@ pub struct DiffAnswer {
     /// Of a text file: the difference in the unified format; empty when the bytes are the same.
     #[serde(default)]
     pub text: Option<String>,
+    /// Of a file without `text`: why its versions are not compared.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// Of a file: the lengths of both versions in bytes.
     #[serde(default)]
     pub sizes: Option<(u64, u64)>,

@@ -11,7 +11,6 @@ use crate::engine::merging::Stored;
 use crate::fs::bundle::Archive;
 use crate::fs::{FsError, RelPath};
 use crate::state::RemoteRow;
-use crate::transfer::Want;
 use client_core::past::compare_inside;
 use common::archive::{Index, is_bundle};
 use common::ids::EntryId;
@@ -123,10 +122,8 @@ impl Engine {
         if !is_bundle(stored.mode) {
             return Ok(Index::default());
         }
-        let Stored { root, size, tag, mode, mtime_ns } = *stored;
-        let want = Want { entry: *entry, root, size, tag, mode, mtime_ns };
         let mut index = Index::default();
-        for staged in self.stage(vec![want]).await?.into_values() {
+        for staged in self.stage(vec![stored.want(entry)]).await?.into_values() {
             let opened = self.archive(&staged);
             self.context.fs.remove(&staged)?;
             index = opened?.index().clone();

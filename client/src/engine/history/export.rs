@@ -62,7 +62,7 @@ impl Engine {
             return link_out(row, to);
         }
         let mut bytes = 0;
-        for staged in self.stage(vec![want(row)]).await?.into_values() {
+        for staged in self.stage(vec![Want::from(row)]).await?.into_values() {
             bytes += self.copy_staged(row, &staged, to, Syncing::Each)?;
         }
         Ok(bytes)
@@ -76,7 +76,7 @@ impl Engine {
         destination: &Destination,
     ) -> Result<u64, AskError> {
         let mut written = None;
-        for staged in self.stage(vec![want(row)]).await?.into_values() {
+        for staged in self.stage(vec![Want::from(row)]).await?.into_values() {
             let unpacked = self.unpack_inside(&staged, inside, destination);
             self.context.fs.remove(&staged)?;
             written = unpacked?;
@@ -146,7 +146,8 @@ impl Engine {
     }
 
     async fn export_files(&mut self, wanted: Vec<(RemoteRow, PathBuf)>) -> Result<u64, AskError> {
-        let mut staged = self.stage(wanted.iter().map(|(row, _)| want(row)).collect()).await?;
+        let mut staged =
+            self.stage(wanted.iter().map(|(row, _)| Want::from(row)).collect()).await?;
         let mut written = Ok(0);
         for (row, to) in &wanted {
             let Some(staged) = staged.remove(&row.node.entry) else { continue };
@@ -233,16 +234,4 @@ struct InBundle<'a> {
     bundle: &'a str,
     inside: &'a str,
     at: Instant,
-}
-
-fn want(row: &RemoteRow) -> Want {
-    let content = row.node.content;
-    Want {
-        entry: row.node.entry,
-        root: row.root,
-        size: row.size,
-        tag: content.tag,
-        mode: content.mode,
-        mtime_ns: content.mtime_ns,
-    }
 }

@@ -3,12 +3,13 @@
 //! Owns what a change is called, and how long lists are cut into pages.
 
 use super::lookup::names_of;
+use super::pages::{Ascending, Descending, endless};
 use super::paths::{Paths, name_of};
 use super::{AskError, Engine, OpenVersion, author, unreadable};
 use crate::engine::handle::{ListedEntry, LogInfo, VersionInfo};
 use client_core::past::Shown;
 use common::ids::EntryId;
-use common::limits::{GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
+use common::limits::{GROUP_CHANGES_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::{DeletedRead, Reply, Request, TimelineRead, Version, VersionsPart};
@@ -84,23 +85,25 @@ impl Engine {
         limit: usize,
     ) -> Result<LogInfo, AskError> {
         let (mut rows, mut more) = (Vec::new(), before != 1);
-        let mut next = (before.saturating_sub(1), Vec::new());
+        let mut next = Descending::from(before.saturating_sub(1));
         while more && !holds_a_page(&rows, limit) {
+            // So many that hold no page are of one revision, which has a row for each change at most.
+            if rows.len() > limit.max(GROUP_CHANGES_MAX) {
+                return Err(endless());
+            }
             let left = (limit + 1).saturating_sub(rows.len()).max(ROWS_MIN);
             let asked = if below.is_some() { REPLY_ITEMS_MAX } else { left };
             let request = TimelineRead {
                 folder: self.context.folder.to_vec(),
-                at_or_before: next.0,
+                at_or_before: next.revision,
                 limit: u32::try_from(asked.min(REPLY_ITEMS_MAX)).unwrap_or(u32::MAX),
                 below: below.map_or_else(Vec::new, |entry| entry.to_vec()),
-                after: next.1,
+                after: next.after.clone(),
             };
             let part = self.versions_part(Request::Timeline(request)).await?;
             more = part.more;
-            let at = next.0;
-            next = (part.next_revision, part.next_entry);
-            if more && at > 0 && next.0 > at {
-                return Err(unreadable("a page begins where the one before it did"));
+            if more {
+                next.go_on(part.next_revision, part.next_entry)?;
             }
             for version in part.versions {
                 let registers = version.registers.clone();
@@ -215,12 +218,15 @@ impl Engine {
         let names = names_of(path)?;
         let asked = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join("/");
         let (mut listed, mut paths) = (Vec::new(), Paths::default());
-        let (mut after, mut more) = (Vec::new(), true);
+        let (mut next, mut more) = (Ascending::default(), true);
         while more {
-            let request = DeletedRead { folder: self.context.folder.to_vec(), after };
+            let (folder, after) = (self.context.folder.to_vec(), next.after.clone());
+            let request = DeletedRead { folder, after };
             let part = self.versions_part(Request::Deleted(request)).await?;
             more = part.more;
-            after = part.next_entry;
+            if more {
+                next.go_on(part.next_entry)?;
+            }
             for version in part.versions {
                 let registers = version.registers.clone();
                 let registers = registers.and_then(|it| Registers::try_from(it).ok());

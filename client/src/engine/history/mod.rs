@@ -2,7 +2,8 @@
 //!
 //! Owns how versions are asked for and opened: what a server says of the past is believed as far as
 //! its seals go, as with all else that it sends. `lookup` finds what a path means, `paths` what an
-//! entry was called, `log` tells versions, `past` whole trees, `diff` differences; `restore` and
+//! entry was called, `log` tells versions, `past` whole trees, `diff` differences, and
+//! `pages` bounds what is told; `restore` and
 //! `export` bring something back, in its place or elsewhere. `bundles` looks into bundles, and
 //! `outside` writes what stands elsewhere.
 
@@ -12,6 +13,7 @@ mod export;
 mod log;
 mod lookup;
 mod outside;
+mod pages;
 mod past;
 mod paths;
 mod restore;

@@ -4,12 +4,12 @@
 //! server says was another then. While the server reads on, what is here is read and opened.
 
 use super::lookup::names_of;
+use super::pages::{PAGES_MAX, endless};
 use super::{AskError, Engine, unreadable};
 use crate::engine::handle::{Instant, ListInfo, ListedEntry, Listing};
 use crate::pull::{row_of, set_content, set_place};
 use crate::state::RemoteRow;
 use client_core::past::{Item, Shown, Tree};
-use client_core::tree::Position;
 use common::ids::EntryId;
 use common::name::Name;
 use common::record::{Earlier, EarlierMessage, Kind, Registers, Was};
@@ -19,9 +19,6 @@ use std::collections::{BTreeMap, HashSet};
 
 /// Rows that are read at a time, about while a server reads one answer: then that is taken up.
 const ROWS_TOGETHER: usize = 32 * 1024;
-
-/// Pages of a past state at most: of ten million entries, and room.
-const PAGES_MAX: usize = 64 * 1024;
 
 /// Rows by entry. They are long, so that a map of themselves would be slow to search.
 pub(super) type Rows = BTreeMap<EntryId, Box<RemoteRow>>;
@@ -76,14 +73,8 @@ impl Engine {
 
     /// What stands along a path now, and nothing else of the folder.
     pub(super) fn now_along(&self, names: &[Name]) -> Result<Past, AskError> {
-        let (mut now, mut parent) = (Rows::new(), EntryId::ROOT);
-        for name in names {
-            let position = Position { parent, name: name.clone() };
-            let Some(row) = self.context.state.remote_row_at(&position)? else { break };
-            parent = row.node.entry;
-            now.insert(parent, Box::new(row));
-        }
-        Ok(Past::new(now))
+        let rows = self.context.state.remote_rows_along(names)?;
+        Ok(Past::new(rows.into_iter().map(|row| (row.node.entry, Box::new(row))).collect()))
     }
 
     /// The folder as it was.
@@ -119,7 +110,7 @@ impl Engine {
                 count += 1;
             }
             if count > PAGES_MAX {
-                return Err(unreadable("it does not end"));
+                return Err(endless());
             }
         }
         let is_later =

@@ -17,10 +17,10 @@ use client_core::past::{Difference, Item, compare};
 use client_core::planner::{Change as Planned, Step};
 use client_core::restore::{self, Entries, Wanted, Wish, want};
 use client_core::tree::{ContentState, Position};
-use common::chunk::{Attributes, seal_attributes, seal_name};
+use common::chunk::{Attributes, seal_attributes};
 use common::ids::EntryId;
 use common::name::Name;
-use common::record::{Change, Content, Kind, Place, Registers};
+use common::record::{Change, Content, Kind, Registers};
 use common::revision::Revision;
 use std::cell::RefCell;
 
@@ -323,13 +323,7 @@ impl Engine {
             Some(directory) => after.list(directory, "").into_iter().map(|it| it.entry).collect(),
             None => past.rows.keys().copied().collect(),
         };
-        for entry in stays.clone() {
-            let mut at = after.get(&entry);
-            while let Some(item) = at {
-                stays.push(item.position.parent);
-                at = after.get(&item.position.parent);
-            }
-        }
+        stays.extend(after.above(&stays));
         stays.sort_unstable();
         stays.dedup();
         // All rows of what is gone first: those in a directory go with it.
@@ -384,14 +378,7 @@ impl Engine {
     }
 
     fn record(&self, planned: &Planned, restoring: &Restoring) -> Option<Change> {
-        let place = |entry: &EntryId, at: &Position| {
-            let (keys, folder) = (&self.context.keys, &self.context.folder);
-            Place {
-                parent: at.parent,
-                name: seal_name(keys, folder, entry, &at.name),
-                name_tag: keys.name_tag(&at.parent, &at.name),
-            }
-        };
+        let place = |entry: &EntryId, at: &Position| self.context.place(entry, at);
         Some(match planned {
             Planned::Create { entry, at, .. } => {
                 let kind = restoring.wish.wanted.get(entry)?.kind;

@@ -17,6 +17,7 @@ pub use error::FetchError;
 use super::manifest::Manifest;
 use crate::context::{FolderContext, compute};
 use crate::fs::{FsError, RelPath, Stat};
+use crate::state::RemoteRow;
 use build::Build;
 use bytes::Bytes;
 use common::chunk::open_chunk;
@@ -51,6 +52,21 @@ pub struct Want {
     pub mode: u16,
     /// Modification time for the file.
     pub mtime_ns: i64,
+}
+
+impl From<&RemoteRow> for Want {
+    /// What the server has for an entry.
+    fn from(row: &RemoteRow) -> Self {
+        let content = row.node.content;
+        Self {
+            entry: row.node.entry,
+            root: row.root,
+            size: row.size,
+            tag: content.tag,
+            mode: content.mode,
+            mtime_ns: content.mtime_ns,
+        }
+    }
 }
 
 /// A file in staging that is complete and verified, not synced yet.
