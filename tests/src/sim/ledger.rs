@@ -63,6 +63,15 @@ pub struct Ledger {
     chunker: Chunker,
 }
 
+/// A merge in the book.
+#[derive(Clone)]
+struct Noted {
+    made: Print,
+    sides: [Print; 2],
+    /// The sides that it put an end to.
+    ended: Vec<Print>,
+}
+
 #[derive(Default)]
 struct Inner {
     values: BTreeMap<Print, Value>,
@@ -77,7 +86,7 @@ struct Inner {
     /// What files hold at the server, group by group.
     contents: Contents,
     /// Merges that are noted, each with the prints of both edits and of what came of them.
-    merges: BTreeMap<Merge, [Print; 3]>,
+    merges: BTreeMap<Merge, Noted>,
     /// Values that are bundles.
     bundles: BTreeSet<ContentTag>,
     /// What is in those of them that hold anything.
@@ -359,13 +368,16 @@ impl Ledger {
         inner.values.entry(*made).or_insert(value);
         inner.tags.insert(merge.merged);
         inner.texts.insert(merge.merged, merged);
+        let mut ended = Vec::new();
         for side in [mine, theirs] {
             inner.lineage.grown(side, made);
             if side != made {
+                let is_alive = |value: &Value| value.fate == Fate::Alive;
+                ended.extend(inner.values.get(side).filter(|value| is_alive(value)).map(|_| *side));
                 inner.settle(side, Fate::Superseded);
             }
         }
-        inner.merges.insert(*merge, prints);
+        inner.merges.insert(*merge, Noted { made: *made, sides: [*mine, *theirs], ended });
         true
     }
 
@@ -398,20 +410,12 @@ impl Ledger {
         let mut inner = self.lock();
         let inner = &mut *inner;
         inner.restores.forget_moments();
-        let forgotten: Vec<Merge> =
-            inner.merges.keys().filter(|merge| !kept.contains(&merge.merged)).copied().collect();
-        for merge in forgotten {
-            let Some([mine, theirs, made]) = inner.merges.get(&merge).copied() else { continue };
-            if inner.shown.iter().any(|(_, shown)| *shown == made) {
-                continue;
-            }
+        for (merge, Noted { made, ended, .. }) in inner.forgotten_merges(&kept) {
             // Nobody has seen it, so nobody can bring it back; those who have the edits will.
             inner.merges.remove(&merge);
             inner.settle(&made, Fate::Excused("a merge that nobody saw and the server forgot"));
-            for side in [mine, theirs] {
-                if let Some(value) = inner.values.get_mut(&side)
-                    && value.fate == Fate::Superseded
-                {
+            for side in ended {
+                if let Some(value) = inner.values.get_mut(&side) {
                     value.fate = Fate::Alive;
                 }
             }
@@ -524,6 +528,25 @@ impl Inner {
                 }
             }
             Some(_) => {}
+        }
+    }
+
+    /// The merges that are in none of the contents that the server keeps or a user has seen, nor in
+    /// what those were merged to.
+    fn forgotten_merges(&self, kept: &BTreeSet<ContentTag>) -> Vec<(Merge, Noted)> {
+        let shown: BTreeSet<&Print> = self.shown.iter().map(|(_, shown)| shown).collect();
+        let mut left: Vec<(&Merge, &Noted)> = self.merges.iter().collect();
+        let mut used: BTreeSet<&Print> = BTreeSet::new();
+        loop {
+            let is_used = |(merge, it): &(&Merge, &Noted)| {
+                kept.contains(&merge.merged) || shown.contains(&it.made) || used.contains(&it.made)
+            };
+            let (stay, go): (Vec<_>, Vec<_>) = left.into_iter().partition(is_used);
+            left = go;
+            if stay.is_empty() {
+                return left.into_iter().map(|(merge, it)| (*merge, it.clone())).collect();
+            }
+            used.extend(stay.iter().flat_map(|(_, it)| &it.sides));
         }
     }
 
