@@ -7,10 +7,11 @@ use super::data_dir::{DataDir, DataDirError};
 use super::{ServerError, Stores};
 use crate::background::{
     AtOnce, BackupError, CheckReport, Collector, FileError, GcError, GcParts, Problem, Problems,
-    check, copy_private, read_manifest,
+    check, read_manifest,
 };
 use crate::chunk_store::ChunkKey;
 use crate::meta_store::MetaError;
+use crate::private_file::copy_private;
 use crate::service::{Clock, SystemClock, Work};
 use common::ids::{ChunkId, FolderId};
 use serde::Serialize;

@@ -19,6 +19,7 @@ use crate::chunk_store::{
     ChunkKey, ChunkStore, OpenError, SegmentOptions, SegmentStore, StoreError,
 };
 use crate::meta_store::{MetaDb, MetaHandle, OpenError as MetaOpenError};
+use crate::private_file::copy_private;
 use crate::service::rfc3339;
 use common::ids::{ChunkId, FolderId};
 use serde::{Deserialize, Serialize};
@@ -321,15 +322,6 @@ fn finish(to: &Path, manifest: &Manifest) -> io::Result<()> {
         }
     }
     directory.sync_all()
-}
-
-/// Copies a small file that is for its owner alone, durably.
-pub(crate) fn copy_private(from: &Path, to: &Path) -> io::Result<()> {
-    let bytes = zeroize::Zeroizing::new(fs::read(from)?);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
-    file.write_all(&bytes)?;
-    file.sync_all()
 }
 
 fn hash_file(path: &Path) -> io::Result<String> {
