@@ -258,6 +258,19 @@ impl DataDir {
             Err(source) => Err(DataDirError::Io { doing: "opening", path, source }),
         }
     }
+
+    /// The keys in a copy of the file, whoever may read that.
+    ///
+    /// # Errors
+    /// [`DataDirError::KeyMalformed`], [`DataDirError::Io`].
+    pub(super) fn copied_keys(path: &Path) -> Result<ServerKeys, DataDirError> {
+        let opened = File::open(path);
+        let file = opened.map_err(|source| {
+            let path = path.to_owned();
+            DataDirError::Io { doing: "opening", path, source }
+        })?;
+        read_key_text(path, file)
+    }
 }
 
 /// Makes the directory and those above it that are not there, durably: the parent of each is synced.
@@ -308,6 +321,11 @@ fn read_keys(path: &Path, file: File) -> Result<ServerKeys, DataDirError> {
     if mode & 0o077 != 0 {
         return Err(DataDirError::KeyExposed { path: path.to_owned(), mode });
     }
+    read_key_text(path, file)
+}
+
+fn read_key_text(path: &Path, file: File) -> Result<ServerKeys, DataDirError> {
+    let io_error = |source| DataDirError::Io { doing: "reading", path: path.to_owned(), source };
     let mut text = Zeroizing::new(String::new());
     file.take(1024).read_to_string(&mut text).map_err(io_error)?;
     parse_keys(&text).ok_or_else(|| DataDirError::KeyMalformed { path: path.to_owned() })

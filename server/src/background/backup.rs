@@ -7,8 +7,13 @@
 //! nothing that the copy reaches goes. It must not know how a backup is put back.
 //!
 //! Layout: `backup.json`, `meta-TIME.sqlite`, `server.key`, `chunks/`; `incomplete` while the first one
-//! is made.
+//! is made, with the id of the cluster whose it is.
 
+mod directory;
+
+pub use directory::{Manifest, read_manifest};
+
+use self::directory::{FORMAT, finish, hash_file, prepare};
 use super::file_error::FileError;
 use super::gc::{Collector, GcError, GcParts};
 use super::mark::{Roots, Tracer};
@@ -24,16 +29,11 @@ use crate::service::rfc3339;
 use common::ids::{ChunkId, FolderId};
 use serde::{Deserialize, Serialize};
 use server_core::gc::Marks;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The format that this version writes and reads.
-const FORMAT: u32 = 1;
-const MANIFEST: &str = "backup.json";
-const INCOMPLETE: &str = "incomplete";
 /// Chunks that are copied at a time.
 const CHUNKS: usize = 64;
 
@@ -48,6 +48,24 @@ pub enum BackupError {
     NotABackup {
         /// The directory.
         path: PathBuf,
+    },
+    /// Another server's backup is there: this one's would take it away.
+    #[error("{path} holds the backup of another server, {cluster}: give a new directory")]
+    OfAnother {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        cluster: String,
+    },
+    /// Its key is not that of the server whose data it holds.
+    #[error("{path} holds the data of server {cluster} and the key of {key}")]
+    Mixed {
+        /// The directory.
+        path: PathBuf,
+        /// Whose data it is.
+        cluster: String,
+        /// Whose key.
+        key: String,
     },
     /// It was not finished.
     #[error("{path} holds no complete backup")]
@@ -78,29 +96,6 @@ impl From<StoreError> for BackupError {
     fn from(error: StoreError) -> Self {
         Self::Store(error.into())
     }
-}
-
-/// What makes a directory a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Version of the layout.
-    pub format: u32,
-    /// When the metadata was copied, in RFC 3339.
-    pub time: String,
-    /// Whose it is.
-    pub cluster: String,
-    /// The file with the metadata.
-    pub metadata: String,
-    /// BLAKE3-256 of that file, in hexadecimal.
-    pub metadata_hash: String,
-    /// Folders.
-    pub folders: u64,
-    /// Objects that their versions reach, and that were copied.
-    pub objects: u64,
-    /// Bytes of those.
-    pub bytes: u64,
-    /// Objects that are missing from it, as they were missing from the server.
-    pub missing: u64,
 }
 
 /// What was copied.
@@ -142,7 +137,7 @@ pub async fn back_up(
     pace: &dyn Pace,
 ) -> Result<BackupReport, BackupError> {
     let _held = collector.hold().await;
-    prepare(to)?;
+    prepare(to, &identity.cluster)?;
     let options = SegmentOptions { reserve_bytes: 0, ..SegmentOptions::default() };
     let target: Arc<SegmentStore> = Arc::new(SegmentStore::open(&to.join("chunks"), options)?);
     let source = Metadata::new(parts.meta.clone(), Arc::clone(&parts.clock), parts.work);
@@ -246,91 +241,5 @@ impl Copying<'_> {
             self.target.put(new).await?;
         }
         Ok(())
-    }
-}
-
-/// Reads the manifest of a complete backup, and looks whether its metadata is what was written.
-///
-/// # Errors
-/// [`BackupError`].
-pub fn read_manifest(from: &Path) -> Result<Manifest, BackupError> {
-    let path = from.join(MANIFEST);
-    let unreadable = |why: String| BackupError::Unreadable { path: from.to_owned(), why };
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(BackupError::Incomplete { path: from.to_owned() });
-        }
-        Err(error) => return Err(FileError::of("reading", &path)(error).into()),
-    };
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-    if manifest.format != FORMAT {
-        return Err(unreadable(format!("its format is {}", manifest.format)));
-    }
-    if manifest.metadata.contains('/') {
-        return Err(unreadable("its metadata lies elsewhere".to_owned()));
-    }
-    let meta = from.join(&manifest.metadata);
-    let found = hash_file(&meta).map_err(FileError::of("reading", &meta))?;
-    if found != manifest.metadata_hash {
-        return Err(unreadable(format!("{} was altered", manifest.metadata)));
-    }
-    Ok(manifest)
-}
-
-/// Makes the directory, unless a backup, or the beginning of one, is there.
-fn prepare(to: &Path) -> Result<(), BackupError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(to)
-        .map_err(FileError::of("creating", to))?;
-    let known = [MANIFEST, INCOMPLETE].iter().any(|name| to.join(name).exists());
-    if known {
-        return Ok(());
-    }
-    if fs::read_dir(to).map_err(FileError::of("reading", to))?.next().is_some() {
-        return Err(BackupError::NotABackup { path: to.to_owned() });
-    }
-    let marker = to.join(INCOMPLETE);
-    File::create(&marker).map_err(FileError::of("creating", &marker))?;
-    let synced = File::open(to).and_then(|directory| directory.sync_all());
-    Ok(synced.map_err(FileError::of("syncing", to))?)
-}
-
-/// Writes the manifest, durably; after that, takes away what belongs to an older one.
-fn finish(to: &Path, manifest: &Manifest) -> io::Result<()> {
-    let directory = File::open(to)?;
-    // Everything that it vouches for has its name on the disk first.
-    directory.sync_all()?;
-    let new = to.join("backup.json.new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    serde_json::to_writer_pretty(&mut file, manifest)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&new, to.join(MANIFEST))?;
-    directory.sync_all()?;
-    for entry in fs::read_dir(to)? {
-        let name = entry?.file_name();
-        let is_old = name.to_str().is_some_and(|name| {
-            name == INCOMPLETE || (name.starts_with("meta-") && name != manifest.metadata)
-        });
-        if is_old {
-            fs::remove_file(to.join(name))?;
-        }
-    }
-    directory.sync_all()
-}
-
-fn hash_file(path: &Path) -> io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    let (mut file, mut buffer) = (File::open(path)?, vec![0; 256 * 1024]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize().to_string()),
-            read => hasher.update(&buffer[..read]),
-        };
     }
 }

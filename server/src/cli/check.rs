@@ -3,7 +3,7 @@
 
 use super::{CommandFailure, print_json, print_line, print_problems, runtime};
 use crate::assemble::{OfflineError, check_stopped};
-use crate::background::CheckReport;
+use crate::background::{BackupError, CheckReport};
 use crate::control::{AskError, Reply, Request, ask};
 use std::path::PathBuf;
 
@@ -59,6 +59,9 @@ pub(super) fn offline(error: &OfflineError) -> CommandFailure {
         }
         OfflineError::NoData { .. } => ("no_data", "give the directory that `serve` was given"),
         OfflineError::NotEmpty { .. } => ("not_empty", "give a directory that is not there yet"),
+        OfflineError::Backup(BackupError::Mixed { .. }) => {
+            ("backup", "put back the server.key that was in it, or take another backup")
+        }
         OfflineError::Backup(_) => ("backup", "give the directory of a backup that was completed"),
         OfflineError::Store(_) | OfflineError::Io(_) => {
             ("io", "look at the directory's owner, its permissions and its disk")
