@@ -139,7 +139,7 @@ pub async fn back_up(
     let _held = collector.hold().await;
     prepare(to, &identity.cluster)?;
     let options = SegmentOptions { reserve_bytes: 0, ..SegmentOptions::default() };
-    let target: Arc<SegmentStore> = Arc::new(SegmentStore::open(&to.join("chunks"), options)?);
+    let target = SegmentStore::open(&to.join("chunks"), options)?;
     let source = Metadata::new(parts.meta.clone(), Arc::clone(&parts.clock), parts.work);
     let now_ms = source.now_ms();
     let name = format!("meta-{now_ms}.sqlite");
@@ -148,24 +148,13 @@ pub async fn back_up(
     source.run(move || db.backup(&file)).await.map_err(GcError::from)?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))
         .map_err(FileError::of("closing", &copy))?;
-    let handle = MetaHandle::inline(MetaDb::open(&copy)?);
-    let meta = Metadata::new(handle.clone(), Arc::clone(&parts.clock), parts.work);
-    let mut copying = Copying {
-        parts,
-        meta: meta.clone(),
-        target: target.as_ref(),
-        report: BackupReport {
-            path: to.display().to_string(),
-            time: rfc3339(now_ms),
-            ..BackupReport::default()
-        },
+    let mut report = BackupReport {
+        path: to.display().to_string(),
+        time: rfc3339(now_ms),
+        ..BackupReport::default()
     };
-    for folder in meta.read(|reads| reads.all_folders()).await.map_err(GcError::from)? {
-        copying.folder(folder, pace).await?;
-    }
-    let report = copying.report;
+    copy_reached(parts, &copy, &target, &mut report, pace).await?;
     target.close().await;
-    drop((meta, handle));
     let key = to.join("server.key");
     copy_private(&identity.key_file, &key).map_err(FileError::of("writing", &key))?;
     let missing = report.problems.problems.len() as u64 + report.problems.problems_more;
@@ -184,12 +173,30 @@ pub async fn back_up(
     Ok(report)
 }
 
-/// Copies the chunks that a copy of the metadata reaches.
+/// Copies the chunks that a copy of the metadata reaches. The copy is closed when this returns, so
+/// that nothing of it is in a log beside it.
+pub(super) async fn copy_reached(
+    parts: &GcParts,
+    copy: &Path,
+    target: &SegmentStore,
+    report: &mut BackupReport,
+    pace: &dyn Pace,
+) -> Result<(), BackupError> {
+    let handle = MetaHandle::inline(MetaDb::open(copy)?);
+    let meta = Metadata::new(handle, Arc::clone(&parts.clock), parts.work);
+    let folders = meta.read(|reads| reads.all_folders()).await.map_err(GcError::from)?;
+    let mut copying = Copying { parts, meta, target, report };
+    for folder in folders {
+        copying.folder(folder, pace).await?;
+    }
+    Ok(())
+}
+
 struct Copying<'a> {
     parts: &'a GcParts,
     meta: Metadata,
     target: &'a SegmentStore,
-    report: BackupReport,
+    report: &'a mut BackupReport,
 }
 
 impl Copying<'_> {

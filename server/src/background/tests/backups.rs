@@ -1,7 +1,9 @@
 //! Backups: what may be renewed, and what a copy is when it is complete.
 
 use super::runs::{Never, Rig};
+use crate::background::backup::copy_reached;
 use crate::background::{BackupError, BackupReport, Identity, back_up, read_manifest};
+use crate::chunk_store::{SegmentOptions, SegmentStore};
 use crate::service::Work;
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,4 +40,20 @@ async fn the_backup_of_one_server_is_never_renewed_by_another() {
     one.world.advance(1);
     assert_eq!(backed_up(&one, "0a", &to).await.unwrap().kept.chunks, 1);
     assert_eq!(read_manifest(&to).unwrap().cluster, "0a");
+}
+
+#[tokio::test]
+async fn a_copy_of_the_metadata_is_closed_when_its_chunks_are_there() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut rig, copy) = (Rig::new(), home.path().join("copy.sqlite"));
+    rig.file("a file");
+    rig.world.meta.db().backup(&copy).unwrap();
+    let target =
+        SegmentStore::open(&home.path().join("chunks"), SegmentOptions::default()).unwrap();
+    let mut report = BackupReport::default();
+    let parts = rig.parts(Work::Pool);
+    copy_reached(&parts, &copy, &target, &mut report, &Never).await.unwrap();
+    assert_eq!(report.copied.chunks, 1);
+    let log = home.path().join("copy.sqlite-wal");
+    assert!(!log.exists(), "what it says is what was hashed");
 }
