@@ -25,7 +25,7 @@ use crate::chunk_store::{
 };
 use crate::meta_store::{MetaDb, MetaHandle, OpenError as MetaOpenError};
 use crate::private_file::copy_private;
-use crate::service::rfc3339;
+use crate::service::{Work, rfc3339};
 use common::ids::{ChunkId, FolderId};
 use serde::{Deserialize, Serialize};
 use server_core::gc::Marks;
@@ -33,6 +33,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::task::JoinError;
 
 /// Chunks that are copied at a time.
 const CHUNKS: usize = 64;
@@ -87,6 +88,9 @@ pub enum BackupError {
     /// Its metadata cannot be opened.
     #[error(transparent)]
     Metadata(#[from] MetaOpenError),
+    /// A task of it ended before it was done.
+    #[error("the backup was interrupted")]
+    Interrupted(#[source] JoinError),
     /// The system refused.
     #[error(transparent)]
     Io(#[from] FileError),
@@ -137,17 +141,19 @@ pub async fn back_up(
     pace: &dyn Pace,
 ) -> Result<BackupReport, BackupError> {
     let _held = collector.hold().await;
-    prepare(to, &identity.cluster)?;
-    let options = SegmentOptions { reserve_bytes: 0, ..SegmentOptions::default() };
-    let target = SegmentStore::open(&to.join("chunks"), options)?;
+    let (directory, cluster) = (to.to_owned(), identity.cluster.clone());
+    let target = off(parts.work, move || {
+        prepare(&directory, &cluster)?;
+        let options = SegmentOptions { reserve_bytes: 0, ..SegmentOptions::default() };
+        Ok(SegmentStore::open(&directory.join("chunks"), options)?)
+    });
+    let target = target.await?;
     let source = Metadata::new(parts.meta.clone(), Arc::clone(&parts.clock), parts.work);
     let now_ms = source.now_ms();
     let name = format!("meta-{now_ms}.sqlite");
     let copy = to.join(&name);
     let (db, file) = (parts.meta.db().clone(), copy.clone());
     source.run(move || db.backup(&file)).await.map_err(GcError::from)?;
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))
-        .map_err(FileError::of("closing", &copy))?;
     let mut report = BackupReport {
         path: to.display().to_string(),
         time: rfc3339(now_ms),
@@ -155,19 +161,37 @@ pub async fn back_up(
     };
     copy_reached(parts, &copy, &target, &mut report, pace).await?;
     target.close().await;
-    let key = to.join("server.key");
+    let (identity, to) = (identity.clone(), to.to_owned());
+    off(parts.work, move || conclude(&to, &identity, name, report)).await
+}
+
+/// Does what blocks, off the runtime's threads.
+async fn off<T: Send + 'static>(
+    work: Work,
+    run: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, BackupError> {
+    work.run(run).await.map_err(BackupError::Interrupted)?
+}
+
+/// Copies the keys, and vouches for what was copied.
+fn conclude(
+    to: &Path,
+    identity: &Identity,
+    metadata: String,
+    report: BackupReport,
+) -> Result<BackupReport, BackupError> {
+    let (key, copy) = (to.join("server.key"), to.join(&metadata));
     copy_private(&identity.key_file, &key).map_err(FileError::of("writing", &key))?;
-    let missing = report.problems.problems.len() as u64 + report.problems.problems_more;
     let manifest = Manifest {
         format: FORMAT,
         time: report.time.clone(),
         cluster: identity.cluster.clone(),
         metadata_hash: hash_file(&copy).map_err(FileError::of("reading", &copy))?,
-        metadata: name,
+        metadata,
         folders: report.folders,
         objects: report.copied.chunks + report.kept.chunks,
         bytes: report.copied.bytes + report.kept.bytes,
-        missing,
+        missing: report.problems.problems.len() as u64 + report.problems.problems_more,
     };
     finish(to, &manifest).map_err(FileError::of("finishing", to))?;
     Ok(report)
@@ -182,8 +206,13 @@ pub(super) async fn copy_reached(
     report: &mut BackupReport,
     pace: &dyn Pace,
 ) -> Result<(), BackupError> {
-    let handle = MetaHandle::inline(MetaDb::open(copy)?);
-    let meta = Metadata::new(handle, Arc::clone(&parts.clock), parts.work);
+    let opening = copy.to_owned();
+    let opened = off(parts.work, move || {
+        fs::set_permissions(&opening, fs::Permissions::from_mode(0o600))
+            .map_err(FileError::of("closing", &opening))?;
+        Ok(MetaHandle::inline(MetaDb::open(&opening)?))
+    });
+    let meta = Metadata::new(opened.await?, Arc::clone(&parts.clock), parts.work);
     let folders = meta.read(|reads| reads.all_folders()).await.map_err(GcError::from)?;
     let mut copying = Copying { parts, meta, target, report };
     for folder in folders {

@@ -5,9 +5,12 @@ use crate::background::backup::copy_reached;
 use crate::background::{BackupError, BackupReport, Identity, back_up, read_manifest};
 use crate::chunk_store::{SegmentOptions, SegmentStore};
 use crate::service::Work;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 async fn backed_up(rig: &Rig, cluster: &str, to: &Path) -> Result<BackupReport, BackupError> {
     let key_file = key_file(to, cluster);
@@ -56,4 +59,31 @@ async fn a_copy_of_the_metadata_is_closed_when_its_chunks_are_there() {
     assert_eq!(report.copied.chunks, 1);
     let log = home.path().join("copy.sqlite-wal");
     assert!(!log.exists(), "what it says is what was hashed");
+}
+
+/// The key is read from a pipe, which blocks until somebody has written to it.
+#[tokio::test]
+async fn a_backup_does_not_keep_the_thread_of_others_while_the_disk_is_slow() {
+    let home = tempfile::tempdir().unwrap();
+    let (rig, to) = (Rig::new(), home.path().join("backup"));
+    let key_file = home.path().join("server.key");
+    mknodat(CWD, &key_file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let (is_read, reading) = tokio::sync::oneshot::channel();
+    let (tell, others) = std::sync::mpsc::channel();
+    let pipe = key_file.clone();
+    let writer = std::thread::spawn(move || {
+        let mut pipe = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+        is_read.send(()).unwrap();
+        let told = others.recv_timeout(Duration::from_secs(10));
+        pipe.write_all(b"key").unwrap();
+        told
+    });
+    let identity = Identity { cluster: "0a".to_owned(), key_file };
+    let parts = rig.parts(Work::Pool);
+    let backup = back_up(&rig.collector, &parts, &identity, &to, &Never);
+    let (done, told) = tokio::join!(backup, async { reading.await.map(|()| tell.send(())) });
+    done.unwrap();
+    told.unwrap().unwrap();
+    assert_eq!(writer.join().unwrap(), Ok(()));
+    assert_eq!(fs::read(to.join("server.key")).unwrap(), b"key");
 }
