@@ -3,10 +3,12 @@
 //! Owns join codes of first devices, the status, and the way to garbage collection, checks and
 //! backups. It must not know how it was asked.
 
+use super::error::explained;
 use crate::background::{
-    AtOnce, BackupReport, CheckReport, Collector, GcParts, GcReport, Identity, back_up, check,
+    AtOnce, BackupError, BackupReport, CheckReport, Collector, GcParts, GcReport, Identity,
+    back_up, check,
 };
-use crate::chunk_store::StoreState;
+use crate::chunk_store::{OpenError, StoreState};
 use crate::control::{Admin, Failure, Invitation, MetadataStatus, Status, StorageStatus};
 use crate::service::{Service, rfc3339};
 use async_trait::async_trait;
@@ -142,20 +144,62 @@ impl Admin for Core {
 
     async fn backup(&self, to: &Path) -> Result<BackupReport, Failure> {
         let done = back_up(&self.collector, &self.gc, &self.identity, to, &AtOnce).await;
-        done.map_err(|error| failure("backup", &error))
+        done.map_err(|error| no_backup(&error))
     }
 }
 
 fn failure(kind: &str, error: &dyn std::error::Error) -> Failure {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !message.contains(&said) {
-            message = format!("{message}: {said}");
-        }
-        cause = error.source();
-    }
     let hint = "what was done so far stands; look at the disk and at the server's log".to_owned();
-    Failure { kind: kind.to_owned(), message, hint }
+    Failure { kind: kind.to_owned(), message: explained(error), hint }
+}
+
+fn no_backup(error: &BackupError) -> Failure {
+    let hint = match error {
+        BackupError::NotABackup { .. }
+        | BackupError::OfAnother { .. }
+        | BackupError::Mixed { .. }
+        | BackupError::Incomplete { .. }
+        | BackupError::Unreadable { .. } => "give a directory that is not there yet",
+        BackupError::Chunks(OpenError::Locked { .. }) => {
+            "another backup is being made there: wait for it, or give another directory"
+        }
+        BackupError::Full { .. } => {
+            "make room there and try again: what was copied is not copied anew"
+        }
+        BackupError::Chunks(_)
+        | BackupError::Target { .. }
+        | BackupError::Copy { .. }
+        | BackupError::Open { .. }
+        | BackupError::Read { .. }
+        | BackupError::Io(_) => {
+            "look at that directory's owner, its permissions and its disk, and try again"
+        }
+        BackupError::Store(_) => "look at the server's disk and at its log",
+        BackupError::Interrupted(_) => "look at the server's log",
+    };
+    Failure { hint: hint.to_owned(), ..failure("backup", error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::background::GcError;
+    use crate::meta_store::MetaError;
+
+    #[test]
+    fn the_hint_of_a_backup_that_failed_is_about_what_failed() {
+        let path = || "/mnt/backup".into();
+        let cluster = "0a".to_owned();
+        let cases = [
+            (BackupError::OfAnother { path: path(), cluster }, "not there yet"),
+            (BackupError::Full { path: path() }, "make room there"),
+            (BackupError::Chunks(OpenError::Locked { directory: path() }), "wait for it"),
+            (BackupError::Store(GcError::Metadata(MetaError::Stopped)), "the server's disk"),
+        ];
+        for (error, hint) in cases {
+            let failure = no_backup(&error);
+            assert!(failure.hint.contains(hint), "{failure:?}");
+            assert!(!failure.message.contains("garbage"), "{failure:?}");
+        }
+    }
 }

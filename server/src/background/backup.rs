@@ -23,12 +23,13 @@ use super::report::{Amount, Problem, Problems};
 use crate::chunk_store::{
     ChunkKey, ChunkStore, OpenError, SegmentOptions, SegmentStore, StoreError,
 };
-use crate::meta_store::{MetaDb, MetaHandle, OpenError as MetaOpenError};
+use crate::meta_store::{MetaDb, MetaError, MetaHandle, OpenError as MetaOpenError};
 use crate::private_file::copy_private;
 use crate::service::{Work, rfc3339};
 use common::ids::{ChunkId, FolderId};
 use serde::{Deserialize, Serialize};
 use server_core::gc::Marks;
+use server_core::metadata::StoreError as MetaStoreError;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -85,9 +86,48 @@ pub enum BackupError {
     /// Its chunk store cannot be opened.
     #[error(transparent)]
     Chunks(#[from] OpenError),
-    /// Its metadata cannot be opened.
-    #[error(transparent)]
-    Metadata(#[from] MetaOpenError),
+    /// There is no room in it.
+    #[error("the disk of {path} is full")]
+    Full {
+        /// What was being written.
+        path: PathBuf,
+    },
+    /// Its chunk store did not answer.
+    #[error("copying chunks to {path}: {source}")]
+    Target {
+        /// The directory.
+        path: PathBuf,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+    /// The metadata could not be copied.
+    #[error("copying the metadata to {path}")]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: MetaStoreError,
+    },
+    /// The copy of the metadata cannot be opened.
+    #[error("opening {path}")]
+    Open {
+        /// The copy.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: MetaOpenError,
+    },
+    /// The copy of the metadata did not answer.
+    #[error("reading {path}")]
+    Read {
+        /// The copy.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: MetaError,
+    },
     /// A task of it ended before it was done.
     #[error("the backup was interrupted")]
     Interrupted(#[source] JoinError),
@@ -96,9 +136,33 @@ pub enum BackupError {
     Io(#[from] FileError),
 }
 
-impl From<StoreError> for BackupError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error.into())
+impl BackupError {
+    fn of_target(path: &Path) -> impl FnOnce(StoreError) -> Self + use<> {
+        let path = path.to_owned();
+        |source| match source {
+            StoreError::DiskFull { .. } => Self::Full { path },
+            source => Self::Target { path, source },
+        }
+    }
+
+    pub(super) fn of_copying(path: PathBuf, source: MetaStoreError) -> Self {
+        match source {
+            MetaStoreError::DiskFull => Self::Full { path },
+            source => Self::Copy { path, source },
+        }
+    }
+
+    fn of_opening(path: PathBuf, source: MetaOpenError) -> Self {
+        if source.is_no_room() { Self::Full { path } } else { Self::Open { path, source } }
+    }
+
+    /// What is read beside the copy of the metadata is the server's own.
+    fn of_reading(path: &Path) -> impl FnOnce(GcError) -> Self + use<> {
+        let path = path.to_owned();
+        |error| match error {
+            GcError::Metadata(source) => Self::Read { path, source },
+            error @ GcError::Chunks(_) => Self::Store(error),
+        }
     }
 }
 
@@ -148,18 +212,18 @@ pub async fn back_up(
         Ok(SegmentStore::open(&directory.join("chunks"), options)?)
     });
     let target = target.await?;
-    let source = Metadata::new(parts.meta.clone(), Arc::clone(&parts.clock), parts.work);
-    let now_ms = source.now_ms();
+    let now_ms = parts.clock.now_ms();
     let name = format!("meta-{now_ms}.sqlite");
     let copy = to.join(&name);
     let (db, file) = (parts.meta.db().clone(), copy.clone());
-    source.run(move || db.backup(&file)).await.map_err(GcError::from)?;
+    off(parts.work, move || db.backup(&file).map_err(|error| BackupError::of_copying(file, error)))
+        .await?;
     let mut report = BackupReport {
         path: to.display().to_string(),
         time: rfc3339(now_ms),
         ..BackupReport::default()
     };
-    copy_reached(parts, &copy, &target, &mut report, pace).await?;
+    copy_reached(parts, &copy, (to, &target), &mut report, pace).await?;
     target.close().await;
     let (identity, to) = (identity.clone(), to.to_owned());
     off(parts.work, move || conclude(&to, &identity, name, report)).await
@@ -202,7 +266,7 @@ fn conclude(
 pub(super) async fn copy_reached(
     parts: &GcParts,
     copy: &Path,
-    target: &SegmentStore,
+    (to, target): (&Path, &SegmentStore),
     report: &mut BackupReport,
     pace: &dyn Pace,
 ) -> Result<(), BackupError> {
@@ -210,11 +274,14 @@ pub(super) async fn copy_reached(
     let opened = off(parts.work, move || {
         fs::set_permissions(&opening, fs::Permissions::from_mode(0o600))
             .map_err(FileError::of("closing", &opening))?;
-        Ok(MetaHandle::inline(MetaDb::open(&opening)?))
+        let opened = MetaDb::open(&opening);
+        let opened = opened.map_err(|error| BackupError::of_opening(opening, error))?;
+        Ok(MetaHandle::inline(opened))
     });
     let meta = Metadata::new(opened.await?, Arc::clone(&parts.clock), parts.work);
-    let folders = meta.read(|reads| reads.all_folders()).await.map_err(GcError::from)?;
-    let mut copying = Copying { parts, meta, target, report };
+    let folders = meta.read(|reads| reads.all_folders()).await;
+    let folders = folders.map_err(|error| BackupError::of_reading(copy)(error.into()))?;
+    let mut copying = Copying { parts, meta, copy, to, target, report };
     for folder in folders {
         copying.folder(folder, pace).await?;
     }
@@ -224,6 +291,8 @@ pub(super) async fn copy_reached(
 struct Copying<'a> {
     parts: &'a GcParts,
     meta: Metadata,
+    copy: &'a Path,
+    to: &'a Path,
     target: &'a SegmentStore,
     report: &'a mut BackupReport,
 }
@@ -235,7 +304,7 @@ impl Copying<'_> {
         let tracer = Tracer { meta: &meta, chunks: &self.parts.chunks, folder };
         let (mut marks, mut roots) = (Marks::new(), Roots::new());
         loop {
-            let page = roots.next(&tracer).await?;
+            let page = roots.next(&tracer).await.map_err(BackupError::of_reading(self.copy))?;
             if page.is_empty() {
                 return Ok(());
             }
@@ -243,7 +312,8 @@ impl Copying<'_> {
                 let (mut found, mut problems) = (Vec::new(), Vec::new());
                 let mut note = |id, _| found.push(id);
                 // A page that cannot be read is told when it is copied.
-                tracer.reach(&root, &mut marks, &mut note, &mut problems).await?;
+                let reached = tracer.reach(&root, &mut marks, &mut note, &mut problems).await;
+                reached.map_err(BackupError::of_reading(self.copy))?;
                 for ids in found.chunks(CHUNKS) {
                     self.copy(folder, ids).await?;
                     pace.breathe().await;
@@ -254,7 +324,8 @@ impl Copying<'_> {
 
     async fn copy(&mut self, folder: FolderId, ids: &[ChunkId]) -> Result<(), BackupError> {
         let keys: Vec<ChunkKey> = ids.iter().map(|id| ChunkKey { folder, id: *id }).collect();
-        let had = self.target.have(keys.clone()).await?;
+        let had = self.target.have(keys.clone()).await;
+        let had = had.map_err(BackupError::of_target(self.to))?;
         let mut new = Vec::new();
         for (key, had) in keys.into_iter().zip(had) {
             if let Some(length) = had {
@@ -269,12 +340,12 @@ impl Copying<'_> {
                 }
                 Ok(None) => "a version names it, and it is missing",
                 Err(StoreError::Damaged { .. }) => "a version names it, and it is damaged",
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(GcError::from(error).into()),
             };
             self.report.problems.push(Problem::new(&folder, Some(&key.id), what));
         }
         if !new.is_empty() {
-            self.target.put(new).await?;
+            self.target.put(new).await.map_err(BackupError::of_target(self.to))?;
         }
         Ok(())
     }

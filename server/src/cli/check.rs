@@ -2,7 +2,7 @@
 //! data directory that none runs on.
 
 use super::{CommandFailure, print_json, print_line, print_problems, runtime};
-use crate::assemble::{OfflineError, check_stopped};
+use crate::assemble::{OfflineError, check_stopped, explained};
 use crate::background::{BackupError, CheckReport};
 use crate::control::{AskError, Reply, Request, ask};
 use std::path::PathBuf;
@@ -67,13 +67,5 @@ pub(super) fn offline(error: &OfflineError) -> CommandFailure {
             ("io", "look at the directory's owner, its permissions and its disk")
         }
     };
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if !message.contains(&error.to_string()) {
-            message = format!("{message}: {error}");
-        }
-        cause = error.source();
-    }
-    CommandFailure::new(kind, &message, hint)
+    CommandFailure::new(kind, &explained(error), hint)
 }

@@ -3,9 +3,10 @@
 use super::runs::{Never, Rig};
 use crate::background::backup::copy_reached;
 use crate::background::{BackupError, BackupReport, Identity, back_up, read_manifest};
-use crate::chunk_store::{SegmentOptions, SegmentStore};
+use crate::chunk_store::{ChunkStore, SegmentOptions, SegmentStore};
 use crate::service::Work;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use server_core::metadata::StoreError;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -55,7 +56,8 @@ async fn a_copy_of_the_metadata_is_closed_when_its_chunks_are_there() {
         SegmentStore::open(&home.path().join("chunks"), SegmentOptions::default()).unwrap();
     let mut report = BackupReport::default();
     let parts = rig.parts(Work::Pool);
-    copy_reached(&parts, &copy, &target, &mut report, &Never).await.unwrap();
+    let to = (home.path(), &target);
+    copy_reached(&parts, &copy, to, &mut report, &Never).await.unwrap();
     assert_eq!(report.copied.chunks, 1);
     let log = home.path().join("copy.sqlite-wal");
     assert!(!log.exists(), "what it says is what was hashed");
@@ -86,4 +88,22 @@ async fn a_backup_does_not_keep_the_thread_of_others_while_the_disk_is_slow() {
     told.unwrap().unwrap();
     assert_eq!(writer.join().unwrap(), Ok(()));
     assert_eq!(fs::read(to.join("server.key")).unwrap(), b"key");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_disk_of_a_backup_is_not_said_of_the_servers() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut rig, copy) = (Rig::new(), home.path().join("copy.sqlite"));
+    rig.file("a file");
+    rig.world.meta.db().backup(&copy).unwrap();
+    let target =
+        SegmentStore::open(&home.path().join("chunks"), SegmentOptions::default()).unwrap();
+    target.close().await;
+    let (parts, mut report) = (rig.parts(Work::Pool), BackupReport::default());
+    let to = (home.path(), &target);
+    let error = copy_reached(&parts, &copy, to, &mut report, &Never).await.unwrap_err();
+    let said = format!("copying chunks to {}: the chunk store is closed", home.path().display());
+    assert_eq!(error.to_string(), said);
+    let error = BackupError::of_copying(copy.clone(), StoreError::DiskFull);
+    assert_eq!(error.to_string(), format!("the disk of {} is full", copy.display()));
 }
