@@ -28,6 +28,14 @@ const CHANGED_FEW: &str = "SELECT kind, place_revision, parent, name_tag, delete
     (SELECT entry FROM changes WHERE folder = ?1 AND revision > ?2 AND entry > ?3)
     ORDER BY number LIMIT ?4";
 
+/// Deleted entries, without a walk over those that live.
+pub(super) const DELETED: &str = "SELECT entry FROM entries INDEXED BY entries_deleted
+    WHERE folder = ?1 AND entry > ?2 AND deleted = 1 ORDER BY entry LIMIT ?3";
+
+/// Without statistics SQLite takes the primary key, and walks over all conflicts of the folder.
+pub(super) const SETTLED: &str = "SELECT 1 FROM conflicts INDEXED BY conflicts_by_closed
+    WHERE folder = ?1 AND closed = ?2 AND (entry = ?3 OR copy = ?3) LIMIT 1";
+
 pub(super) const CONFLICT: &str =
     "SELECT conflict, entry, base, theirs, copy, opened, time_ms, device,
     closed, resolution FROM conflicts";
@@ -289,18 +297,14 @@ impl RegisterReads for SqliteStore {
     ) -> Stored<Vec<EntryId>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
         let after = after.map(|entry| entry.as_bytes().to_vec()).unwrap_or_default();
-        let sql = "SELECT entry FROM entries WHERE folder = ?1 AND entry > ?2 AND deleted = 1
-            ORDER BY entry LIMIT ?3";
         let key = params![number, after, size(limit)];
-        self.all(sql, key, |row| Ok(EntryId::from_bytes(row.get(0)?)))
+        self.all(DELETED, key, |row| Ok(EntryId::from_bytes(row.get(0)?)))
     }
 
     fn settled(&self, folder: &FolderId, entry: &EntryId, at: Revision) -> Stored<bool> {
         let Some(number) = self.folder_number(folder)? else { return Ok(false) };
-        let sql = "SELECT 1 FROM conflicts WHERE folder = ?1 AND closed = ?2
-            AND (entry = ?3 OR copy = ?3) LIMIT 1";
         let key = params![number, int(at), entry.as_bytes()];
-        Ok(self.one(sql, key, |_| Ok(()))?.is_some())
+        Ok(self.one(SETTLED, key, |_| Ok(()))?.is_some())
     }
 
     fn conflicts_open(

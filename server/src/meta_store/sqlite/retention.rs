@@ -24,6 +24,16 @@ fn settings_row(row: &Row<'_>) -> rusqlite::Result<StandingSettings> {
     })
 }
 
+/// Without statistics SQLite takes the primary key, and walks over all conflicts of the folder.
+pub(super) fn conflicts_naming() -> String {
+    format!(
+        "{CONFLICT} INDEXED BY conflicts_open_by_entry
+        WHERE folder = ?1 AND entry = ?2 AND closed IS NULL
+        UNION {CONFLICT} INDEXED BY conflicts_open_by_copy
+        WHERE folder = ?1 AND copy = ?2 AND closed IS NULL ORDER BY conflict"
+    )
+}
+
 impl RetentionReads for SqliteStore {
     fn settings(&self, folder: &FolderId, at: Revision) -> Stored<Option<StandingSettings>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(None) };
@@ -86,12 +96,9 @@ impl RetentionReads for SqliteStore {
 
     fn conflicts_naming(&self, folder: &FolderId, entry: &EntryId) -> Stored<Vec<ConflictRecord>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
-        let sql = format!(
-            "{CONFLICT} WHERE folder = ?1 AND entry = ?2 AND closed IS NULL
-            UNION {CONFLICT} WHERE folder = ?1 AND copy = ?2 AND closed IS NULL
-            ORDER BY conflict"
-        );
-        self.all(&sql, params![number, entry.as_bytes()], |row| Ok(conflict_row(row)?.record))
+        self.all(&conflicts_naming(), params![number, entry.as_bytes()], |row| {
+            Ok(conflict_row(row)?.record)
+        })
     }
 }
 
