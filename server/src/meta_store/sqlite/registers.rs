@@ -12,9 +12,12 @@ use server_core::metadata::{
     RegisterWrites, Stored, TreeReads, earlier,
 };
 
-/// So many revisions are looked through one by one for what changed in them; of more, all entries
-/// are.
-const CHANGES_FEW: u64 = 4096;
+/// So many changes are looked through one by one, anew for each page; of more, all entries are.
+pub(super) const CHANGES_FEW: usize = 4096;
+
+/// Changes after a revision, counted up to a bound: one revision has up to hundreds.
+pub(super) const CHANGES_AFTER: &str = "SELECT count(*) FROM
+    (SELECT 1 FROM changes WHERE folder = ?1 AND revision > ?2 LIMIT ?3)";
 
 /// Entries of which a register was set after a revision, in the order in which they were made: their
 /// versions lie together.
@@ -23,7 +26,7 @@ const CHANGED: &str = "SELECT kind, place_revision, parent, name_tag, deleted, c
     AND max(place_revision, content_revision) > ?2 ORDER BY number LIMIT ?4";
 
 /// The same, for few revisions.
-const CHANGED_FEW: &str = "SELECT kind, place_revision, parent, name_tag, deleted,
+pub(super) const CHANGED_FEW: &str = "SELECT kind, place_revision, parent, name_tag, deleted,
     content_revision, number, entry FROM entries WHERE number IN
     (SELECT entry FROM changes WHERE folder = ?1 AND revision > ?2 AND entry > ?3)
     ORDER BY number LIMIT ?4";
@@ -231,9 +234,7 @@ impl RegisterReads for SqliteStore {
     ) -> Stored<Vec<Earlier>> {
         let Some(folder) = self.folder_number(folder)? else { return Ok(Vec::new()) };
         let after = self.number_of(folder, after)?;
-        let sql = "SELECT revision FROM folders WHERE number = ?1";
-        let last = self.one(sql, [folder], |row| uint(row, 0))?.unwrap_or(0).max(known);
-        let sql = if last.saturating_sub(at) < CHANGES_FEW { CHANGED_FEW } else { CHANGED };
+        let sql = self.changed_after(folder, at)?;
         let key = params![folder, int(at), after, size(limit)];
         let changed = self.all(sql, key, |row| {
             Ok((row.get::<_, i64>(6)?, EntryId::from_bytes(row.get(7)?), entry_row(row)?))
@@ -326,6 +327,13 @@ impl RegisterReads for SqliteStore {
 }
 
 impl SqliteStore {
+    /// How entries that changed after a revision are found.
+    pub(super) fn changed_after(&self, folder: i64, at: Revision) -> Stored<&'static str> {
+        let key = params![folder, int(at), size(CHANGES_FEW + 1)];
+        let changes = self.one(CHANGES_AFTER, key, |row| uint(row, 0))?.unwrap_or(0);
+        Ok(if changes <= CHANGES_FEW as u64 { CHANGED_FEW } else { CHANGED })
+    }
+
     /// The number of an entry to go on after, less than all when there is none.
     fn number_of(&self, folder: i64, entry: Option<&EntryId>) -> Stored<i64> {
         let Some(entry) = entry else { return Ok(0) };
