@@ -94,16 +94,17 @@ pub(super) async fn preview(
         let standing = reads.settings(&folder, state.revision)?;
         let standing = standing.map_or_else(Retention::default, |it| it.settings.retention);
         let whole = thinning::whole_under(reads, &folder, now_ms, &[asked.unwrap_or(standing)])?;
-        let Whole { horizon, kept } = whole.as_ref().ok_or_else(no_such_folder)?;
-        let foreseen = thinning::foreseen(reads, &folder, &whole.clone().unwrap_or_default())?;
+        let whole = whole.ok_or_else(no_such_folder)?;
+        let foreseen = thinning::foreseen(reads, &folder, &whole)?;
+        let Whole { horizon, kept } = whole;
         let moment = |revision: &Revision| {
             Ok(Moment { revision: *revision, time_ms: time_of(reads, &folder, *revision)? })
         };
         Ok(RetentionPreviewReply {
             versions: foreseen.versions,
             contents: foreseen.contents,
-            horizon: *horizon,
-            horizon_ms: time_of(reads, &folder, (*horizon).min(state.revision))?,
+            horizon,
+            horizon_ms: time_of(reads, &folder, horizon.min(state.revision))?,
             kept: kept.iter().map(moment).collect::<Stored<_>>()?,
         })
     };
@@ -160,6 +161,7 @@ impl Service {
                 Ok(thinning::entries_to_release(reads, &folder, &whole, after, ENTRIES_TOGETHER)?)
             };
             let (entries, next) = self.inner.meta.read(read).await?;
+            let entries: Vec<EntryId> = entries.into_iter().map(|(entry, _)| entry).collect();
             versions += self.release(folder, &entries).await?;
             after = next;
             if after.is_none() {

@@ -9,8 +9,8 @@ use super::state::{
     ContentVersion, DeviceState, EpochStart, JournalMark, PlaceVersion, VersionRow,
 };
 use super::store::{
-    FolderReads, JournalReads, MetaReads, RegisterReads, RetentionReads, StoreError, Stored,
-    UserReads,
+    FolderReads, JournalReads, LAST_REVISION, MetaReads, RegisterReads, RetentionReads, StoreError,
+    Stored, UserReads,
 };
 use common::ids::{ConflictId, DeviceId, EntryId, FolderId, Head};
 use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
@@ -384,7 +384,7 @@ pub fn deleted_page(
     let next = if entries.len() < limit { None } else { entries.last().copied() };
     let mut rows = Vec::with_capacity(entries.len());
     for entry in entries {
-        let (mut last, _) = versions(reads, folder, &entry, Revision::MAX >> 1, 1)?;
+        let (mut last, _) = versions(reads, folder, &entry, LAST_REVISION, 1)?;
         rows.append(&mut last);
     }
     Ok((rows, next))

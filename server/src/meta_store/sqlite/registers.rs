@@ -86,7 +86,7 @@ fn content_row(row: &Row<'_>) -> rusqlite::Result<ContentVersion> {
     })
 }
 
-fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+pub(super) fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     let value: Option<i64> = row.get(column)?;
     value.map(|_| uint(row, column)).transpose()
 }

@@ -2,14 +2,16 @@
 //!
 //! Owns their statements. It must not know the rules.
 
-use super::registers::{CONFLICT, conflict_row};
+use super::registers::{CONFLICT, conflict_row, optional};
 use super::{SqliteStore, int, size, uint};
 use common::ids::{EntryId, FolderId, LabelId};
 use common::record::{ConflictRecord, Retention, Settings, StandingSettings};
 use common::revision::Revision;
 use rusqlite::{Row, params};
-use server_core::metadata::{Label, RetentionReads, RetentionWrites, StoreError, Stored};
-use server_core::retention::{RegisterRelease, Release, Whole};
+use server_core::metadata::{
+    Label, RetentionReads, RetentionWrites, StoreError, Stored, VersionMarks,
+};
+use server_core::retention::{RegisterRelease, Release, VersionMark, Whole};
 
 const SETTINGS: &str = "SELECT revision, time_ms, keep_all_ms, daily_ms, monthly_ms, sealed
     FROM settings";
@@ -99,6 +101,22 @@ impl RetentionReads for SqliteStore {
         self.all(&conflicts_naming(), params![number, entry.as_bytes()], |row| {
             Ok(conflict_row(row)?.record)
         })
+    }
+
+    fn version_marks(&self, folder: &FolderId, entry: &EntryId) -> Stored<VersionMarks> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(VersionMarks::default()) };
+        let mark = |row: &Row<'_>| {
+            Ok(VersionMark { revision: uint(row, 0)?, until: optional(row, 1)?, gone: row.get(2)? })
+        };
+        let key = params![number, entry.as_bytes()];
+        let sql = "SELECT p.revision, p.until, p.deleted
+            FROM entries e JOIN places p ON p.entry = e.number
+            WHERE e.folder = ?1 AND e.entry = ?2 ORDER BY p.revision DESC";
+        let places = self.all(sql, key, mark)?;
+        let sql = "SELECT c.revision, c.until, c.released
+            FROM entries e JOIN contents c ON c.entry = e.number
+            WHERE e.folder = ?1 AND e.entry = ?2 ORDER BY c.revision DESC, c.change DESC";
+        Ok((places, self.all(sql, key, mark)?))
     }
 }
 
