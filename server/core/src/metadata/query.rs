@@ -123,7 +123,8 @@ pub fn register_digest(
 }
 
 /// Versions of an entry at or before `at`, newest first, at most `limit`, and whether older ones
-/// exist. A group that merged gives one row for each content it set. Of a thinned history those
+/// exist. A group that merged gives one row for each content it set; a page ends with the last of
+/// them, unless they alone are more than the limit. Of a thinned history those
 /// revisions are told of which both registers are known: what stood at the others is not guessed.
 ///
 /// # Errors
@@ -165,9 +166,14 @@ pub fn versions(
         }
         at = floor - 1;
     }
-    let more = rows.len() > limit;
+    let Some(cut) = rows.get(limit).map(|row| row.revision) else { return Ok((rows, false)) };
     rows.truncate(limit);
-    Ok((rows, more))
+    // A reader goes on below the last revision of a page: one that does not fit comes with the next.
+    let whole = rows.partition_point(|row| row.revision > cut);
+    if whole > 0 {
+        rows.truncate(whole);
+    }
+    Ok((rows, true))
 }
 
 /// The revision from which on a page of versions tells all; 0 when nothing is left beyond it.
