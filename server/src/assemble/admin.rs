@@ -6,11 +6,11 @@
 use super::error::explained;
 use crate::background::{
     AtOnce, BackupError, BackupReport, CheckReport, Collector, GcParts, GcReport, Identity,
-    back_up, check,
+    Problem, back_up, check,
 };
 use crate::chunk_store::{OpenError, StoreState};
 use crate::control::{Admin, Failure, Invitation, MetadataStatus, Status, StorageStatus};
-use crate::service::{Service, rfc3339};
+use crate::service::{Service, Thinned, rfc3339};
 use async_trait::async_trait;
 use common::trust::{JoinCode, JoinCodeError, JoinKind};
 use common::wire::meta::Refusal;
@@ -127,13 +127,9 @@ impl Admin for Core {
         }
         // What retention lets go of is garbage from now on.
         let thinned = self.service.thin_all().await;
-        let thinned = thinned.map_err(|refusal| {
-            let message = format!("the histories cannot be thinned: {}", refusal.message);
-            Failure { kind: "gc".into(), message, hint: "look at the server's log".into() }
-        })?;
         let ran = self.collector.run(grace_ms, &AtOnce).await;
         let mut report = ran.map_err(|error| failure("gc", &error))?;
-        report.thinned = thinned.versions;
+        note_thinned(&mut report, thinned);
         Ok(report)
     }
 
@@ -145,6 +141,20 @@ impl Admin for Core {
     async fn backup(&self, to: &Path) -> Result<BackupReport, Failure> {
         let done = back_up(&self.collector, &self.gc, &self.identity, to, &AtOnce).await;
         done.map_err(|error| no_backup(&error))
+    }
+}
+
+/// What was not thinned is garbage only after a later run, and the rest was collected all the same.
+fn note_thinned(report: &mut GcReport, thinned: Result<Thinned, Refusal>) {
+    let what = |refusal: Refusal| format!("its history was not thinned: {}", refusal.message);
+    match thinned {
+        Ok(thinned) => {
+            report.thinned = thinned.versions;
+            for (folder, refusal) in thinned.failed {
+                report.problems.note(Problem::new(Some(&folder), None, &what(refusal)));
+            }
+        }
+        Err(refusal) => report.problems.note(Problem::new(None, None, &what(refusal))),
     }
 }
 
@@ -183,8 +193,26 @@ fn no_backup(error: &BackupError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::background::GcError;
+    use crate::background::{Amount, GcError};
     use crate::meta_store::MetaError;
+    use common::ids::FolderId;
+    use common::wire::meta::RefusalCode;
+
+    #[test]
+    fn what_was_not_thinned_is_a_problem_of_a_run_that_went_on() {
+        let folder = FolderId::from_bytes([1; 32]);
+        let refusal = || Refusal::new(RefusalCode::Busy, "the disk");
+        let mut report = GcReport { purged: Amount { chunks: 2, bytes: 3 }, ..GcReport::default() };
+        let failed = vec![(folder, refusal())];
+        note_thinned(&mut report, Ok(Thinned { folders: 2, versions: 5, failed }));
+        assert_eq!((report.thinned, report.purged.chunks), (5, 2));
+        note_thinned(&mut report, Err(refusal()));
+        let told =
+            report.problems.problems.iter().map(|it| (it.folder.clone(), it.problem.clone()));
+        let said = "its history was not thinned: the disk".to_owned();
+        let expected = [(folder.to_string(), said.clone()), (String::new(), said)];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn the_hint_of_a_backup_that_failed_is_about_what_failed() {

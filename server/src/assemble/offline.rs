@@ -232,7 +232,7 @@ async fn forget(
     let named = Collector::new(parts).named_of(folder, lost).await?;
     for id in named {
         let what = "a version names it, and the backup does not hold it whole";
-        report.problems.push(Problem::new(&folder, Some(&id), what));
+        report.problems.push(Problem::new(Some(&folder), Some(&id), what));
     }
     Ok(())
 }

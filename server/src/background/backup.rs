@@ -342,7 +342,7 @@ impl Copying<'_> {
                 Err(StoreError::Damaged { .. }) => "a version names it, and it is damaged",
                 Err(error) => return Err(GcError::from(error).into()),
             };
-            self.report.problems.push(Problem::new(&folder, Some(&key.id), what));
+            self.report.problems.push(Problem::new(Some(&folder), Some(&key.id), what));
         }
         if !new.is_empty() {
             self.target.put(new).await.map_err(BackupError::of_target(self.to))?;

@@ -77,12 +77,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn problem(&mut self, folder: Option<&FolderId>, object: Option<&ChunkId>, what: &str) {
-        let problem = Problem {
-            folder: folder.map(ToString::to_string).unwrap_or_default(),
-            object: object.map(ToString::to_string).unwrap_or_default(),
-            problem: what.to_owned(),
-        };
-        self.report.problems.push(problem);
+        self.report.problems.push(Problem::new(folder, object, what));
     }
 
     async fn folder(&mut self, folder: FolderId, pace: &dyn Pace) -> Result<(), GcError> {

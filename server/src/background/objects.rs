@@ -202,7 +202,7 @@ impl Collector {
                     None => {
                         whole = false;
                         let what = "a version names it, and it is missing or damaged";
-                        report.problem(Problem::new(&folder, Some(id), what));
+                        report.problem(Problem::new(Some(&folder), Some(id), what));
                     }
                 }
             }

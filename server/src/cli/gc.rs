@@ -24,7 +24,8 @@ pub(super) struct GcFlags {
     grace: u64,
 }
 
-pub(super) fn run(flags: &GcFlags, json: bool) -> Result<(), CommandFailure> {
+/// Says whether nothing kept a folder from being collected.
+pub(super) fn run(flags: &GcFlags, json: bool) -> Result<bool, CommandFailure> {
     let request = Request::Gc { dry_run: flags.dry_run, grace_ms: flags.grace };
     let report = match ask(&flags.data, &request) {
         Ok(Reply::Gc(report)) => report,
@@ -35,11 +36,12 @@ pub(super) fn run(flags: &GcFlags, json: bool) -> Result<(), CommandFailure> {
         Err(error) => return Err(CommandFailure::asking(error, &flags.data)),
     };
     if json {
-        return print_json(&report);
+        print_json(&report)?;
+    } else {
+        print_report(&report)?;
+        print_problems(&report.problems);
     }
-    print_report(&report)?;
-    print_problems(&report.problems);
-    Ok(())
+    Ok(report.problems.is_empty())
 }
 
 fn print_report(report: &GcReport) -> Result<(), CommandFailure> {

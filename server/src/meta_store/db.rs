@@ -247,6 +247,12 @@ impl MetaDb {
         self.writing()?.store.thin(folder, entry)
     }
 
+    /// Damages what is stored, for tests of what follows from it.
+    #[cfg(test)]
+    pub(crate) fn run(&self, sql: &str) -> Stored<()> {
+        self.writing()?.store.connection().execute_batch(sql).map_err(failed)
+    }
+
     #[cfg(test)]
     pub(super) fn set_log_bytes_soft(&self, bytes: u64) -> Stored<()> {
         let mut writing = self.writing()?;
