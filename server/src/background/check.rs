@@ -33,7 +33,7 @@ pub struct CheckReport {
     pub ok: bool,
     /// Folders.
     pub folders: u64,
-    /// Revisions of their journals, of which each head was computed anew.
+    /// Revisions of their journals, of which each head was computed anew whose group is there.
     pub revisions: u64,
     /// Objects that versions reach.
     pub objects: u64,
@@ -89,7 +89,7 @@ impl Check<'_> {
         self.rest(folder, &marks, pace).await
     }
 
-    /// Computes each head of the journal's chain anew.
+    /// Computes each head of the journal's chain anew whose group is there.
     async fn journal(&mut self, folder: FolderId, pace: &dyn Pace) -> Result<(), GcError> {
         let Some(state) = self.meta.read(move |reads| reads.folder(&folder)).await? else {
             return Ok(());
@@ -201,7 +201,7 @@ impl Check<'_> {
             after = *last;
             let rest = ours.iter().map(|key| key.id).filter(|id| !marks.is_reached(id));
             let rest: Vec<ChunkId> = rest.collect();
-            self.read_all(folder, &rest, "nothing names it, and it").await?;
+            self.read_all(folder, &rest, "no version names it, and it").await?;
             pace.breathe().await;
         }
     }
