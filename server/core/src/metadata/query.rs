@@ -238,7 +238,7 @@ fn before(places: &[PlaceVersion], place: &PlaceVersion, at: Revision) -> Option
     (place.revision == at && older.until.is_none()).then(|| older.clone())
 }
 
-/// The last revision at or before a time, 0 before the first. Times of revisions never go back.
+/// The last revision at or before a time, 0 before the first.
 ///
 /// # Errors
 /// What the store says.
@@ -248,12 +248,26 @@ pub fn revision_at(
     time_ms: u64,
 ) -> Stored<Revision> {
     let last = reads.folder(folder)?.map_or(0, |state| state.revision);
-    let (mut low, mut high) = (0, last);
+    Ok(first_at(reads, folder, last, time_ms.saturating_add(1))? - 1)
+}
+
+/// The first revision at or after a time, of those up to `last`; the one after them when there is none.
+/// Times of revisions never go back, so it is found by halving.
+///
+/// # Errors
+/// What the store says.
+pub(super) fn first_at(
+    reads: &(impl JournalReads + ?Sized),
+    folder: &FolderId,
+    last: Revision,
+    time_ms: u64,
+) -> Stored<Revision> {
+    let (mut low, mut high) = (1, last + 1);
     while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        let mark =
-            reads.mark(folder, middle)?.ok_or(StoreError::Corrupt { what: "journal mark" })?;
-        if mark.time_ms <= time_ms { low = middle } else { high = middle - 1 }
+        let middle = low + (high - low) / 2;
+        let mark = reads.mark(folder, middle)?;
+        let mark = mark.ok_or(StoreError::Corrupt { what: "journal mark" })?;
+        if mark.time_ms < time_ms { low = middle + 1 } else { high = middle }
     }
     Ok(low)
 }

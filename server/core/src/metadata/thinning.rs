@@ -5,6 +5,7 @@
 //! know when thinning runs. Objects that released versions alone reached stay known (`objects`) until
 //! the garbage collection takes them, which has to see to it that nobody names them meanwhile.
 
+use super::query;
 use super::state::Label;
 use super::store::{
     FolderReads, JournalReads, LAST_REVISION, MetaReads, RegisterReads, RetentionReads, StoreError,
@@ -127,7 +128,7 @@ pub fn whole_under(
     plan(&standing, retentions, &times).map(Some)
 }
 
-/// A journal's times: they never go back, so the first at a time is found by halving.
+/// A journal's times.
 struct Journal<'a, R: ?Sized> {
     reads: &'a R,
     folder: &'a FolderId,
@@ -138,16 +139,7 @@ impl<R: JournalReads + ?Sized> Times for Journal<'_, R> {
     type Error = StoreError;
 
     fn first_at(&self, time_ms: u64) -> Stored<Revision> {
-        let (mut low, mut high) = (1, self.last + 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.time(middle)? < time_ms {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
+        query::first_at(self.reads, self.folder, self.last, time_ms)
     }
 
     fn time(&self, revision: Revision) -> Stored<u64> {
