@@ -247,10 +247,13 @@ impl MetaDb {
         self.writing()?.store.thin(folder, entry)
     }
 
-    /// Damages what is stored, for tests of what follows from it.
+    /// Loses a folder's journal marks, for tests of what follows from it.
     #[cfg(test)]
-    pub(crate) fn run(&self, sql: &str) -> Stored<()> {
-        self.writing()?.store.connection().execute_batch(sql).map_err(failed)
+    pub(crate) fn lose_marks(&self, folder: &common::ids::FolderId) -> Stored<()> {
+        let sql = "DELETE FROM marks WHERE folder = (SELECT number FROM folders WHERE id = ?1)";
+        let writing = self.writing()?;
+        let lost = writing.store.connection().execute(sql, [folder.as_bytes()]);
+        lost.map(|_| ()).map_err(failed)
     }
 
     #[cfg(test)]

@@ -142,11 +142,7 @@ fn a_history_that_cannot_be_thinned_keeps_no_other_from_being_thinned() {
         device.edited(folder, 0);
     }
     world.advance(DAY_MS);
-    let damaged = format!(
-        "DELETE FROM marks WHERE folder = (SELECT number FROM folders WHERE id = x'{}')",
-        folders[0]
-    );
-    world.meta.db().run(&damaged).unwrap();
+    world.meta.db().lose_marks(&folders[0]).unwrap();
     let thinned = now(world.service.thin_all_after(0)).unwrap();
     let failed: Vec<FolderId> = thinned.failed.iter().map(|(folder, _)| *folder).collect();
     assert_eq!((thinned.folders, thinned.versions, failed), (3, 6, vec![folders[0]]));
