@@ -14,6 +14,7 @@ mod reserve;
 pub use admin::{MintError, Minted};
 pub use data_dir::{DataDir, DataDirError, ServerKeys};
 pub use error::ServerError;
+pub(crate) use error::explained;
 pub use offline::{OfflineError, RestoreReport, check_stopped, restore};
 
 use crate::background::{Collector, GcParts, Gentle, Identity};
@@ -291,7 +292,9 @@ async fn collect(service: Service, collector: Arc<Collector>) {
         }
         match collector.run(GRACE_MS, &Gentle::default()).await {
             Ok(report) => tracing::info!(?report, "garbage was collected"),
-            Err(error) => tracing::error!(%error, "garbage was not collected"),
+            Err(error) => {
+                tracing::error!(error = explained(&error), "garbage was not collected");
+            }
         }
         tokio::time::sleep(GC_INTERVAL).await;
     }

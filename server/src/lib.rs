@@ -11,4 +11,5 @@ pub mod cli;
 pub mod control;
 pub mod listen;
 pub mod meta_store;
+mod private_file;
 pub mod service;

@@ -25,6 +25,9 @@ pub(super) enum Program {
 /// The directory of a merge that a person makes, or has made.
 pub(super) struct Kept {
     directory: PathBuf,
+    /// As it was asked for: a command from the same place takes it.
+    asked: String,
+    /// Relative to the folder.
     path: String,
     /// The text with marks.
     given: String,
@@ -49,9 +52,9 @@ impl Kept {
             true => String::new(),
             false => format!("{}; ", failure.hint),
         };
-        let path = &self.path;
+        let (asked, with) = (quoted(&self.asked), quoted(&merged.to_string_lossy()));
         let hint = format!(
-            "{hint}what you wrote is kept in {0}: `driftless resolve {path} --with {0}` takes it",
+            "{hint}what you wrote is kept in {}: `driftless resolve {asked} --with {with}` takes it",
             merged.display()
         );
         Failure { hint, ..failure }
@@ -90,13 +93,15 @@ pub(super) fn edit(
     context: &Context,
     program: &Program,
     merge: &MergeAnswer,
+    asked: &str,
 ) -> Result<Kept, Failure> {
     let failed = |error: io::Error| {
         let message = format!("the texts to merge could not be laid out: {error}");
         Failure::new("disk", message, "look at the disk of the home")
     };
     let directory = make_directory(context.home.path()).map_err(failed)?;
-    let kept = Kept { directory, path: merge.path.clone(), given: merge.text.clone() };
+    let (path, given) = (merge.path.clone(), merge.text.clone());
+    let kept = Kept { directory, asked: asked.to_owned(), path, given };
     if let Err(error) = lay_out(&kept, merge) {
         kept.discard();
         return Err(failed(error));
@@ -200,9 +205,36 @@ fn words(line: &str) -> Option<Vec<String>> {
     quote.is_none().then_some(words)
 }
 
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use super::{Failure, Kept, fs, quoted, words};
+
+    #[test]
+    fn the_command_that_takes_a_kept_result_can_be_given_to_a_shell_as_it_stands() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("it's a merge");
+        fs::create_dir(&directory).unwrap();
+        let path = "letters/to you.txt".to_owned();
+        let (asked, given) = ("../to you.txt".to_owned(), String::new());
+        let kept = Kept { directory, asked, path, given };
+        fs::write(kept.merged(), "written").unwrap();
+        let hint = kept.failed(Failure::new("marks_left", String::new(), "")).hint;
+        let command = hint.split('`').nth(1).unwrap();
+        let with = quoted(&kept.merged().to_string_lossy());
+        assert_eq!(command, format!("driftless resolve '../to you.txt' --with {with}"));
+        assert!(with.ends_with("/it'\\''s a merge/to you.txt'"), "{with}");
+        assert_eq!(quoted("notes:a/b-2.txt"), "notes:a/b-2.txt");
+        assert_eq!(quoted(""), "''");
+    }
 
     #[test]
     fn a_command_line_is_split_into_words() {

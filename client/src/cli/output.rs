@@ -112,8 +112,9 @@ fn failed(error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     /// Whatever is printed as an object is declared in one of these.
-    const SOURCES: [&str; 6] = [
+    const SOURCES: [&str; 7] = [
         include_str!("../daemon/control/answers.rs"),
+        include_str!("../daemon/control/history_answers.rs"),
         include_str!("../daemon/control/label_answers.rs"),
         include_str!("../daemon/control/protocol.rs"),
         include_str!("doctor/mod.rs"),

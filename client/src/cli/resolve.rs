@@ -50,7 +50,7 @@ fn merged(context: &Context, path: PathArgument) -> Result<Answer, Failure> {
     let Answer::Merge(merge) = ask(context, &Request::Merge { path: path.clone() })? else {
         return Err(unexpected(&context.home));
     };
-    let kept = merging::edit(context, &program, &merge)?;
+    let kept = merging::edit(context, &program, &merge, &path.text)?;
     let request = Request::ResolveWith { path, file: kept.merged(), seen: Some(merge.seen) };
     match ask(context, &request) {
         Ok(answer) => {

@@ -3,12 +3,14 @@
 //! Owns join codes of first devices, the status, and the way to garbage collection, checks and
 //! backups. It must not know how it was asked.
 
+use super::error::explained;
 use crate::background::{
-    AtOnce, BackupReport, CheckReport, Collector, GcParts, GcReport, Identity, back_up, check,
+    AtOnce, BackupError, BackupReport, CheckReport, Collector, GcParts, GcReport, Identity,
+    Problem, back_up, check,
 };
-use crate::chunk_store::StoreState;
+use crate::chunk_store::{OpenError, StoreState};
 use crate::control::{Admin, Failure, Invitation, MetadataStatus, Status, StorageStatus};
-use crate::service::{Service, rfc3339};
+use crate::service::{Service, Thinned, rfc3339};
 use async_trait::async_trait;
 use common::trust::{JoinCode, JoinCodeError, JoinKind};
 use common::wire::meta::Refusal;
@@ -125,13 +127,9 @@ impl Admin for Core {
         }
         // What retention lets go of is garbage from now on.
         let thinned = self.service.thin_all().await;
-        let thinned = thinned.map_err(|refusal| {
-            let message = format!("the histories cannot be thinned: {}", refusal.message);
-            Failure { kind: "gc".into(), message, hint: "look at the server's log".into() }
-        })?;
         let ran = self.collector.run(grace_ms, &AtOnce).await;
         let mut report = ran.map_err(|error| failure("gc", &error))?;
-        report.thinned = thinned.versions;
+        note_thinned(&mut report, thinned);
         Ok(report)
     }
 
@@ -142,20 +140,94 @@ impl Admin for Core {
 
     async fn backup(&self, to: &Path) -> Result<BackupReport, Failure> {
         let done = back_up(&self.collector, &self.gc, &self.identity, to, &AtOnce).await;
-        done.map_err(|error| failure("backup", &error))
+        done.map_err(|error| no_backup(&error))
+    }
+}
+
+/// What was not thinned is garbage only after a later run, and the rest was collected all the same.
+fn note_thinned(report: &mut GcReport, thinned: Result<Thinned, Refusal>) {
+    let what = |refusal: Refusal| format!("its history was not thinned: {}", refusal.message);
+    match thinned {
+        Ok(thinned) => {
+            report.thinned = thinned.versions;
+            for (folder, refusal) in thinned.failed {
+                report.problems.note(Problem::new(Some(&folder), None, &what(refusal)));
+            }
+        }
+        Err(refusal) => report.problems.note(Problem::new(None, None, &what(refusal))),
     }
 }
 
 fn failure(kind: &str, error: &dyn std::error::Error) -> Failure {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !message.contains(&said) {
-            message = format!("{message}: {said}");
-        }
-        cause = error.source();
-    }
     let hint = "what was done so far stands; look at the disk and at the server's log".to_owned();
-    Failure { kind: kind.to_owned(), message, hint }
+    Failure { kind: kind.to_owned(), message: explained(error), hint }
+}
+
+fn no_backup(error: &BackupError) -> Failure {
+    let hint = match error {
+        BackupError::NotABackup { .. }
+        | BackupError::OfAnother { .. }
+        | BackupError::Mixed { .. }
+        | BackupError::Incomplete { .. }
+        | BackupError::Unreadable { .. } => "give a directory that is not there yet",
+        BackupError::Chunks(OpenError::Locked { .. }) => {
+            "another backup is being made there: wait for it, or give another directory"
+        }
+        BackupError::Full { .. } => {
+            "make room there and try again: what was copied is not copied anew"
+        }
+        BackupError::Chunks(_)
+        | BackupError::Target { .. }
+        | BackupError::Copy { .. }
+        | BackupError::Open { .. }
+        | BackupError::Read { .. }
+        | BackupError::Io(_) => {
+            "look at that directory's owner, its permissions and its disk, and try again"
+        }
+        BackupError::Store(_) => "look at the server's disk and at its log",
+        BackupError::Interrupted(_) => "look at the server's log",
+    };
+    Failure { hint: hint.to_owned(), ..failure("backup", error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::background::{Amount, GcError};
+    use crate::meta_store::MetaError;
+    use common::ids::FolderId;
+    use common::wire::meta::RefusalCode;
+
+    #[test]
+    fn what_was_not_thinned_is_a_problem_of_a_run_that_went_on() {
+        let folder = FolderId::from_bytes([1; 32]);
+        let refusal = || Refusal::new(RefusalCode::Busy, "the disk");
+        let mut report = GcReport { purged: Amount { chunks: 2, bytes: 3 }, ..GcReport::default() };
+        let failed = vec![(folder, refusal())];
+        note_thinned(&mut report, Ok(Thinned { folders: 2, versions: 5, failed }));
+        assert_eq!((report.thinned, report.purged.chunks), (5, 2));
+        note_thinned(&mut report, Err(refusal()));
+        let told =
+            report.problems.problems.iter().map(|it| (it.folder.clone(), it.problem.clone()));
+        let said = "its history was not thinned: the disk".to_owned();
+        let expected = [(folder.to_string(), said.clone()), (String::new(), said)];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_hint_of_a_backup_that_failed_is_about_what_failed() {
+        let path = || "/mnt/backup".into();
+        let cluster = "0a".to_owned();
+        let cases = [
+            (BackupError::OfAnother { path: path(), cluster }, "not there yet"),
+            (BackupError::Full { path: path() }, "make room there"),
+            (BackupError::Chunks(OpenError::Locked { directory: path() }), "wait for it"),
+            (BackupError::Store(GcError::Metadata(MetaError::Stopped)), "the server's disk"),
+        ];
+        for (error, hint) in cases {
+            let failure = no_backup(&error);
+            assert!(failure.hint.contains(hint), "{failure:?}");
+            assert!(!failure.message.contains("garbage"), "{failure:?}");
+        }
+    }
 }

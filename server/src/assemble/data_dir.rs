@@ -3,6 +3,7 @@
 //! Owns the names of what lies in it, that one process uses it at a time, and `server.key`. It must
 //! not know what the metadata and the chunk store write into their parts of it.
 
+use crate::private_file::write_private;
 use common::ids::{ClusterId, NodeId};
 use common::keys::SigningKey;
 use data_encoding::HEXLOWER;
@@ -250,34 +251,25 @@ impl DataDir {
                     return Err(DataDirError::KeyMissing { path: self.path.clone() });
                 }
                 let keys = ServerKeys { cluster: new_key()?, node: new_key()? };
-                self.write_keys(&path, &keys).map_err(|source| DataDirError::Io {
-                    doing: "writing",
-                    path,
-                    source,
-                })?;
+                let written = write_private(&path, key_text(&keys).as_bytes());
+                written.map_err(|source| DataDirError::Io { doing: "writing", path, source })?;
                 Ok(keys)
             }
             Err(source) => Err(DataDirError::Io { doing: "opening", path, source }),
         }
     }
 
-    /// Writes beside and renames, so that a crash leaves a whole key or none.
-    fn write_keys(&self, path: &Path, keys: &ServerKeys) -> io::Result<()> {
-        let beside = self.path.join("server.key.new");
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        let text = Zeroizing::new(format!(
-            "{KEY_TITLE}\ncluster {}\nnode {}\n",
-            HEXLOWER.encode(keys.cluster.seed()),
-            HEXLOWER.encode(keys.node.seed())
-        ));
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(&self.path)?.sync_all()
+    /// The keys in a copy of the file, whoever may read that.
+    ///
+    /// # Errors
+    /// [`DataDirError::KeyMalformed`], [`DataDirError::Io`].
+    pub(super) fn copied_keys(path: &Path) -> Result<ServerKeys, DataDirError> {
+        let opened = File::open(path);
+        let file = opened.map_err(|source| {
+            let path = path.to_owned();
+            DataDirError::Io { doing: "opening", path, source }
+        })?;
+        read_key_text(path, file)
     }
 }
 
@@ -315,12 +307,25 @@ fn new_key() -> Result<SigningKey, DataDirError> {
     Ok(SigningKey::from_seed(*seed))
 }
 
+fn key_text(keys: &ServerKeys) -> Zeroizing<String> {
+    Zeroizing::new(format!(
+        "{KEY_TITLE}\ncluster {}\nnode {}\n",
+        HEXLOWER.encode(keys.cluster.seed()),
+        HEXLOWER.encode(keys.node.seed())
+    ))
+}
+
 fn read_keys(path: &Path, file: File) -> Result<ServerKeys, DataDirError> {
     let io_error = |source| DataDirError::Io { doing: "reading", path: path.to_owned(), source };
     let mode = file.metadata().map_err(io_error)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(DataDirError::KeyExposed { path: path.to_owned(), mode });
     }
+    read_key_text(path, file)
+}
+
+fn read_key_text(path: &Path, file: File) -> Result<ServerKeys, DataDirError> {
+    let io_error = |source| DataDirError::Io { doing: "reading", path: path.to_owned(), source };
     let mut text = Zeroizing::new(String::new());
     file.take(1024).read_to_string(&mut text).map_err(io_error)?;
     parse_keys(&text).ok_or_else(|| DataDirError::KeyMalformed { path: path.to_owned() })

@@ -7,10 +7,11 @@ use super::data_dir::{DataDir, DataDirError};
 use super::{ServerError, Stores};
 use crate::background::{
     AtOnce, BackupError, CheckReport, Collector, FileError, GcError, GcParts, Problem, Problems,
-    check, copy_private, read_manifest,
+    check, read_manifest,
 };
 use crate::chunk_store::ChunkKey;
 use crate::meta_store::MetaError;
+use crate::private_file::copy_private;
 use crate::service::{Clock, SystemClock, Work};
 use common::ids::{ChunkId, FolderId};
 use serde::Serialize;
@@ -113,9 +114,15 @@ pub async fn restore(from: &Path, path: &Path) -> Result<RestoreReport, OfflineE
     if occupied {
         return Err(OfflineError::NotEmpty { path: path.to_owned() });
     }
+    let key_file = from.join("server.key");
+    let key = DataDir::copied_keys(&key_file)?.cluster_id().to_string();
+    if key != manifest.cluster {
+        let (path, cluster) = (from.to_owned(), manifest.cluster);
+        return Err(BackupError::Mixed { path, cluster, key }.into());
+    }
     let data = DataDir::begin_restore(path)?;
     copy_segments(&from.join("chunks/segments"), &data.chunks().join("segments"))?;
-    copy_private(&from.join("server.key"), &data.key_file())
+    copy_private(&key_file, &data.key_file())
         .map_err(FileError::of("copying", &data.key_file()))?;
     copy_synced(&from.join(&manifest.metadata), &data.meta())?;
     let keys = data.keys()?;
@@ -225,7 +232,7 @@ async fn forget(
     let named = Collector::new(parts).named_of(folder, lost).await?;
     for id in named {
         let what = "a version names it, and the backup does not hold it whole";
-        report.problems.push(Problem::new(&folder, Some(&id), what));
+        report.problems.push(Problem::new(Some(&folder), Some(&id), what));
     }
     Ok(())
 }
@@ -259,4 +266,35 @@ fn copy_synced(from: &Path, to: &Path) -> Result<(), OfflineError> {
         File::open(to)?.sync_all()
     });
     Ok(copied.map_err(FileError::of("copying", from))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::background::{Identity, back_up};
+
+    #[tokio::test]
+    async fn a_backup_with_the_key_of_another_server_is_not_put_back() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let data = DataDir::open(&at("data")).unwrap();
+        let cluster = data.keys().unwrap().cluster_id().to_string();
+        let stores = Stores::open(&data).await.unwrap();
+        let parts = parts(&stores);
+        let identity = Identity { cluster: cluster.clone(), key_file: data.key_file() };
+        let (collector, backup) = (Collector::new(parts.clone()), at("backup"));
+        back_up(&collector, &parts, &identity, &backup, &AtOnce).await.unwrap();
+        drop((collector, parts));
+        stores.close().await;
+        assert_eq!(restore(&backup, &at("restored")).await.unwrap().cluster, cluster);
+
+        let other = DataDir::open(&at("other")).unwrap();
+        let key = other.keys().unwrap().cluster_id().to_string();
+        copy_private(&other.key_file(), &backup.join("server.key")).unwrap();
+        let error = restore(&backup, &at("mixed")).await.unwrap_err();
+        let OfflineError::Backup(BackupError::Mixed { key: found, .. }) = &error else {
+            panic!("{error}");
+        };
+        assert!(*found == key && !at("mixed").exists());
+    }
 }

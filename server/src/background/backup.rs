@@ -7,8 +7,13 @@
 //! nothing that the copy reaches goes. It must not know how a backup is put back.
 //!
 //! Layout: `backup.json`, `meta-TIME.sqlite`, `server.key`, `chunks/`; `incomplete` while the first one
-//! is made.
+//! is made, with the id of the cluster whose it is.
 
+mod directory;
+
+pub use directory::{Manifest, read_manifest};
+
+use self::directory::{FORMAT, finish, hash_file, prepare};
 use super::file_error::FileError;
 use super::gc::{Collector, GcError, GcParts};
 use super::mark::{Roots, Tracer};
@@ -18,21 +23,19 @@ use super::report::{Amount, Problem, Problems};
 use crate::chunk_store::{
     ChunkKey, ChunkStore, OpenError, SegmentOptions, SegmentStore, StoreError,
 };
-use crate::meta_store::{MetaDb, MetaHandle, OpenError as MetaOpenError};
-use crate::service::rfc3339;
+use crate::meta_store::{MetaDb, MetaError, MetaHandle, OpenError as MetaOpenError};
+use crate::private_file::copy_private;
+use crate::service::{Work, rfc3339};
 use common::ids::{ChunkId, FolderId};
 use serde::{Deserialize, Serialize};
 use server_core::gc::Marks;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use server_core::metadata::StoreError as MetaStoreError;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::task::JoinError;
 
-/// The format that this version writes and reads.
-const FORMAT: u32 = 1;
-const MANIFEST: &str = "backup.json";
-const INCOMPLETE: &str = "incomplete";
 /// Chunks that are copied at a time.
 const CHUNKS: usize = 64;
 
@@ -47,6 +50,24 @@ pub enum BackupError {
     NotABackup {
         /// The directory.
         path: PathBuf,
+    },
+    /// Another server's backup is there: this one's would take it away.
+    #[error("{path} holds the backup of another server, {cluster}: give a new directory")]
+    OfAnother {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        cluster: String,
+    },
+    /// Its key is not that of the server whose data it holds.
+    #[error("{path} holds the data of server {cluster} and the key of {key}")]
+    Mixed {
+        /// The directory.
+        path: PathBuf,
+        /// Whose data it is.
+        cluster: String,
+        /// Whose key.
+        key: String,
     },
     /// It was not finished.
     #[error("{path} holds no complete backup")]
@@ -65,41 +86,84 @@ pub enum BackupError {
     /// Its chunk store cannot be opened.
     #[error(transparent)]
     Chunks(#[from] OpenError),
-    /// Its metadata cannot be opened.
-    #[error(transparent)]
-    Metadata(#[from] MetaOpenError),
+    /// There is no room in it.
+    #[error("the disk of {path} is full")]
+    Full {
+        /// What was being written.
+        path: PathBuf,
+    },
+    /// Its chunk store did not answer.
+    #[error("copying chunks to {path}: {source}")]
+    Target {
+        /// The directory.
+        path: PathBuf,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+    /// The metadata could not be copied.
+    #[error("copying the metadata to {path}")]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: MetaStoreError,
+    },
+    /// The copy of the metadata cannot be opened.
+    #[error("opening {path}")]
+    Open {
+        /// The copy.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: MetaOpenError,
+    },
+    /// The copy of the metadata did not answer.
+    #[error("reading {path}")]
+    Read {
+        /// The copy.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: MetaError,
+    },
+    /// A task of it ended before it was done.
+    #[error("the backup was interrupted")]
+    Interrupted(#[source] JoinError),
     /// The system refused.
     #[error(transparent)]
     Io(#[from] FileError),
 }
 
-impl From<StoreError> for BackupError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error.into())
+impl BackupError {
+    fn of_target(path: &Path) -> impl FnOnce(StoreError) -> Self + use<> {
+        let path = path.to_owned();
+        |source| match source {
+            StoreError::DiskFull { .. } => Self::Full { path },
+            source => Self::Target { path, source },
+        }
     }
-}
 
-/// What makes a directory a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Version of the layout.
-    pub format: u32,
-    /// When the metadata was copied, in RFC 3339.
-    pub time: String,
-    /// Whose it is.
-    pub cluster: String,
-    /// The file with the metadata.
-    pub metadata: String,
-    /// BLAKE3-256 of that file, in hexadecimal.
-    pub metadata_hash: String,
-    /// Folders.
-    pub folders: u64,
-    /// Objects that their versions reach, and that were copied.
-    pub objects: u64,
-    /// Bytes of those.
-    pub bytes: u64,
-    /// Objects that are missing from it, as they were missing from the server.
-    pub missing: u64,
+    pub(super) fn of_copying(path: PathBuf, source: MetaStoreError) -> Self {
+        match source {
+            MetaStoreError::DiskFull => Self::Full { path },
+            source => Self::Copy { path, source },
+        }
+    }
+
+    fn of_opening(path: PathBuf, source: MetaOpenError) -> Self {
+        if source.is_no_room() { Self::Full { path } } else { Self::Open { path, source } }
+    }
+
+    /// What is read beside the copy of the metadata is the server's own.
+    fn of_reading(path: &Path) -> impl FnOnce(GcError) -> Self + use<> {
+        let path = path.to_owned();
+        |error| match error {
+            GcError::Metadata(source) => Self::Read { path, source },
+            error @ GcError::Chunks(_) => Self::Store(error),
+        }
+    }
 }
 
 /// What was copied.
@@ -141,59 +205,96 @@ pub async fn back_up(
     pace: &dyn Pace,
 ) -> Result<BackupReport, BackupError> {
     let _held = collector.hold().await;
-    prepare(to)?;
-    let options = SegmentOptions { reserve_bytes: 0, ..SegmentOptions::default() };
-    let target: Arc<SegmentStore> = Arc::new(SegmentStore::open(&to.join("chunks"), options)?);
-    let source = Metadata::new(parts.meta.clone(), Arc::clone(&parts.clock), parts.work);
-    let now_ms = source.now_ms();
+    let (directory, cluster) = (to.to_owned(), identity.cluster.clone());
+    let target = off(parts.work, move || {
+        prepare(&directory, &cluster)?;
+        let options = SegmentOptions { reserve_bytes: 0, ..SegmentOptions::default() };
+        Ok(SegmentStore::open(&directory.join("chunks"), options)?)
+    });
+    let target = target.await?;
+    let now_ms = parts.clock.now_ms();
     let name = format!("meta-{now_ms}.sqlite");
     let copy = to.join(&name);
     let (db, file) = (parts.meta.db().clone(), copy.clone());
-    source.run(move || db.backup(&file)).await.map_err(GcError::from)?;
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))
-        .map_err(FileError::of("closing", &copy))?;
-    let handle = MetaHandle::inline(MetaDb::open(&copy)?);
-    let meta = Metadata::new(handle.clone(), Arc::clone(&parts.clock), parts.work);
-    let mut copying = Copying {
-        parts,
-        meta: meta.clone(),
-        target: target.as_ref(),
-        report: BackupReport {
-            path: to.display().to_string(),
-            time: rfc3339(now_ms),
-            ..BackupReport::default()
-        },
+    off(parts.work, move || db.backup(&file).map_err(|error| BackupError::of_copying(file, error)))
+        .await?;
+    let mut report = BackupReport {
+        path: to.display().to_string(),
+        time: rfc3339(now_ms),
+        ..BackupReport::default()
     };
-    for folder in meta.read(|reads| reads.all_folders()).await.map_err(GcError::from)? {
-        copying.folder(folder, pace).await?;
-    }
-    let report = copying.report;
+    copy_reached(parts, &copy, (to, &target), &mut report, pace).await?;
     target.close().await;
-    drop((meta, handle));
-    let key = to.join("server.key");
+    let (identity, to) = (identity.clone(), to.to_owned());
+    off(parts.work, move || conclude(&to, &identity, name, report)).await
+}
+
+/// Does what blocks, off the runtime's threads.
+async fn off<T: Send + 'static>(
+    work: Work,
+    run: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, BackupError> {
+    work.run(run).await.map_err(BackupError::Interrupted)?
+}
+
+/// Copies the keys, and vouches for what was copied.
+fn conclude(
+    to: &Path,
+    identity: &Identity,
+    metadata: String,
+    report: BackupReport,
+) -> Result<BackupReport, BackupError> {
+    let (key, copy) = (to.join("server.key"), to.join(&metadata));
     copy_private(&identity.key_file, &key).map_err(FileError::of("writing", &key))?;
-    let missing = report.problems.problems.len() as u64 + report.problems.problems_more;
     let manifest = Manifest {
         format: FORMAT,
         time: report.time.clone(),
         cluster: identity.cluster.clone(),
         metadata_hash: hash_file(&copy).map_err(FileError::of("reading", &copy))?,
-        metadata: name,
+        metadata,
         folders: report.folders,
         objects: report.copied.chunks + report.kept.chunks,
         bytes: report.copied.bytes + report.kept.bytes,
-        missing,
+        missing: report.problems.problems.len() as u64 + report.problems.problems_more,
     };
     finish(to, &manifest).map_err(FileError::of("finishing", to))?;
     Ok(report)
 }
 
-/// Copies the chunks that a copy of the metadata reaches.
+/// Copies the chunks that a copy of the metadata reaches. The copy is closed when this returns, so
+/// that nothing of it is in a log beside it.
+pub(super) async fn copy_reached(
+    parts: &GcParts,
+    copy: &Path,
+    (to, target): (&Path, &SegmentStore),
+    report: &mut BackupReport,
+    pace: &dyn Pace,
+) -> Result<(), BackupError> {
+    let opening = copy.to_owned();
+    let opened = off(parts.work, move || {
+        fs::set_permissions(&opening, fs::Permissions::from_mode(0o600))
+            .map_err(FileError::of("closing", &opening))?;
+        let opened = MetaDb::open(&opening);
+        let opened = opened.map_err(|error| BackupError::of_opening(opening, error))?;
+        Ok(MetaHandle::inline(opened))
+    });
+    let meta = Metadata::new(opened.await?, Arc::clone(&parts.clock), parts.work);
+    let folders = meta.read(|reads| reads.all_folders()).await;
+    let folders = folders.map_err(|error| BackupError::of_reading(copy)(error.into()))?;
+    let mut copying = Copying { parts, meta, copy, to, target, report };
+    for folder in folders {
+        copying.folder(folder, pace).await?;
+    }
+    Ok(())
+}
+
 struct Copying<'a> {
     parts: &'a GcParts,
     meta: Metadata,
+    copy: &'a Path,
+    to: &'a Path,
     target: &'a SegmentStore,
-    report: BackupReport,
+    report: &'a mut BackupReport,
 }
 
 impl Copying<'_> {
@@ -203,7 +304,7 @@ impl Copying<'_> {
         let tracer = Tracer { meta: &meta, chunks: &self.parts.chunks, folder };
         let (mut marks, mut roots) = (Marks::new(), Roots::new());
         loop {
-            let page = roots.next(&tracer).await?;
+            let page = roots.next(&tracer).await.map_err(BackupError::of_reading(self.copy))?;
             if page.is_empty() {
                 return Ok(());
             }
@@ -211,7 +312,8 @@ impl Copying<'_> {
                 let (mut found, mut problems) = (Vec::new(), Vec::new());
                 let mut note = |id, _| found.push(id);
                 // A page that cannot be read is told when it is copied.
-                tracer.reach(&root, &mut marks, &mut note, &mut problems).await?;
+                let reached = tracer.reach(&root, &mut marks, &mut note, &mut problems).await;
+                reached.map_err(BackupError::of_reading(self.copy))?;
                 for ids in found.chunks(CHUNKS) {
                     self.copy(folder, ids).await?;
                     pace.breathe().await;
@@ -222,7 +324,8 @@ impl Copying<'_> {
 
     async fn copy(&mut self, folder: FolderId, ids: &[ChunkId]) -> Result<(), BackupError> {
         let keys: Vec<ChunkKey> = ids.iter().map(|id| ChunkKey { folder, id: *id }).collect();
-        let had = self.target.have(keys.clone()).await?;
+        let had = self.target.have(keys.clone()).await;
+        let had = had.map_err(BackupError::of_target(self.to))?;
         let mut new = Vec::new();
         for (key, had) in keys.into_iter().zip(had) {
             if let Some(length) = had {
@@ -237,108 +340,13 @@ impl Copying<'_> {
                 }
                 Ok(None) => "a version names it, and it is missing",
                 Err(StoreError::Damaged { .. }) => "a version names it, and it is damaged",
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(GcError::from(error).into()),
             };
-            self.report.problems.push(Problem::new(&folder, Some(&key.id), what));
+            self.report.problems.push(Problem::new(Some(&folder), Some(&key.id), what));
         }
         if !new.is_empty() {
-            self.target.put(new).await?;
+            self.target.put(new).await.map_err(BackupError::of_target(self.to))?;
         }
         Ok(())
-    }
-}
-
-/// Reads the manifest of a complete backup, and looks whether its metadata is what was written.
-///
-/// # Errors
-/// [`BackupError`].
-pub fn read_manifest(from: &Path) -> Result<Manifest, BackupError> {
-    let path = from.join(MANIFEST);
-    let unreadable = |why: String| BackupError::Unreadable { path: from.to_owned(), why };
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(BackupError::Incomplete { path: from.to_owned() });
-        }
-        Err(error) => return Err(FileError::of("reading", &path)(error).into()),
-    };
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-    if manifest.format != FORMAT {
-        return Err(unreadable(format!("its format is {}", manifest.format)));
-    }
-    if manifest.metadata.contains('/') {
-        return Err(unreadable("its metadata lies elsewhere".to_owned()));
-    }
-    let meta = from.join(&manifest.metadata);
-    let found = hash_file(&meta).map_err(FileError::of("reading", &meta))?;
-    if found != manifest.metadata_hash {
-        return Err(unreadable(format!("{} was altered", manifest.metadata)));
-    }
-    Ok(manifest)
-}
-
-/// Makes the directory, unless a backup, or the beginning of one, is there.
-fn prepare(to: &Path) -> Result<(), BackupError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(to)
-        .map_err(FileError::of("creating", to))?;
-    let known = [MANIFEST, INCOMPLETE].iter().any(|name| to.join(name).exists());
-    if known {
-        return Ok(());
-    }
-    if fs::read_dir(to).map_err(FileError::of("reading", to))?.next().is_some() {
-        return Err(BackupError::NotABackup { path: to.to_owned() });
-    }
-    let marker = to.join(INCOMPLETE);
-    File::create(&marker).map_err(FileError::of("creating", &marker))?;
-    let synced = File::open(to).and_then(|directory| directory.sync_all());
-    Ok(synced.map_err(FileError::of("syncing", to))?)
-}
-
-/// Writes the manifest, durably; after that, takes away what belongs to an older one.
-fn finish(to: &Path, manifest: &Manifest) -> io::Result<()> {
-    let directory = File::open(to)?;
-    // Everything that it vouches for has its name on the disk first.
-    directory.sync_all()?;
-    let new = to.join("backup.json.new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    serde_json::to_writer_pretty(&mut file, manifest)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&new, to.join(MANIFEST))?;
-    directory.sync_all()?;
-    for entry in fs::read_dir(to)? {
-        let name = entry?.file_name();
-        let is_old = name.to_str().is_some_and(|name| {
-            name == INCOMPLETE || (name.starts_with("meta-") && name != manifest.metadata)
-        });
-        if is_old {
-            fs::remove_file(to.join(name))?;
-        }
-    }
-    directory.sync_all()
-}
-
-/// Copies a small file that is for its owner alone, durably.
-pub(crate) fn copy_private(from: &Path, to: &Path) -> io::Result<()> {
-    let bytes = zeroize::Zeroizing::new(fs::read(from)?);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
-    file.write_all(&bytes)?;
-    file.sync_all()
-}
-
-fn hash_file(path: &Path) -> io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    let (mut file, mut buffer) = (File::open(path)?, vec![0; 256 * 1024]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize().to_string()),
-            read => hasher.update(&buffer[..read]),
-        };
     }
 }

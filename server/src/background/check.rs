@@ -33,7 +33,7 @@ pub struct CheckReport {
     pub ok: bool,
     /// Folders.
     pub folders: u64,
-    /// Revisions of their journals, of which each head was computed anew.
+    /// Revisions of their journals, of which each head was computed anew whose group is there.
     pub revisions: u64,
     /// Objects that versions reach.
     pub objects: u64,
@@ -77,12 +77,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn problem(&mut self, folder: Option<&FolderId>, object: Option<&ChunkId>, what: &str) {
-        let problem = Problem {
-            folder: folder.map(ToString::to_string).unwrap_or_default(),
-            object: object.map(ToString::to_string).unwrap_or_default(),
-            problem: what.to_owned(),
-        };
-        self.report.problems.push(problem);
+        self.report.problems.push(Problem::new(folder, object, what));
     }
 
     async fn folder(&mut self, folder: FolderId, pace: &dyn Pace) -> Result<(), GcError> {
@@ -94,7 +89,7 @@ impl Check<'_> {
         self.rest(folder, &marks, pace).await
     }
 
-    /// Computes each head of the journal's chain anew.
+    /// Computes each head of the journal's chain anew whose group is there.
     async fn journal(&mut self, folder: FolderId, pace: &dyn Pace) -> Result<(), GcError> {
         let Some(state) = self.meta.read(move |reads| reads.folder(&folder)).await? else {
             return Ok(());
@@ -206,7 +201,7 @@ impl Check<'_> {
             after = *last;
             let rest = ours.iter().map(|key| key.id).filter(|id| !marks.is_reached(id));
             let rest: Vec<ChunkId> = rest.collect();
-            self.read_all(folder, &rest, "nothing names it, and it").await?;
+            self.read_all(folder, &rest, "no version names it, and it").await?;
             pace.breathe().await;
         }
     }

@@ -30,9 +30,7 @@ impl Collector {
                             "{} damaged chunks keep segment {}",
                             done.damaged, segment.number
                         );
-                        let nobody =
-                            Problem { folder: String::new(), object: String::new(), problem: what };
-                        report.problem(nobody);
+                        report.problem(Problem::new(None, None, &what));
                     }
                 }
                 // What was copied so far may have emptied others.

@@ -21,14 +21,15 @@ use tokio::sync::{Mutex, MutexGuard};
 
 /// Chunks that are looked at, and changed in one transaction, at a time.
 pub(super) const CHUNKS: usize = 1024;
-/// Why a run stopped. What it did so far stands.
+
+/// Why a run, a check or a copy stopped. What it did so far stands.
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
     /// The metadata did not answer.
-    #[error("garbage collection: {0}")]
+    #[error(transparent)]
     Metadata(#[from] MetaError),
     /// The chunk store did not answer.
-    #[error("garbage collection: {0}")]
+    #[error(transparent)]
     Chunks(#[from] StoreError),
 }
 

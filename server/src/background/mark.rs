@@ -104,7 +104,7 @@ impl Tracer<'_> {
         level: u8,
     ) -> Result<Result<Vec<ChunkId>, Problem>, GcError> {
         let key = ChunkKey { folder: self.folder, id: *id };
-        let problem = |what: &str| Ok(Err(Problem::new(&self.folder, Some(id), what)));
+        let problem = |what: &str| Ok(Err(Problem::new(Some(&self.folder), Some(id), what)));
         match self.chunks.get(key).await {
             Ok(Some(bytes)) => match read_clear_page(id, &bytes, &self.folder) {
                 Ok(page) if page.level == level => Ok(Ok(page.ids)),

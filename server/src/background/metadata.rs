@@ -48,13 +48,8 @@ impl Metadata {
         &self,
         run: impl FnOnce() -> Stored<T> + Send + 'static,
     ) -> Result<T, MetaError> {
-        if self.work == Work::Inline {
-            return run().map_err(MetaError::Read);
-        }
-        match tokio::task::spawn_blocking(run).await {
-            Ok(done) => done.map_err(MetaError::Read),
-            // It ends early only when the runtime does, or by a panic, which was printed.
-            Err(_) => Err(MetaError::Stopped),
-        }
+        // It ends early only when the runtime does, or by a panic, which was printed.
+        let done = self.work.run(run).await.map_err(|_| MetaError::Stopped)?;
+        done.map_err(MetaError::Read)
     }
 }

@@ -16,7 +16,6 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use backup::copy_private;
 pub use backup::{BackupError, BackupReport, Identity, Manifest, back_up, read_manifest};
 pub use check::{CheckReport, check};
 pub use file_error::FileError;

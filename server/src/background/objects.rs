@@ -1,7 +1,9 @@
 //! What the metadata remembers of objects, brought up to what versions reach.
 //!
-//! Owns the order in which objects are condemned and brought back: what is known as a page has all
-//! beneath it known, at any moment. It must not know what becomes of their chunks.
+//! Owns the order in which objects are condemned and brought back: a page goes before what is beneath
+//! it, and comes back after it. A commit may name meanwhile what is being condemned; then something
+//! that is reached is not known, and the next run has it known again. It must not know what becomes
+//! of their chunks.
 
 use super::gc::{CHUNKS, Collector, GcError};
 use super::mark::Roots;
@@ -64,8 +66,9 @@ impl Collector {
         Ok(read.await?)
     }
 
-    /// Has what nothing reaches forgotten: pages first, from the top, so that what is known as a page
-    /// has all beneath it known; then chunks.
+    /// Has what no mark reaches forgotten: pages first, from the top, so that none of them is known
+    /// without what is beneath it; then chunks. What commits have named since the marks were made is
+    /// not looked at.
     pub(super) async fn condemn(
         &self,
         folder: FolderId,
@@ -202,7 +205,7 @@ impl Collector {
                     None => {
                         whole = false;
                         let what = "a version names it, and it is missing or damaged";
-                        report.problem(Problem::new(&folder, Some(id), what));
+                        report.problem(Problem::new(Some(&folder), Some(id), what));
                     }
                 }
             }

@@ -6,6 +6,7 @@
 use crate::chunk_store::Reclaimed;
 use common::ids::{ChunkId, FolderId};
 use serde::{Deserialize, Serialize};
+use std::ops::AddAssign;
 
 /// Problems that a report lists; the rest is counted.
 const PROBLEMS_MAX: usize = 100;
@@ -13,7 +14,7 @@ const PROBLEMS_MAX: usize = 100;
 /// What was found wrong, by ids alone: a server knows no names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// In which folder.
+    /// In which folder; empty when in none.
     pub folder: String,
     /// With which chunk or page; empty when with the folder as a whole.
     pub object: String,
@@ -22,9 +23,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(folder: &FolderId, object: Option<&ChunkId>, problem: &str) -> Self {
+    pub(crate) fn new(folder: Option<&FolderId>, object: Option<&ChunkId>, problem: &str) -> Self {
         Self {
-            folder: folder.to_string(),
+            folder: folder.map(ToString::to_string).unwrap_or_default(),
             object: object.map(ToString::to_string).unwrap_or_default(),
             problem: problem.to_owned(),
         }
@@ -38,6 +39,13 @@ pub struct Amount {
     pub chunks: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, more: Self) {
+        self.chunks += more.chunks;
+        self.bytes += more.bytes;
+    }
 }
 
 impl Amount {
@@ -69,6 +77,11 @@ impl Problems {
             problem = problem.problem,
             "something stored is not whole"
         );
+        self.note(problem);
+    }
+
+    /// Lists one that the log has told of, or that is not of what is stored.
+    pub(crate) fn note(&mut self, problem: Problem) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem);
         } else {
@@ -123,7 +136,7 @@ pub struct GcReport {
     pub freed_bytes: u64,
     /// Bytes that compaction lacked on the disk; 0 when it had room.
     pub lacked_bytes: u64,
-    /// What kept folders from being traced, and damaged chunks that keep their segment.
+    /// What kept folders from being thinned or traced, and damaged chunks that keep their segment.
     #[serde(flatten)]
     pub problems: Problems,
 }
@@ -133,14 +146,9 @@ impl GcReport {
     pub(super) fn add_recheck(&mut self, second: Self) {
         self.condemned += second.condemned;
         self.reinstated += second.reinstated;
-        for (sum, more) in [
-            (&mut self.trashed, second.trashed),
-            (&mut self.untrashed, second.untrashed),
-            (&mut self.purged, second.purged),
-        ] {
-            sum.chunks += more.chunks;
-            sum.bytes += more.bytes;
-        }
+        self.trashed += second.trashed;
+        self.untrashed += second.untrashed;
+        self.purged += second.purged;
         self.problems.problems_more += second.problems.problems_more;
         second.problems.problems.into_iter().for_each(|problem| self.problem(problem));
     }

@@ -1,4 +1,5 @@
-//! Garbage collection against devices that go on meanwhile.
+//! Garbage collection against devices that go on meanwhile, and backups.
 
+mod backups;
 mod race;
 mod runs;

@@ -549,6 +549,22 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_writes_to_the_log_also_when_nothing_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index.sqlite");
+        let mut index = Index::open(&path, 1).unwrap();
+        index.apply(&placed(0, 10), 1).unwrap();
+        let length = || std::fs::metadata(beside(&path, "-wal")).unwrap().len();
+        for _ in 0..2 {
+            let before = length();
+            index.sync().unwrap();
+            assert!(length() > before, "a commit that writes nothing syncs nothing");
+        }
+        assert_eq!(pragma(&index.connection, "user_version").unwrap(), VERSION);
+        assert_eq!(pragma(&index.connection, "synchronous").unwrap(), 1);
+    }
+
+    #[test]
     fn m8_a_log_that_cannot_be_written_back_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("index.sqlite");

@@ -88,12 +88,6 @@ impl MemoryStore {
         inner.generation = inner.generation.max(generation);
     }
 
-    /// The generation that a chunk was last stamped with.
-    #[must_use]
-    pub fn stamp(&self, key: &ChunkKey) -> Option<u64> {
-        self.lock().chunks.get(key).map(|kept| kept.generation)
-    }
-
     /// Flips a bit of a stored chunk, as a bad disk does, and forgets that it was verified.
     /// Says whether there was such a chunk with a bit to flip.
     pub fn damage(&self, key: &ChunkKey) -> bool {

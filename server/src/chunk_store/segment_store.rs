@@ -227,27 +227,6 @@ impl SegmentStore {
         })
     }
 
-    /// Sets the generation that later puts and haves are stamped with; durable when this returns.
-    /// A lower one than the present changes nothing.
-    ///
-    /// # Errors
-    /// `DiskFull`, `Stopped`, `Closed`.
-    pub async fn advance_generation(&self, generation: u64) -> Result<(), StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Work::Advance { generation, reply })?;
-        self.answer(answer).await?
-    }
-
-    /// The generation that a chunk counts as stamped with; `None` when it is not stored.
-    ///
-    /// # Errors
-    /// `Stopped`, `Closed`.
-    pub async fn stamp(&self, key: ChunkKey) -> Result<Option<u64>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Work::Stamp { key, reply })?;
-        self.answer(answer).await?
-    }
-
     fn send(&self, work: Work) -> Result<(), StoreError> {
         let sender = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = sender.as_ref().ok_or(StoreError::Closed)?;
@@ -384,7 +363,7 @@ fn receive(work: &Mutex<Receiver<Work>>) -> Option<Work> {
 #[async_trait]
 impl Reclaim for SegmentStore {
     async fn raise_generation(&self, generation: u64) -> Result<(), StoreError> {
-        self.advance_generation(generation).await
+        self.ask(|reply| Work::Advance { generation, reply }).await
     }
 
     async fn survey(

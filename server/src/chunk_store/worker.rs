@@ -39,10 +39,6 @@ pub(super) enum Work {
         keys: Vec<ChunkKey>,
         reply: Reply<Vec<Option<u32>>>,
     },
-    Stamp {
-        key: ChunkKey,
-        reply: Reply<Option<u64>>,
-    },
     Survey {
         after: Option<ChunkKey>,
         limit: usize,
@@ -92,10 +88,6 @@ impl Worker {
                 },
                 Work::Get { key, reply } => answer(reply, self.get(&key)),
                 Work::Have { keys, reply } => self.have(keys, reply),
-                Work::Stamp { key, reply } => {
-                    let stamp = self.find(&key).map(|entry| Some(entry?.generation));
-                    answer(reply, stamp);
-                }
                 Work::Survey { after, limit, reply } => {
                     let surveyed = self.ask(|index| index.survey(after.as_ref(), limit));
                     answer(reply, surveyed);

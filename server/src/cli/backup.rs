@@ -1,7 +1,7 @@
 //! `driftless-server backup`: a copy of a running server, made or renewed.
 
-use super::{CommandFailure, print_json, print_line, print_problems};
-use crate::control::{AskError, Reply, Request, ask};
+use super::{CommandFailure, asked, print_json, print_line, print_problems};
+use crate::control::{Reply, Request};
 use std::path::PathBuf;
 
 /// Flags of `backup`.
@@ -20,14 +20,10 @@ pub(super) fn run(flags: &BackupFlags, json: bool) -> Result<bool, CommandFailur
     // The server has a working directory of its own.
     let to = std::path::absolute(&flags.to)
         .map_err(|error| CommandFailure::new("usage", &error.to_string(), "give a directory"))?;
-    let report = match ask(&flags.data, &Request::Backup { to }) {
-        Ok(Reply::Backup(report)) => report,
-        Ok(_) => {
-            let error = AskError::NotUnderstood { data: flags.data.clone() };
-            return Err(CommandFailure::asking(error, &flags.data));
-        }
-        Err(error) => return Err(CommandFailure::asking(error, &flags.data)),
-    };
+    let report = asked(&flags.data, &Request::Backup { to }, |reply| match reply {
+        Reply::Backup(found) => Some(found),
+        _ => None,
+    })?;
     if json {
         print_json(&report)?;
         return Ok(report.problems.is_empty());

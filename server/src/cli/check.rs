@@ -1,10 +1,10 @@
 //! `driftless-server check`: whether everything that is stored is whole, of a running server or of a
 //! data directory that none runs on.
 
-use super::{CommandFailure, print_json, print_line, print_problems, runtime};
-use crate::assemble::{OfflineError, check_stopped};
-use crate::background::CheckReport;
-use crate::control::{AskError, Reply, Request, ask};
+use super::{CommandFailure, answer_to, print_json, print_line, print_problems, runtime};
+use crate::assemble::{OfflineError, check_stopped, explained};
+use crate::background::{BackupError, CheckReport};
+use crate::control::{AskError, Reply, Request};
 use std::path::PathBuf;
 
 /// Flags of `check`.
@@ -17,12 +17,12 @@ pub(super) struct CheckFlags {
 
 /// Says whether everything is whole.
 pub(super) fn run(flags: &CheckFlags, json: bool) -> Result<bool, CommandFailure> {
-    let report = match ask(&flags.data, &Request::Check) {
-        Ok(Reply::Check(report)) => report,
-        Ok(_) => {
-            let error = AskError::NotUnderstood { data: flags.data.clone() };
-            return Err(CommandFailure::asking(error, &flags.data));
-        }
+    let running = answer_to(&flags.data, &Request::Check, |reply| match reply {
+        Reply::Check(found) => Some(found),
+        _ => None,
+    });
+    let report = match running {
+        Ok(report) => report,
         Err(AskError::NotRunning { .. }) => {
             let checked = runtime()?.block_on(check_stopped(&flags.data));
             checked.map_err(|error| offline(&error))?
@@ -59,18 +59,13 @@ pub(super) fn offline(error: &OfflineError) -> CommandFailure {
         }
         OfflineError::NoData { .. } => ("no_data", "give the directory that `serve` was given"),
         OfflineError::NotEmpty { .. } => ("not_empty", "give a directory that is not there yet"),
+        OfflineError::Backup(BackupError::Mixed { .. }) => {
+            ("backup", "put back the server.key that was in it, or take another backup")
+        }
         OfflineError::Backup(_) => ("backup", "give the directory of a backup that was completed"),
         OfflineError::Store(_) | OfflineError::Io(_) => {
             ("io", "look at the directory's owner, its permissions and its disk")
         }
     };
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if !message.contains(&error.to_string()) {
-            message = format!("{message}: {error}");
-        }
-        cause = error.source();
-    }
-    CommandFailure::new(kind, &message, hint)
+    CommandFailure::new(kind, &explained(error), hint)
 }

@@ -1,8 +1,8 @@
 //! `driftless-server gc`: a run of the garbage collection, now or as a dry run.
 
-use super::{CommandFailure, print_json, print_line, print_problems};
+use super::{CommandFailure, asked, print_json, print_line, print_problems};
 use crate::background::{Amount, GcReport};
-use crate::control::{AskError, Reply, Request, ask};
+use crate::control::{Reply, Request};
 use common::duration::parse_grace_ms;
 use std::path::PathBuf;
 
@@ -24,22 +24,20 @@ pub(super) struct GcFlags {
     grace: u64,
 }
 
-pub(super) fn run(flags: &GcFlags, json: bool) -> Result<(), CommandFailure> {
+/// Says whether nothing kept a folder from being collected.
+pub(super) fn run(flags: &GcFlags, json: bool) -> Result<bool, CommandFailure> {
     let request = Request::Gc { dry_run: flags.dry_run, grace_ms: flags.grace };
-    let report = match ask(&flags.data, &request) {
-        Ok(Reply::Gc(report)) => report,
-        Ok(_) => {
-            let error = AskError::NotUnderstood { data: flags.data.clone() };
-            return Err(CommandFailure::asking(error, &flags.data));
-        }
-        Err(error) => return Err(CommandFailure::asking(error, &flags.data)),
-    };
+    let report = asked(&flags.data, &request, |reply| match reply {
+        Reply::Gc(found) => Some(found),
+        _ => None,
+    })?;
     if json {
-        return print_json(&report);
+        print_json(&report)?;
+    } else {
+        print_report(&report)?;
+        print_problems(&report.problems);
     }
-    print_report(&report)?;
-    print_problems(&report.problems);
-    Ok(())
+    Ok(report.problems.is_empty())
 }
 
 fn print_report(report: &GcReport) -> Result<(), CommandFailure> {

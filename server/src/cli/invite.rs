@@ -1,7 +1,7 @@
 //! `driftless-server invite`: the join code of a user's first device.
 
-use super::{CommandFailure, print_json, print_line};
-use crate::control::{AskError, Reply, Request, ask};
+use super::{CommandFailure, asked, print_json, print_line};
+use crate::control::{Reply, Request};
 use common::duration::parse_life_ms;
 use std::path::PathBuf;
 
@@ -18,19 +18,16 @@ pub(super) struct InviteFlags {
 
 pub(super) fn run(flags: &InviteFlags, json: bool) -> Result<(), CommandFailure> {
     let request = Request::Invite { life_ms: flags.expires };
-    match ask(&flags.data, &request) {
-        Ok(Reply::Invitation(invitation)) if json => print_json(&invitation),
-        Ok(Reply::Invitation(invitation)) => {
-            print_line(&invitation.code)?;
-            // Not part of the answer, so that the code can be piped.
-            eprintln!("It works once, until {}. On the device:", invitation.expires);
-            eprintln!("  driftless join CODE DIR");
-            Ok(())
-        }
-        Ok(_) => {
-            let error = AskError::NotUnderstood { data: flags.data.clone() };
-            Err(CommandFailure::asking(error, &flags.data))
-        }
-        Err(error) => Err(CommandFailure::asking(error, &flags.data)),
+    let invitation = asked(&flags.data, &request, |reply| match reply {
+        Reply::Invitation(found) => Some(found),
+        _ => None,
+    })?;
+    if json {
+        return print_json(&invitation);
     }
+    print_line(&invitation.code)?;
+    // Not part of the answer, so that the code can be piped.
+    eprintln!("It works once, until {}. On the device:", invitation.expires);
+    eprintln!("  driftless join CODE DIR");
+    Ok(())
 }

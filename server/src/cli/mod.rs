@@ -17,9 +17,11 @@ mod status;
 pub use failure::CommandFailure;
 
 use crate::background::{Problem, Problems};
+use crate::control::{AskError, Reply, Request, ask};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Parsed flags.
@@ -70,7 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve::run(serve, flags.json).map(|()| true),
         Command::Invite(invite) => invite::run(&invite, flags.json).map(|()| true),
         Command::Status(status) => status::run(&status, flags.json).map(|()| true),
-        Command::Gc(gc) => gc::run(&gc, flags.json).map(|()| true),
+        Command::Gc(gc) => gc::run(&gc, flags.json),
         Command::Check(check) => check::run(&check, flags.json),
         Command::Backup(backup) => backup::run(&backup, flags.json),
         Command::Restore(restore) => restore::run(&restore, flags.json),
@@ -108,6 +110,25 @@ fn usage_message(text: &str, kind: ErrorKind) -> String {
     }
     let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     said.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// Asks the server that runs on `data`, for an answer of one kind.
+fn answer_to<T>(
+    data: &Path,
+    request: &Request,
+    of: impl FnOnce(Reply) -> Option<T>,
+) -> Result<T, AskError> {
+    let not_understood = || AskError::NotUnderstood { data: data.to_owned() };
+    of(ask(data, request)?).ok_or_else(not_understood)
+}
+
+/// The same, for a command that needs a running server.
+fn asked<T>(
+    data: &Path,
+    request: &Request,
+    of: impl FnOnce(Reply) -> Option<T>,
+) -> Result<T, CommandFailure> {
+    answer_to(data, request, of).map_err(|error| CommandFailure::asking(error, data))
 }
 
 /// Prints a line to standard output at once.

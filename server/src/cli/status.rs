@@ -1,7 +1,7 @@
 //! `driftless-server status`: how the running server does.
 
-use super::{CommandFailure, print_json, print_line};
-use crate::control::{AskError, Reply, Request, ask};
+use super::{CommandFailure, asked, print_json, print_line};
+use crate::control::{Reply, Request};
 use std::path::PathBuf;
 
 /// Flags of `status`.
@@ -13,14 +13,10 @@ pub(super) struct StatusFlags {
 }
 
 pub(super) fn run(flags: &StatusFlags, json: bool) -> Result<(), CommandFailure> {
-    let status = match ask(&flags.data, &Request::Status) {
-        Ok(Reply::Status(status)) => status,
-        Ok(_) => {
-            let error = AskError::NotUnderstood { data: flags.data.clone() };
-            return Err(CommandFailure::asking(error, &flags.data));
-        }
-        Err(error) => return Err(CommandFailure::asking(error, &flags.data)),
-    };
+    let status = asked(&flags.data, &Request::Status, |reply| match reply {
+        Reply::Status(found) => Some(found),
+        _ => None,
+    })?;
     if json {
         return print_json(&status);
     }

@@ -1,7 +1,9 @@
 //! The control socket, both sides.
 
 use super::*;
+use crate::background::Problem;
 use std::os::unix::fs::PermissionsExt;
+use std::process::ExitCode;
 
 struct Fixed;
 
@@ -16,7 +18,11 @@ impl Admin for Fixed {
     }
 
     async fn gc(&self, dry_run: bool, grace_ms: u64) -> Result<GcReport, Failure> {
-        Ok(GcReport { dry_run, generation: grace_ms, ..GcReport::default() })
+        let mut report = GcReport { dry_run, generation: grace_ms, ..GcReport::default() };
+        if grace_ms == 0 {
+            report.problems.note(Problem::new(None, None, "a folder was left out"));
+        }
+        Ok(report)
     }
 
     async fn check(&self) -> Result<CheckReport, Failure> {
@@ -65,6 +71,21 @@ fn an_admin_command_reaches_the_running_server() {
     }
     runtime.block_on(socket.close());
     assert!(matches!(ask(&data, &Request::Status), Err(AskError::NotRunning { .. })));
+}
+
+#[test]
+fn a_run_that_left_a_folder_out_does_not_end_as_one_that_did_not() {
+    let home = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let _socket = ControlSocket::bind(home.path(), Arc::new(Fixed)).unwrap();
+    let data = home.path().to_str().unwrap();
+    let ends = |grace: &str| {
+        let words = ["driftless-server", "gc", "--now", "--json", "--data", data, "--grace", grace];
+        crate::cli::run(words.map(Into::into))
+    };
+    assert_eq!(ends("1h"), ExitCode::SUCCESS);
+    assert_eq!(ends("0s"), ExitCode::from(1));
 }
 
 #[test]

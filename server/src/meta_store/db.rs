@@ -184,12 +184,12 @@ impl MetaDb {
         if length < writing.log_bytes_next {
             return Ok(());
         }
-        let busy: bool = writing
-            .store
-            .connection()
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .map_err(failed)
-            .or_else(no_room_is_busy)?;
+        let connection = writing.store.connection();
+        // Who waits for a reader here keeps everyone waiting who wants to write.
+        connection.busy_timeout(Duration::ZERO).map_err(failed)?;
+        let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        connection.busy_timeout(BUSY).map_err(failed)?;
+        let busy: bool = done.map_err(failed).or_else(no_room_is_busy)?;
         // A reader that still needs the log keeps it: the next attempt waits for as much again.
         let soft = writing.log_bytes_soft;
         writing.log_bytes_next = if busy { length + soft } else { soft };
@@ -245,6 +245,15 @@ impl MetaDb {
         entry: &common::ids::EntryId,
     ) -> Stored<()> {
         self.writing()?.store.thin(folder, entry)
+    }
+
+    /// Loses a folder's journal marks, for tests of what follows from it.
+    #[cfg(test)]
+    pub(crate) fn lose_marks(&self, folder: &common::ids::FolderId) -> Stored<()> {
+        let sql = "DELETE FROM marks WHERE folder = (SELECT number FROM folders WHERE id = ?1)";
+        let writing = self.writing()?;
+        let lost = writing.store.connection().execute(sql, [folder.as_bytes()]);
+        lost.map(|_| ()).map_err(failed)
     }
 
     #[cfg(test)]

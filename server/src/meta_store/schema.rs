@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_history.sql"),
     include_str!("migrations/0004_labels.sql"),
     include_str!("migrations/0005_earlier.sql"),
+    include_str!("migrations/0006_deleted.sql"),
 ];
 
 /// Brings the schema to the newest version.

@@ -16,7 +16,7 @@ use common::wire::meta::{
     PlaceBefore, Refusal, RefusalCode, Reply, TimelineRead, Version, VersionsPart, VersionsRead,
 };
 use prost::Message;
-use server_core::metadata::{MetaReads, VersionRow, query};
+use server_core::metadata::{LAST_REVISION, MetaReads, VersionRow, query};
 
 /// Pages of a past state that answer one request: a few megabytes, while which the asker opens those
 /// before.
@@ -246,10 +246,9 @@ fn version(row: &VersionRow) -> Version {
     }
 }
 
-/// What a request says of an end, 0 for none. SQLite counts in i64.
+/// What a request says of an end, 0 for none.
 fn at_or_before(revision: Revision) -> Revision {
-    const LAST: Revision = i64::MAX as u64;
-    if revision == 0 { LAST } else { revision.min(LAST) }
+    if revision == 0 { LAST_REVISION } else { revision.min(LAST_REVISION) }
 }
 
 fn limit(asked: u32) -> usize {

@@ -13,6 +13,7 @@ use common::wire::meta::Refusal;
 use server_core::metadata::{Action, Answer, Command, Event, MetaReads, Stored};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinError;
 
 /// Where reads and costly checks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,22 @@ pub enum Work {
     Inline,
     /// On tokio's threads for blocking work, so that nobody else waits for a disk or a signature.
     Pool,
+}
+
+impl Work {
+    /// Does work that blocks, where this says.
+    ///
+    /// # Errors
+    /// [`JoinError`]: it panicked, or the runtime ends.
+    pub(crate) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        match self {
+            Self::Inline => Ok(work()),
+            Self::Pool => tokio::task::spawn_blocking(work).await,
+        }
+    }
 }
 
 /// Reads at once; more wait. Each has a connection to the database, and that two or three files.
@@ -92,15 +109,12 @@ impl Metadata {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        match self.work {
-            Work::Inline => Ok(work()),
-            Work::Pool => tokio::task::spawn_blocking(work).await.map_err(|error| {
-                if error.is_panic() {
-                    tracing::error!(%error, "a request failed in the server");
-                }
-                busy("the server could not do this just now")
-            }),
-        }
+        self.work.run(work).await.map_err(|error| {
+            if error.is_panic() {
+                tracing::error!(%error, "a request failed in the server");
+            }
+            busy("the server could not do this just now")
+        })
     }
 
     /// Wake-ups for a folder. To miss nothing, take them first and read after.

@@ -10,7 +10,7 @@ use common::ids::{DeviceId, FolderId};
 use common::revision::Revision;
 use common::wire::meta::{Empty, Holder, HoldersRead, HoldersReply, Refusal, Reply, Report};
 use server_core::metadata::{Action, MetaReads};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Reports that have not been recorded.
@@ -39,7 +39,7 @@ pub(super) async fn report(
     Ok(Reply::Done(Empty {}))
 }
 
-/// What devices hold of a folder.
+/// What devices hold of a folder: those that are enrolled now.
 pub(super) async fn holders(
     service: &Service,
     peer: DeviceId,
@@ -47,18 +47,22 @@ pub(super) async fn holders(
 ) -> Result<Reply, Refusal> {
     let folder = FolderId::from_slice(&request.folder).map_err(bad_id)?;
     let read = move |reads: &dyn MetaReads| {
-        let last = access::folder(reads, &peer, &folder)?.revision;
+        let state = access::folder(reads, &peer, &folder)?;
         let known = reads.positions(&folder)?;
         // A server that was restored may know of what it has lost.
-        Ok(known.into_iter().map(|(device, at)| (device, at.min(last))).collect())
+        let known = known.into_iter().map(|(device, at)| (device, at.min(state.revision)));
+        let devices = reads.devices(&state.user)?.into_iter();
+        let enrolled = devices.filter(|(_, state)| !state.revoked).map(|(device, _)| device);
+        Ok((known.collect(), enrolled.collect()))
     };
-    let mut known: BTreeMap<DeviceId, Revision> = service.inner.meta.read(read).await?;
+    let told: (BTreeMap<_, _>, BTreeSet<_>) = service.inner.meta.read(read).await?;
+    let (mut known, enrolled) = told;
     for ((of, device), at) in service.inner.positions.lock().iter() {
         if *of == folder {
             known.insert(*device, *at);
         }
     }
-    let holders = known.into_iter();
+    let holders = known.into_iter().filter(|(device, _)| enrolled.contains(device));
     let holders = holders.map(|(device, revision)| Holder { device: device.to_vec(), revision });
     Ok(Reply::Holders(HoldersReply { holders: holders.collect() }))
 }

@@ -25,12 +25,14 @@ const GRACE_MS: u64 = RETENTION_GRACE_DAYS * 24 * 3600 * 1000;
 const ENTRIES_TOGETHER: usize = 256;
 
 /// What a thinning did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Thinned {
     /// Folders that were looked at.
     pub folders: u64,
     /// Versions of places and contents that were released.
     pub versions: u64,
+    /// Folders that were not, or not to the end, with the reason for a person.
+    pub failed: Vec<(FolderId, Refusal)>,
 }
 
 pub(super) async fn labels(
@@ -94,16 +96,17 @@ pub(super) async fn preview(
         let standing = reads.settings(&folder, state.revision)?;
         let standing = standing.map_or_else(Retention::default, |it| it.settings.retention);
         let whole = thinning::whole_under(reads, &folder, now_ms, &[asked.unwrap_or(standing)])?;
-        let Whole { horizon, kept } = whole.as_ref().ok_or_else(no_such_folder)?;
-        let foreseen = thinning::foreseen(reads, &folder, &whole.clone().unwrap_or_default())?;
+        let whole = whole.ok_or_else(no_such_folder)?;
+        let foreseen = thinning::foreseen(reads, &folder, &whole)?;
+        let Whole { horizon, kept } = whole;
         let moment = |revision: &Revision| {
             Ok(Moment { revision: *revision, time_ms: time_of(reads, &folder, *revision)? })
         };
         Ok(RetentionPreviewReply {
             versions: foreseen.versions,
             contents: foreseen.contents,
-            horizon: *horizon,
-            horizon_ms: time_of(reads, &folder, (*horizon).min(state.revision))?,
+            horizon,
+            horizon_ms: time_of(reads, &folder, horizon.min(state.revision))?,
             kept: kept.iter().map(moment).collect::<Stored<_>>()?,
         })
     };
@@ -116,7 +119,8 @@ impl Service {
     /// left of one run is the next one's.
     ///
     /// # Errors
-    /// The refusal, with the reason for a person; folders that came before it are thinned.
+    /// The refusal when there is no list of folders, with the reason for a person. One folder's
+    /// failure is in what is told, and keeps no other from being thinned.
     pub async fn thin_all(&self) -> Result<Thinned, Refusal> {
         self.thin_all_after(GRACE_MS).await
     }
@@ -133,7 +137,11 @@ impl Service {
                 Ok(versions) => thinned.versions += versions,
                 // New settings came just now: the next run knows them.
                 Err(refusal) if refusal.code() == RefusalCode::Conflict => {}
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => {
+                    let reason = &refusal.message;
+                    tracing::error!(%folder, reason, "a history was not thinned");
+                    thinned.failed.push((folder, refusal));
+                }
             }
             thinned.folders += 1;
         }
@@ -160,6 +168,7 @@ impl Service {
                 Ok(thinning::entries_to_release(reads, &folder, &whole, after, ENTRIES_TOGETHER)?)
             };
             let (entries, next) = self.inner.meta.read(read).await?;
+            let entries: Vec<EntryId> = entries.into_iter().map(|(entry, _)| entry).collect();
             versions += self.release(folder, &entries).await?;
             after = next;
             if after.is_none() {

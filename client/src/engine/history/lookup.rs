@@ -7,6 +7,7 @@ use super::{AskError, Engine, unreadable};
 use crate::fs::RelPath;
 use client_core::tree::Position;
 use common::ids::EntryId;
+use common::limits::NAMED_MAX;
 use common::name::Name;
 use common::record::{Kind, Registers};
 use common::revision::Revision;
@@ -113,7 +114,9 @@ impl Engine {
         for name in &names {
             let tag = self.context.keys.name_tag(&parent, name);
             there = None;
-            for found in self.named(&parent, name).await? {
+            let named = self.named(&parent, name).await?;
+            let told = named.len();
+            for found in named {
                 let Some(version) = self.versions(&found.entry, at, 1).await?.pop() else {
                     continue;
                 };
@@ -126,7 +129,7 @@ impl Engine {
                     break;
                 }
             }
-            let Some(found) = &there else { return Ok(None) };
+            let Some(found) = &there else { return not_among(told, path, at) };
             parent = found.entry;
         }
         Ok(there)
@@ -144,6 +147,17 @@ impl Engine {
     }
 }
 
+/// What is known when none of those that had a name was there: nothing, where not all were told.
+fn not_among(told: usize, path: &str, at: Revision) -> Result<Option<Registers>, AskError> {
+    if told < NAMED_MAX {
+        return Ok(None);
+    }
+    Err(AskError::Refused(format!(
+        "{path}: whether it was there at revision {at} is not known: more had that name than are \
+         told, which are the last {NAMED_MAX}"
+    )))
+}
+
 /// The directories among what was found, the nearest first, as many as are looked into.
 pub(super) fn nearest_directories(mut found: Vec<Found>) -> Vec<EntryId> {
     found.retain(|found| found.kind == Kind::Directory);
@@ -158,4 +172,16 @@ fn found(named: NamedEntry) -> Result<Found, AskError> {
     let kind = Kind::from_code(named.kind).ok_or_else(|| unreadable("a kind is unknown"))?;
     let NamedEntry { deleted, last, place_revision, .. } = named;
     Ok(Found { entry, kind, deleted, last, place_revision })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_name_that_too_many_had_it_is_not_said_that_nothing_was_there() {
+        assert!(matches!(not_among(NAMED_MAX - 1, "a", 7), Ok(None)));
+        let error = not_among(NAMED_MAX, "a", 7).unwrap_err();
+        assert!(error.to_string().contains("is not known"), "{error}");
+    }
 }

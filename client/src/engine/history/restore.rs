@@ -22,6 +22,7 @@ use common::ids::EntryId;
 use common::name::Name;
 use common::record::{Change, Content, Kind, Registers};
 use common::revision::Revision;
+use common::wire::meta::Version;
 use std::cell::RefCell;
 
 /// How often a restore is planned: what waits for something else to move comes with a later plan, and
@@ -68,10 +69,7 @@ impl Engine {
                 if found.first().is_some_and(|first| first.kind != Kind::Directory) {
                     let version = self.version_among(path, &found, (revision, older)).await?;
                     let at = Instant { revision, time_ms: version.time_ms };
-                    let registers = version.registers.map(Registers::try_from).transpose();
-                    let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
-                    let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
-                    return self.one(&registers, at);
+                    return self.one(&registers_of(version)?, at);
                 }
                 self.instant(Moment::Revision(revision)).await?
             }
@@ -431,6 +429,16 @@ impl Engine {
     }
 }
 
+/// What a version says of its entry, unless its content is gone.
+fn registers_of(version: Version) -> Result<Registers, AskError> {
+    if version.released {
+        return Err(unreadable("its content was released, as the folder's retention says"));
+    }
+    let registers = version.registers.map(Registers::try_from).transpose();
+    let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
+    registers.ok_or_else(|| unreadable("a version is empty"))
+}
+
 /// A restore that was thought through.
 struct Restoring {
     now: Past,
@@ -491,5 +499,19 @@ impl Entries for Known<'_> {
 
     fn fresh(&mut self) -> EntryId {
         self.engine.context.fresh_entry()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_retention_released_is_not_brought_back() {
+        let version = Version { released: true, ..Version::default() };
+        let error = registers_of(version).unwrap_err();
+        assert!(error.to_string().contains("released, as the folder's retention says"), "{error}");
+        let error = registers_of(Version::default()).unwrap_err();
+        assert!(error.to_string().contains("empty"), "{error}");
     }
 }

@@ -33,7 +33,7 @@ pub use state::{
     RequestWindow, Usage, UserState, VersionRow,
 };
 pub use store::{
-    FolderReads, FolderWrites, JournalReads, JournalWrites, MetaReads, MetaStore, RegisterReads,
-    RegisterWrites, RequestReads, RequestWrites, RetentionReads, RetentionWrites, Savepoints,
-    StoreError, Stored, TreeReads, UserReads, UserWrites,
+    FolderReads, FolderWrites, JournalReads, JournalWrites, LAST_REVISION, MetaReads, MetaStore,
+    RegisterReads, RegisterWrites, RequestReads, RequestWrites, RetentionReads, RetentionWrites,
+    Savepoints, StoreError, Stored, TreeReads, UserReads, UserWrites, VersionMarks,
 };

@@ -9,8 +9,8 @@ use super::state::{
     ContentVersion, DeviceState, EpochStart, JournalMark, PlaceVersion, VersionRow,
 };
 use super::store::{
-    FolderReads, JournalReads, MetaReads, RegisterReads, RetentionReads, StoreError, Stored,
-    UserReads,
+    FolderReads, JournalReads, LAST_REVISION, MetaReads, RegisterReads, RetentionReads, StoreError,
+    Stored, UserReads,
 };
 use common::ids::{ConflictId, DeviceId, EntryId, FolderId, Head};
 use common::limits::{DEPTH_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
@@ -123,7 +123,8 @@ pub fn register_digest(
 }
 
 /// Versions of an entry at or before `at`, newest first, at most `limit`, and whether older ones
-/// exist. A group that merged gives one row for each content it set. Of a thinned history those
+/// exist. A group that merged gives one row for each content it set; a page ends with the last of
+/// them, unless they alone are more than the limit. Of a thinned history those
 /// revisions are told of which both registers are known: what stood at the others is not guessed.
 ///
 /// # Errors
@@ -165,9 +166,14 @@ pub fn versions(
         }
         at = floor - 1;
     }
-    let more = rows.len() > limit;
+    let Some(cut) = rows.get(limit).map(|row| row.revision) else { return Ok((rows, false)) };
     rows.truncate(limit);
-    Ok((rows, more))
+    // A reader goes on below the last revision of a page: one that does not fit comes with the next.
+    let whole = rows.partition_point(|row| row.revision > cut);
+    if whole > 0 {
+        rows.truncate(whole);
+    }
+    Ok((rows, true))
 }
 
 /// The revision from which on a page of versions tells all; 0 when nothing is left beyond it.
@@ -232,7 +238,7 @@ fn before(places: &[PlaceVersion], place: &PlaceVersion, at: Revision) -> Option
     (place.revision == at && older.until.is_none()).then(|| older.clone())
 }
 
-/// The last revision at or before a time, 0 before the first. Times of revisions never go back.
+/// The last revision at or before a time, 0 before the first.
 ///
 /// # Errors
 /// What the store says.
@@ -242,12 +248,26 @@ pub fn revision_at(
     time_ms: u64,
 ) -> Stored<Revision> {
     let last = reads.folder(folder)?.map_or(0, |state| state.revision);
-    let (mut low, mut high) = (0, last);
+    Ok(first_at(reads, folder, last, time_ms.saturating_add(1))? - 1)
+}
+
+/// The first revision at or after a time, of those up to `last`; the one after them when there is none.
+/// Times of revisions never go back, so it is found by halving.
+///
+/// # Errors
+/// What the store says.
+pub(super) fn first_at(
+    reads: &(impl JournalReads + ?Sized),
+    folder: &FolderId,
+    last: Revision,
+    time_ms: u64,
+) -> Stored<Revision> {
+    let (mut low, mut high) = (1, last + 1);
     while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        let mark =
-            reads.mark(folder, middle)?.ok_or(StoreError::Corrupt { what: "journal mark" })?;
-        if mark.time_ms <= time_ms { low = middle } else { high = middle - 1 }
+        let middle = low + (high - low) / 2;
+        let mark = reads.mark(folder, middle)?;
+        let mark = mark.ok_or(StoreError::Corrupt { what: "journal mark" })?;
+        if mark.time_ms < time_ms { low = middle + 1 } else { high = middle }
     }
     Ok(low)
 }
@@ -384,7 +404,7 @@ pub fn deleted_page(
     let next = if entries.len() < limit { None } else { entries.last().copied() };
     let mut rows = Vec::with_capacity(entries.len());
     for entry in entries {
-        let (mut last, _) = versions(reads, folder, &entry, Revision::MAX >> 1, 1)?;
+        let (mut last, _) = versions(reads, folder, &entry, LAST_REVISION, 1)?;
         rows.append(&mut last);
     }
     Ok((rows, next))

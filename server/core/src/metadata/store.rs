@@ -11,7 +11,7 @@ use super::state::{
     InvitationState, JournalMark, JournalRow, KeptOutcome, Label, ObjectState, PlaceVersion, Quota,
     RequestWindow, Usage, UserState,
 };
-use crate::retention::{Release, Whole};
+use crate::retention::{Release, VersionMark, Whole};
 use common::ids::{
     ChunkId, ConflictId, DeviceId, EntryId, FolderId, Head, LabelId, LookupId, NameTag, RequestId,
     UserId,
@@ -48,6 +48,9 @@ impl StoreError {
         matches!(self, Self::DiskFull | Self::Unopened(_))
     }
 }
+
+/// At or after every revision; SQLite counts in i64.
+pub const LAST_REVISION: Revision = Revision::MAX >> 1;
 
 /// A result of a store.
 pub type Stored<T> = Result<T, StoreError>;
@@ -351,7 +354,14 @@ pub trait RetentionReads {
     ) -> Stored<Vec<EntryId>>;
     /// Conflicts that are open now and name an entry, as the one that kept the name or as the copy.
     fn conflicts_naming(&self, folder: &FolderId, entry: &EntryId) -> Stored<Vec<ConflictRecord>>;
+    /// What a release has to know of all versions of an entry that are still there: of its places
+    /// and of its contents, each the newest first, of a group's contents the last. Nothing of an
+    /// entry that is not there.
+    fn version_marks(&self, folder: &FolderId, entry: &EntryId) -> Stored<VersionMarks>;
 }
+
+/// Marks of the versions of an entry's place, and of its content.
+pub type VersionMarks = (Vec<VersionMark>, Vec<VersionMark>);
 
 /// Writes of what [`RetentionReads`] reads.
 pub trait RetentionWrites {

@@ -5,10 +5,11 @@
 //! know when thinning runs. Objects that released versions alone reached stay known (`objects`) until
 //! the garbage collection takes them, which has to see to it that nobody names them meanwhile.
 
-use super::state::{ContentVersion, Label, PlaceVersion};
+use super::query;
+use super::state::Label;
 use super::store::{
-    FolderReads, JournalReads, MetaReads, RegisterReads, RetentionReads, StoreError, Stored,
-    TreeReads,
+    FolderReads, JournalReads, LAST_REVISION, MetaReads, RegisterReads, RetentionReads, StoreError,
+    Stored, TreeReads,
 };
 use crate::retention::{EntryMarks, Release, Standing, Times, VersionMark, Whole, plan, release};
 use common::ids::{ContentTag, EntryId, FolderId};
@@ -19,8 +20,6 @@ use std::collections::BTreeSet;
 
 /// Versions of a register that are read at once: more than one has.
 const ALL: usize = usize::MAX >> 1;
-/// At or after every revision; SQLite counts in i64.
-const LAST: Revision = Revision::MAX >> 1;
 
 /// Versions that one [`super::Action::Release`] releases at most, so that commits are not held up:
 /// one that released as many is sent again.
@@ -63,7 +62,7 @@ pub fn in_force(
     now_ms: u64,
     grace_ms: u64,
 ) -> Stored<InForce> {
-    let newest = reads.settings(folder, LAST)?;
+    let newest = reads.settings(folder, LAST_REVISION)?;
     let settled = match now_ms.checked_sub(grace_ms) {
         Some(by_ms) => reads.settings_by(folder, by_ms)?,
         None => None,
@@ -129,19 +128,7 @@ pub fn whole_under(
     plan(&standing, retentions, &times).map(Some)
 }
 
-/// The last whole moment at or before a revision; `None` when retention left none there.
-///
-/// # Errors
-/// What the store says.
-pub fn whole_at_or_before(
-    reads: &(impl RetentionReads + ?Sized),
-    folder: &FolderId,
-    at: Revision,
-) -> Stored<Option<Revision>> {
-    Ok(reads.whole(folder)?.at_or_before(at))
-}
-
-/// A journal's times: they never go back, so the first at a time is found by halving.
+/// A journal's times.
 struct Journal<'a, R: ?Sized> {
     reads: &'a R,
     folder: &'a FolderId,
@@ -152,16 +139,7 @@ impl<R: JournalReads + ?Sized> Times for Journal<'_, R> {
     type Error = StoreError;
 
     fn first_at(&self, time_ms: u64) -> Stored<Revision> {
-        let (mut low, mut high) = (1, self.last + 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.time(middle)? < time_ms {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
+        query::first_at(self.reads, self.folder, self.last, time_ms)
     }
 
     fn time(&self, revision: Revision) -> Stored<u64> {
@@ -175,31 +153,22 @@ impl<R: JournalReads + ?Sized> Times for Journal<'_, R> {
 /// # Errors
 /// What the store says.
 pub fn releasable(
-    reads: &(impl TreeReads + RegisterReads + RetentionReads + ?Sized),
+    reads: &(impl TreeReads + RetentionReads + ?Sized),
     folder: &FolderId,
     entry: &EntryId,
     whole: &Whole,
 ) -> Stored<Release> {
     let Some(state) = reads.entry(folder, entry)? else { return Ok(Release::default()) };
     let is_file = state.kind == Kind::File;
-    let places = reads.places(folder, entry, LAST, ALL)?;
-    let contents = reads.contents(folder, entry, LAST, ALL)?;
-    let place = |it: &PlaceVersion| mark(it.revision, it.until, it.deleted);
-    let content = |it: &ContentVersion| mark(it.revision, it.until, it.released);
-    let places = ascending(places.iter().map(place));
-    let contents = ascending(contents.iter().map(content));
+    let (places, contents) = reads.version_marks(folder, entry)?;
+    let (places, contents) = (ascending(places), ascending(contents));
     let held = held(reads, folder, entry)?;
     Ok(release(&EntryMarks { places: &places, contents: &contents, is_file }, whole, &held))
 }
 
-const fn mark(revision: Revision, until: Option<Revision>, gone: bool) -> VersionMark {
-    VersionMark { revision, until, gone }
-}
-
 /// Marks that come newest first, the other way round, and one for a revision: the last of a group's
 /// contents stands for all.
-fn ascending(marks: impl Iterator<Item = VersionMark>) -> Vec<VersionMark> {
-    let mut marks: Vec<VersionMark> = marks.collect();
+fn ascending(mut marks: Vec<VersionMark>) -> Vec<VersionMark> {
     marks.dedup_by_key(|mark| mark.revision);
     marks.reverse();
     marks
@@ -222,8 +191,11 @@ fn held(
     Ok(held)
 }
 
-/// Entries of which something may be released when only these moments stay whole, and where to go
-/// on: about `limit` are looked at.
+/// Entries, and what may be released of each.
+pub type Releases = Vec<(EntryId, Release)>;
+
+/// Entries of which something may be released when only these moments stay whole, what that is, and
+/// where to go on: about `limit` are looked at.
 ///
 /// # Errors
 /// What the store says.
@@ -233,13 +205,14 @@ pub fn entries_to_release(
     whole: &Whole,
     after: Option<&EntryId>,
     limit: usize,
-) -> Stored<(Vec<EntryId>, Option<EntryId>)> {
+) -> Stored<(Releases, Option<EntryId>)> {
     let candidates = reads.entries_with_history(folder, after, limit)?;
     let next = candidates.last().copied().filter(|_| candidates.len() >= limit);
     let mut found = Vec::new();
     for entry in candidates {
-        if !releasable(reads, folder, &entry, whole)?.is_empty() {
-            found.push(entry);
+        let release = releasable(reads, folder, &entry, whole)?;
+        if !release.is_empty() {
+            found.push((entry, release));
         }
     }
     Ok((found, next))
@@ -269,11 +242,10 @@ pub fn foreseen(
     loop {
         let (entries, next) =
             entries_to_release(reads, folder, whole, after.as_ref(), REPLY_ITEMS_MAX)?;
-        for entry in entries {
-            let release = releasable(reads, folder, &entry, whole)?;
+        for (entry, release) in entries {
             let gone = &release.contents.gone;
             let (mut lost, mut stays) = (BTreeSet::new(), BTreeSet::<ContentTag>::new());
-            for content in reads.contents(folder, &entry, LAST, ALL)? {
+            for content in reads.contents(folder, &entry, LAST_REVISION, ALL)? {
                 let is_gone = gone.contains(&content.revision);
                 foreseen.versions += u64::from(is_gone);
                 if content.content.root.is_none() {

@@ -74,6 +74,27 @@ fn edit_against_edit_that_merges_records_the_losers_version_too() {
 }
 
 #[test]
+fn a_page_of_versions_ends_with_all_contents_of_its_last_revision() {
+    let mut world = pair();
+    let base = world.accept(0, vec![file(1, "f")]);
+    let theirs = world.accept(0, vec![edit(1, base, 11)]);
+    let merged = world.accept(1, vec![edit(1, theirs, 22), edit(1, theirs, 33)]);
+    let last = world.accept(0, vec![edit(1, merged, 44)]);
+    let page = |at, limit| {
+        let (rows, more) =
+            query::versions(&world.store, &world.folder, &entry(1), at, limit).unwrap();
+        let tags = rows.iter().map(|row| row.registers.content.tag.as_bytes()[0]);
+        (tags.collect::<Vec<_>>(), more)
+    };
+    assert_eq!(page(last, 2), (vec![44], true));
+    assert_eq!(page(last - 1, 2), (vec![33, 22], true));
+    assert_eq!(page(last, 3), (vec![44, 33, 22], true));
+    assert_eq!(page(last, 5), (vec![44, 33, 22, 11, 1], false));
+    // Who asks for one gets the one that stood.
+    assert_eq!(page(last - 1, 1), (vec![33], true));
+}
+
+#[test]
 fn edit_against_delete_survives() {
     let mut world = pair();
     let base = world.accept(0, vec![file(1, "f")]);

@@ -47,6 +47,7 @@ fn thin(world: &mut Thin, grace_ms: u64) -> u64 {
         thinning::entries_to_release(&world.store, &folder, &whole(world), None, ALL).unwrap();
     assert_eq!(next, None);
     let foreseen = thinning::foreseen(&world.store, &folder, &whole(world)).unwrap();
+    let entries = entries.into_iter().map(|(entry, _)| entry).collect();
     let Ok(Answer::Released { versions }) = world.apply(Action::Release { folder, entries }).answer
     else {
         panic!("a release is answered by a number")

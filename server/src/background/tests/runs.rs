@@ -22,25 +22,24 @@ impl Pace for Never {
     async fn breathe(&self) {}
 }
 
-struct Rig {
-    world: World,
+pub(super) struct Rig {
+    pub(super) world: World,
     device: Device,
     folder: FolderId,
-    collector: Collector,
+    pub(super) collector: Collector,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let world = World::new();
         let device = world.bootstrap(1);
         let folder = device.create_folder(1);
-        let collector = Collector::new(GcParts {
-            meta: world.meta.clone(),
-            chunks: Arc::clone(&world.chunks) as Arc<dyn Reclaim>,
-            clock: Arc::clone(&world.clock) as Arc<_>,
-            work: Work::Inline,
-        });
+        let collector = Collector::new(parts(&world, Work::Inline));
         Self { world, device, folder, collector }
+    }
+
+    pub(super) fn parts(&self, work: Work) -> GcParts {
+        parts(&self.world, work)
     }
 
     fn run(&self, grace_ms: u64) -> GcReport {
@@ -48,7 +47,7 @@ impl Rig {
     }
 
     /// Creates a file of one chunk; gives its entry and its chunk.
-    fn file(&mut self, name: &str) -> (EntryId, ChunkId) {
+    pub(super) fn file(&mut self, name: &str) -> (EntryId, ChunkId) {
         let (id, receipts) = self.device.put(&self.folder, name.as_bytes());
         let group = self.device.creation(&self.folder, name, id);
         let became = self.device.commit(&self.folder, receipts, vec![group]).remove(0);
@@ -89,6 +88,15 @@ impl Rig {
         let folder = self.folder;
         let read = self.world.meta.read(|reads| reads.objects(&folder, None, 100)).unwrap();
         read.into_iter().map(|(id, _)| id).collect()
+    }
+}
+
+fn parts(world: &World, work: Work) -> GcParts {
+    GcParts {
+        meta: world.meta.clone(),
+        chunks: Arc::clone(&world.chunks) as Arc<dyn Reclaim>,
+        clock: Arc::clone(&world.clock) as Arc<_>,
+        work,
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Index, IndexError, IndexReader, Location, Totals, find, number, set_totals};
+use super::{Index, IndexError, IndexReader, Location, Totals, VERSION, find, number, set_totals};
 use crate::chunk_store::ChunkKey;
 use crate::chunk_store::reclaim::{Reclaimed, Surveyed, TrashStamp};
 use crate::chunk_store::record::HEADER_BYTES;
@@ -159,10 +159,11 @@ impl Index {
     }
 
     /// Makes everything so far durable: what comes next on the disk relies on it.
-    fn sync(&mut self) -> Result<(), IndexError> {
+    pub(super) fn sync(&mut self) -> Result<(), IndexError> {
         self.connection.pragma_update(None, "synchronous", "full")?;
-        // A commit syncs the log, and with it all commits before.
-        let synced = self.connection.execute("UPDATE state SET clean = 0", []);
+        // A commit syncs the log, and with it all commits before; but only one that writes a page,
+        // which an UPDATE to what is there already does not.
+        let synced = self.connection.pragma_update(None, "user_version", VERSION);
         self.connection.pragma_update(None, "synchronous", "normal")?;
         synced?;
         Ok(())

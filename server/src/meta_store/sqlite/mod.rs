@@ -6,6 +6,8 @@
 
 mod folders;
 mod journal;
+#[cfg(test)]
+mod plans;
 mod reclaim;
 mod registers;
 mod requests;

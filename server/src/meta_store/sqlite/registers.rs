@@ -12,9 +12,12 @@ use server_core::metadata::{
     RegisterWrites, Stored, TreeReads, earlier,
 };
 
-/// So many revisions are looked through one by one for what changed in them; of more, all entries
-/// are.
-const CHANGES_FEW: u64 = 4096;
+/// So many changes are looked through one by one, anew for each page; of more, all entries are.
+pub(super) const CHANGES_FEW: usize = 4096;
+
+/// Changes after a revision, counted up to a bound: one revision has up to hundreds.
+pub(super) const CHANGES_AFTER: &str = "SELECT count(*) FROM
+    (SELECT 1 FROM changes WHERE folder = ?1 AND revision > ?2 LIMIT ?3)";
 
 /// Entries of which a register was set after a revision, in the order in which they were made: their
 /// versions lie together.
@@ -23,10 +26,18 @@ const CHANGED: &str = "SELECT kind, place_revision, parent, name_tag, deleted, c
     AND max(place_revision, content_revision) > ?2 ORDER BY number LIMIT ?4";
 
 /// The same, for few revisions.
-const CHANGED_FEW: &str = "SELECT kind, place_revision, parent, name_tag, deleted,
+pub(super) const CHANGED_FEW: &str = "SELECT kind, place_revision, parent, name_tag, deleted,
     content_revision, number, entry FROM entries WHERE number IN
     (SELECT entry FROM changes WHERE folder = ?1 AND revision > ?2 AND entry > ?3)
     ORDER BY number LIMIT ?4";
+
+/// Deleted entries, without a walk over those that live.
+pub(super) const DELETED: &str = "SELECT entry FROM entries INDEXED BY entries_deleted
+    WHERE folder = ?1 AND entry > ?2 AND deleted = 1 ORDER BY entry LIMIT ?3";
+
+/// Without statistics SQLite takes the primary key, and walks over all conflicts of the folder.
+pub(super) const SETTLED: &str = "SELECT 1 FROM conflicts INDEXED BY conflicts_by_closed
+    WHERE folder = ?1 AND closed = ?2 AND (entry = ?3 OR copy = ?3) LIMIT 1";
 
 pub(super) const CONFLICT: &str =
     "SELECT conflict, entry, base, theirs, copy, opened, time_ms, device,
@@ -75,7 +86,7 @@ fn content_row(row: &Row<'_>) -> rusqlite::Result<ContentVersion> {
     })
 }
 
-fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+pub(super) fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     let value: Option<i64> = row.get(column)?;
     value.map(|_| uint(row, column)).transpose()
 }
@@ -223,9 +234,7 @@ impl RegisterReads for SqliteStore {
     ) -> Stored<Vec<Earlier>> {
         let Some(folder) = self.folder_number(folder)? else { return Ok(Vec::new()) };
         let after = self.number_of(folder, after)?;
-        let sql = "SELECT revision FROM folders WHERE number = ?1";
-        let last = self.one(sql, [folder], |row| uint(row, 0))?.unwrap_or(0).max(known);
-        let sql = if last.saturating_sub(at) < CHANGES_FEW { CHANGED_FEW } else { CHANGED };
+        let sql = self.changed_after(folder, at)?;
         let key = params![folder, int(at), after, size(limit)];
         let changed = self.all(sql, key, |row| {
             Ok((row.get::<_, i64>(6)?, EntryId::from_bytes(row.get(7)?), entry_row(row)?))
@@ -289,18 +298,14 @@ impl RegisterReads for SqliteStore {
     ) -> Stored<Vec<EntryId>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
         let after = after.map(|entry| entry.as_bytes().to_vec()).unwrap_or_default();
-        let sql = "SELECT entry FROM entries WHERE folder = ?1 AND entry > ?2 AND deleted = 1
-            ORDER BY entry LIMIT ?3";
         let key = params![number, after, size(limit)];
-        self.all(sql, key, |row| Ok(EntryId::from_bytes(row.get(0)?)))
+        self.all(DELETED, key, |row| Ok(EntryId::from_bytes(row.get(0)?)))
     }
 
     fn settled(&self, folder: &FolderId, entry: &EntryId, at: Revision) -> Stored<bool> {
         let Some(number) = self.folder_number(folder)? else { return Ok(false) };
-        let sql = "SELECT 1 FROM conflicts WHERE folder = ?1 AND closed = ?2
-            AND (entry = ?3 OR copy = ?3) LIMIT 1";
         let key = params![number, int(at), entry.as_bytes()];
-        Ok(self.one(sql, key, |_| Ok(()))?.is_some())
+        Ok(self.one(SETTLED, key, |_| Ok(()))?.is_some())
     }
 
     fn conflicts_open(
@@ -322,6 +327,13 @@ impl RegisterReads for SqliteStore {
 }
 
 impl SqliteStore {
+    /// How entries that changed after a revision are found.
+    pub(super) fn changed_after(&self, folder: i64, at: Revision) -> Stored<&'static str> {
+        let key = params![folder, int(at), size(CHANGES_FEW + 1)];
+        let changes = self.one(CHANGES_AFTER, key, |row| uint(row, 0))?.unwrap_or(0);
+        Ok(if changes <= CHANGES_FEW as u64 { CHANGED_FEW } else { CHANGED })
+    }
+
     /// The number of an entry to go on after, less than all when there is none.
     fn number_of(&self, folder: i64, entry: Option<&EntryId>) -> Stored<i64> {
         let Some(entry) = entry else { return Ok(0) };

@@ -2,14 +2,16 @@
 //!
 //! Owns their statements. It must not know the rules.
 
-use super::registers::{CONFLICT, conflict_row};
+use super::registers::{CONFLICT, conflict_row, optional};
 use super::{SqliteStore, int, size, uint};
 use common::ids::{EntryId, FolderId, LabelId};
 use common::record::{ConflictRecord, Retention, Settings, StandingSettings};
 use common::revision::Revision;
 use rusqlite::{Row, params};
-use server_core::metadata::{Label, RetentionReads, RetentionWrites, StoreError, Stored};
-use server_core::retention::{RegisterRelease, Release, Whole};
+use server_core::metadata::{
+    Label, RetentionReads, RetentionWrites, StoreError, Stored, VersionMarks,
+};
+use server_core::retention::{RegisterRelease, Release, VersionMark, Whole};
 
 const SETTINGS: &str = "SELECT revision, time_ms, keep_all_ms, daily_ms, monthly_ms, sealed
     FROM settings";
@@ -22,6 +24,16 @@ fn settings_row(row: &Row<'_>) -> rusqlite::Result<StandingSettings> {
         time_ms: uint(row, 1)?,
         settings: Settings { retention, sealed: row.get(5)? },
     })
+}
+
+/// Without statistics SQLite takes the primary key, and walks over all conflicts of the folder.
+pub(super) fn conflicts_naming() -> String {
+    format!(
+        "{CONFLICT} INDEXED BY conflicts_open_by_entry
+        WHERE folder = ?1 AND entry = ?2 AND closed IS NULL
+        UNION {CONFLICT} INDEXED BY conflicts_open_by_copy
+        WHERE folder = ?1 AND copy = ?2 AND closed IS NULL ORDER BY conflict"
+    )
 }
 
 impl RetentionReads for SqliteStore {
@@ -86,12 +98,25 @@ impl RetentionReads for SqliteStore {
 
     fn conflicts_naming(&self, folder: &FolderId, entry: &EntryId) -> Stored<Vec<ConflictRecord>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
-        let sql = format!(
-            "{CONFLICT} WHERE folder = ?1 AND entry = ?2 AND closed IS NULL
-            UNION {CONFLICT} WHERE folder = ?1 AND copy = ?2 AND closed IS NULL
-            ORDER BY conflict"
-        );
-        self.all(&sql, params![number, entry.as_bytes()], |row| Ok(conflict_row(row)?.record))
+        self.all(&conflicts_naming(), params![number, entry.as_bytes()], |row| {
+            Ok(conflict_row(row)?.record)
+        })
+    }
+
+    fn version_marks(&self, folder: &FolderId, entry: &EntryId) -> Stored<VersionMarks> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(VersionMarks::default()) };
+        let mark = |row: &Row<'_>| {
+            Ok(VersionMark { revision: uint(row, 0)?, until: optional(row, 1)?, gone: row.get(2)? })
+        };
+        let key = params![number, entry.as_bytes()];
+        let sql = "SELECT p.revision, p.until, p.deleted
+            FROM entries e JOIN places p ON p.entry = e.number
+            WHERE e.folder = ?1 AND e.entry = ?2 ORDER BY p.revision DESC";
+        let places = self.all(sql, key, mark)?;
+        let sql = "SELECT c.revision, c.until, c.released
+            FROM entries e JOIN contents c ON c.entry = e.number
+            WHERE e.folder = ?1 AND e.entry = ?2 ORDER BY c.revision DESC, c.change DESC";
+        Ok((places, self.all(sql, key, mark)?))
     }
 }
 

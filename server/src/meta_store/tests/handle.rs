@@ -11,6 +11,7 @@ use server_core::metadata::{
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 const NOW_MS: u64 = super::world::BEGAN_MS;
 
@@ -332,6 +333,26 @@ async fn the_log_is_written_back_as_it_grows() {
     let user = site.user;
     let (version, _) = site.handle.read(|reads| reads.keyring(&user)).unwrap();
     assert_eq!(version, counter);
+}
+
+#[tokio::test]
+async fn a_reader_that_needs_the_log_keeps_no_writer_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = MetaDb::open(&directory.path().join("meta.sqlite")).unwrap();
+    let site = Site::on(MetaHandle::inline(db.clone())).await;
+    let generation =
+        |generation| Command { time_ms: 1, action: Action::BeginGeneration { generation } };
+    site.handle.apply_here(&generation(1)).unwrap();
+    let before = db.pragma("busy_timeout").unwrap();
+    let took = db.read(|reads| {
+        assert_eq!(reads.generation()?, 1);
+        db.set_log_bytes_soft(1)?;
+        let began = Instant::now();
+        site.handle.apply_here(&generation(2)).unwrap();
+        Ok(began.elapsed())
+    });
+    assert!(took.unwrap() < Duration::from_secs(5), "it waited for the reader");
+    assert_eq!(db.pragma("busy_timeout").unwrap(), before);
 }
 
 #[test]

@@ -135,6 +135,7 @@ fn entries_dump(reads: &dyn MetaReads, folder: &FolderId) -> String {
         line(&reads.places(folder, &id, u64::MAX, 100).unwrap());
         line(&reads.contents(folder, &id, u64::MAX, 100).unwrap());
         line(&reads.conflicts_naming(folder, &id).unwrap());
+        line(&reads.version_marks(folder, &id).unwrap());
         line(&thinning::releasable(reads, folder, &id, &whole).unwrap());
         let named = state.map(|state| reads.named(folder, &state.parent, &state.name_tag));
         line(&named.transpose().unwrap());

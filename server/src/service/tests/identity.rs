@@ -224,3 +224,27 @@ fn presence_tells_of_ones_own_devices_only() {
     assert_eq!(second_state.last_seen_ms + 5_000, world.service.now_ms());
     drop(first_connection);
 }
+
+#[test]
+fn a_revoked_device_is_not_told_to_hold_anything() {
+    let world = World::new();
+    let first = world.bootstrap(1);
+    let folder = first.create_folder(1);
+    let second = world.join(&first, 2);
+    let holders = || {
+        let request = meta::HoldersRead { folder: folder.to_vec() };
+        let Reply::Holders(reply) = first.ask_one(Request::Holders(request)) else { panic!() };
+        reply.holders.into_iter().map(|holder| holder.device).collect::<Vec<_>>()
+    };
+    for device in [&first, &second] {
+        let report = meta::Report { folder: folder.to_vec(), revision: 1 };
+        assert_eq!(device.ask_one(Request::Report(report)), Reply::Done(Empty {}));
+    }
+    assert_eq!(holders().len(), 2);
+    let (now_ms, signing) = (world.service.now_ms(), &first.keys.signing);
+    let record = revoke_record(&first.log(), signing, &second.id(), None, now_ms).unwrap();
+    assert_eq!(first.append(record), Reply::Done(Empty {}));
+    assert_eq!(holders(), [first.id().to_vec()]);
+    now(world.service.record_presence()).unwrap();
+    assert_eq!(holders(), [first.id().to_vec()], "nor from what was written down");
+}

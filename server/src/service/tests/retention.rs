@@ -131,6 +131,24 @@ fn what_is_foreseen_goes_and_new_settings_wait() {
 }
 
 #[test]
+fn a_history_that_cannot_be_thinned_keeps_no_other_from_being_thinned() {
+    let world = World::new();
+    let mut device = world.bootstrap(1);
+    let mut folders = [1, 2, 3].map(|seed| device.create_folder(seed));
+    folders.sort_unstable();
+    for folder in &folders {
+        device.edited(folder, 3);
+        device.set(folder, 0, 0);
+        device.edited(folder, 0);
+    }
+    world.advance(DAY_MS);
+    world.meta.db().lose_marks(&folders[0]).unwrap();
+    let thinned = now(world.service.thin_all_after(0)).unwrap();
+    let failed: Vec<FolderId> = thinned.failed.iter().map(|(folder, _)| *folder).collect();
+    assert_eq!((thinned.folders, thinned.versions, failed), (3, 6, vec![folders[0]]));
+}
+
+#[test]
 fn a_snapshot_that_is_thinned_on_the_way_is_not_taken_for_the_whole() {
     let world = World::new();
     let mut device = world.bootstrap(1);

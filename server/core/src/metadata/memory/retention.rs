@@ -3,9 +3,9 @@
 //! Owns the maps' side of those traits. It must not know the rules.
 
 use super::super::state::Label;
-use super::super::store::{RetentionReads, RetentionWrites, StoreError, Stored};
+use super::super::store::{RetentionReads, RetentionWrites, StoreError, Stored, VersionMarks};
 use super::{Folder, MemoryStore};
-use crate::retention::{RegisterRelease, Release, Whole};
+use crate::retention::{RegisterRelease, Release, VersionMark, Whole};
 use common::ids::{EntryId, FolderId, LabelId};
 use common::record::{ConflictRecord, StandingSettings};
 use common::revision::Revision;
@@ -61,6 +61,15 @@ impl RetentionReads for MemoryStore {
         let open = conflicts.filter(|state| state.closed.is_none());
         let records = open.map(|state| &state.record);
         Ok(records.filter(|it| it.entry == *entry || it.copy == *entry).cloned().collect())
+    }
+
+    fn version_marks(&self, folder: &FolderId, entry: &EntryId) -> Stored<VersionMarks> {
+        let found = self.found(folder).and_then(|folder| folder.entries.get(entry));
+        let Some(row) = found else { return Ok(VersionMarks::default()) };
+        let mark = |revision, until, gone| VersionMark { revision, until, gone };
+        let places = row.places.iter().rev().map(|it| mark(it.revision, it.until, it.deleted));
+        let contents = row.contents.iter().rev().map(|it| mark(it.revision, it.until, it.released));
+        Ok((places.collect(), contents.collect()))
     }
 }
 
