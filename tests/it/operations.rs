@@ -177,27 +177,13 @@ fn restored() -> Result<()> {
     let server = Server::start_at(&programs, &home, &address)?;
     ensure!(report(server.ask(&["check"])?, "check after the restore")?["ok"] == true);
 
-    let halted = |device: &Device| {
+    for device in [&first, &second] {
         eventually("the folder halts for the restored server", || {
-            let status = device.status()?;
-            Ok((status["state"] == "halted").then_some(status))
-        })
-    };
-    halted(&first)?;
-    halted(&second)?;
+            Ok((device.status()?["state"] == "halted").then_some(()))
+        })?;
+    }
     ensure!(before == Tree::read(first.root())?, "nothing was deleted");
-    // A connection of before the restore may be found dead only by this.
-    eventually("a person agrees", || {
-        let confirmed = first.ask(&["confirm"])?;
-        let is_lost = confirmed.code == Some(1) && error_kind(&confirmed)? == "offline";
-        if is_lost { Ok(None) } else { confirmed.success("confirm").map(Some) }
-    })?;
-    first.sync(SYNC_SECONDS)?;
-    eventually("the other follows it", || {
-        Ok((second.status()?["state"] != "halted").then_some(()))
-    })?;
-    second.sync(SYNC_SECONDS)?;
-    first.sync(SYNC_SECONDS)?;
+    agreed(&first, &second)?;
     same(&first, &second)?;
     let after = Tree::read(first.root())?;
     for name in ["new", "between", "edited"] {
@@ -214,6 +200,22 @@ fn restored() -> Result<()> {
     let third = Device::join(&programs, directory.path(), "third", &first.invite()?)?;
     third.sync(SYNC_SECONDS)?;
     same(&first, &third)
+}
+
+/// A person agrees to a restored server on one device, and both come to the same.
+fn agreed(first: &Device, second: &Device) -> Result<()> {
+    // A connection of before the restore may be found dead only by this.
+    eventually("a person agrees", || {
+        let confirmed = first.ask(&["confirm"])?;
+        let is_lost = confirmed.code == Some(1) && error_kind(&confirmed)? == "offline";
+        if is_lost { Ok(None) } else { confirmed.success("confirm").map(Some) }
+    })?;
+    first.sync(SYNC_SECONDS)?;
+    eventually("the other follows it", || {
+        Ok((second.status()?["state"] != "halted").then_some(()))
+    })?;
+    second.sync(SYNC_SECONDS)?;
+    first.sync(SYNC_SECONDS)
 }
 
 /// Runs a command of `driftless-server` on a data directory.
