@@ -6,7 +6,7 @@
 use super::labels::LabelAsk;
 pub use super::told::{
     Destination, DiffInfo, DiffSides, DiffTo, Instant, ListInfo, Listing, LogInfo, Moment,
-    PlanInfo, PlannedStep, RestoreInfo, VersionInfo, Which, WhyInfo,
+    PlanInfo, PlannedStep, ResolveInfo, RestoreInfo, VersionInfo, Which, WhyInfo,
 };
 use crate::remote::RemoteError;
 use crate::state::StateError;
@@ -477,11 +477,11 @@ pub enum Ask {
     /// sides differ if that is said.
     ConflictsIn(String, bool, Answer<Vec<ConflictInfo>>),
     /// Settles a conflict at either of its paths.
-    Resolve(String, Keep, Answer<()>),
+    Resolve(String, Keep, Answer<ResolveInfo>),
     /// What the conflict at either of its paths would be merged from.
     Merge(String, Answer<MergeInfo>),
     /// Settles a conflict at either of its paths with a new content.
-    ResolveWith(String, Settlement, Answer<()>),
+    ResolveWith(String, Settlement, Answer<ResolveInfo>),
     /// A signed checkpoint of the folder as this device holds it, for an invitation.
     Checkpoint(Answer<Option<Vec<u8>>>),
     /// About labels, settings and retention.

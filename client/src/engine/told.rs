@@ -130,6 +130,16 @@ pub struct RestoreInfo {
     pub up_to: Revision,
 }
 
+/// How a conflict was settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveInfo {
+    /// Where what was kept is: at the name of the conflict, unless that side was deleted by hand, and
+    /// of both at two paths.
+    pub kept: Vec<String>,
+    /// The journal's last revision of it.
+    pub up_to: Revision,
+}
+
 /// A version as `log` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionInfo {
