@@ -80,8 +80,8 @@ impl From<PathBuf> for Destination {
 pub enum DiffTo {
     /// The newest version.
     Newest,
-    /// Another version.
-    Revision(Revision),
+    /// Another version, and how many contents that revision set after it: 0 for its last.
+    Revision(Revision, u32),
     /// What is on this disk; of bundles only.
     Disk,
 }
