@@ -12,9 +12,11 @@ use anyhow::{Context, Result, ensure};
 use author::{Author, folder_keys};
 use client::context::{FolderContext, Signers};
 use client::daemon::SystemEnvironment;
+use client::daemon::control::{self, Request};
 use client::engine::handle::{Listing, Moment};
 use client::engine::{self, Ask, EngineParts, FolderHandle, HaltReason, LogSource, Pins};
 use client::fs::{Bundled, DiskFs, Fs, Root};
+use client::home::Home;
 use client::remote::Remote;
 use client::state::FolderState;
 use client::watch::{Watch, WatchOptions};
@@ -29,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tests::harness::{Device, Programs, Random, size};
+use tests::harness::{Device, Programs, Random, Tree, size};
 
 /// Versions of the file whose log is read.
 const LONG_LOG: usize = 10_000;
@@ -284,7 +286,18 @@ fn find_database(directory: &Path) -> std::io::Result<fs::Metadata> {
     largest.ok_or_else(|| std::io::Error::other("no file"))
 }
 
-/// A directory that was deleted comes back from a copy that lies elsewhere on the disk.
+/// Bytes that a device has downloaded since its daemon started.
+fn downloaded(device: &Device) -> Result<u64> {
+    let home = Home::locate(Some(device.home().to_owned()))?;
+    let mut bytes = None;
+    control::ask(&home, &Request::Sync { timeout_ms: None }, |folders| {
+        bytes = Some(folders.iter().map(|folder| folder.bytes_down).sum());
+    })?;
+    bytes.context("a sync that reports nothing")
+}
+
+/// A directory that was deleted comes back from a copy that lies elsewhere on the disk: all of it, and
+/// nothing is downloaded.
 fn restore(base: &Path) -> Result<()> {
     let directory = base.join("restore");
     fs::create_dir(&directory)?;
@@ -307,6 +320,7 @@ fn restore(base: &Path) -> Result<()> {
     let at = revision(&device)?;
     let mut times = Vec::new();
     let gone = device.root().join("gone");
+    let (before, bytes) = (Tree::read(&gone)?, downloaded(&device)?);
     for time in 0..TIMES {
         // Out of the folder, and not removed: ext4 gives no inode that was freed in the last seconds to a
         // new file, and looks all of them through for each.
@@ -319,10 +333,10 @@ fn restore(base: &Path) -> Result<()> {
         times.push(begun.elapsed());
         let answer = answer.success("restore")?.json()?;
         ensure!(answer["complete"] == true, "{}", answer["complete"]);
-        let trees =
-            ["kept", "gone"].map(|name| tests::harness::Tree::read(&device.root().join(name)));
-        let [kept, gone] = trees;
-        ensure!(kept?.counts() == gone?.counts(), "not all of it is back");
+        let differences = Tree::read(&gone)?.differences(&before);
+        ensure!(differences.is_empty(), "it is not what it was: {differences:?}");
+        let more = downloaded(&device)? - bytes;
+        ensure!(more == 0, "{more} bytes were downloaded, and all of them were here");
     }
     told(&format!("restore of a directory of {RESTORED} files"), times);
     Ok(())

@@ -517,9 +517,10 @@ fn a_move_survives_a_delete_that_came_first_or_second() {
     });
 }
 
-async fn ask_to_keep(device: &SimDevice, path: &str, keep: Keep) -> Result<(), AskError> {
+async fn ask_to_keep(device: &SimDevice, path: &str, keep: Keep) -> Result<Vec<String>, AskError> {
     let handle = device.handle().unwrap();
-    handle.ask(|answer| Ask::Resolve(path.to_owned(), keep, answer)).await
+    let resolve = |answer| Ask::Resolve(path.to_owned(), keep, answer);
+    handle.ask(resolve).await.map(|resolved| resolved.kept)
 }
 
 /// A conflict of which `gone` is deleted by hand; then what the second device, whose content is the
@@ -585,7 +586,8 @@ fn a_side_that_was_deleted_by_hand_is_never_said_to_be_kept() {
             matches!(&refused, Err(AskError::SideGone { path, revision: Some(_) }) if path == "a.txt"),
             "{refused:?}"
         );
-        ask_to_keep(two, COPY, Keep::Mine).await.unwrap();
+        // It says where that is.
+        assert_eq!(ask_to_keep(two, "a.txt", Keep::Mine).await.unwrap(), [COPY]);
     };
     one_sided("a.txt", original, &[(COPY, b"two")]);
 }

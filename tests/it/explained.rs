@@ -101,6 +101,70 @@ fn what_stands_in_the_way_is_named() {
 }
 
 #[test]
+fn what_was_deleted_here_is_not_said_to_be_still_to_come() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(54).await;
+        for number in 0..30 {
+            one.writer.write(&format!("file {number}"), format!("{number}").as_bytes());
+        }
+        world.settled().await;
+        two.link.set_up(false);
+        tokio::time::sleep(Duration::from_secs(60)).await; // ok: virtual time
+        two.writer.delete("file 0");
+        tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
+        let said = why(&two, "file 0").await.reasons.join("; ");
+        assert!(said.contains("it was deleted here, and the server"), "{said}");
+        two.link.set_up(true);
+        world.settled().await;
+
+        for number in 1..30 {
+            one.writer.delete(&format!("file {number}"));
+        }
+        tokio::time::sleep(Duration::from_secs(40)).await; // ok: virtual time
+        let gone = why(&one, "file 7").await;
+        assert_eq!(gone.state, "waiting");
+        let said = gone.reasons.join("; ");
+        assert!(said.contains("it was deleted here with many others"), "{said}");
+        assert!(said.contains("driftless confirm --undo"), "{said}");
+        assert!(!said.contains("has not come"), "{said}");
+        assert!(why(&two, "file 7").await.state == "synced", "nobody has agreed");
+    });
+}
+
+#[test]
+fn the_whole_folder_is_explained_by_its_revisions() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(55).await;
+        one.writer.write("file", b"file");
+        world.settled().await;
+        tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
+        let whole = why(&one, "").await;
+        assert_eq!((whole.state, whole.revision), ("synced", whole.held));
+        assert_eq!(whole.devices.len(), 2);
+        let has_all = |(_, at): &(_, u64)| Some(*at) >= whole.revision;
+        assert!(whole.revision.is_some() && whole.devices.iter().all(has_all), "{whole:?}");
+        drop(two);
+    });
+}
+
+#[test]
+fn what_lies_beside_a_database_is_part_of_it() {
+    in_virtual_time(async {
+        let (world, [one, _two]) = World::quiet(56).await;
+        one.writer.make_directory("db");
+        one.writer.write("db/y.db", b"");
+        one.writer.write("db/y.db-wal", b"a log");
+        one.writer.write("db/notes-wal", b"no log");
+        world.settled().await;
+        let log = why(&one, "db/y.db-wal").await;
+        assert_eq!(log.state, "synced");
+        assert!(log.reasons[0].contains("part of the database db/y.db"), "{:?}", log.reasons);
+        let notes = why(&one, "db/notes-wal").await;
+        assert_eq!(notes.reasons, ["this disk and the server hold the same"]);
+    });
+}
+
+#[test]
 fn the_next_round_is_told_and_not_begun() {
     in_virtual_time(async {
         let (world, [one, two]) = World::quiet(53).await;

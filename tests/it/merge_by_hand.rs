@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use tests::harness::{Device, Programs, Server, on_a_terminal};
+use tests::harness::{Device, Finished, Programs, Server, on_a_terminal};
 
 /// Time for one sync, in seconds.
 const SYNC_SECONDS: u64 = 60;
@@ -66,6 +66,13 @@ impl Scene {
         command.arg("--home").arg(self.second.home()).env_remove("VISUAL").env("EDITOR", editor);
         command.arg("resolve").arg(self.second.root().join(path)).args(["--keep", "merged"]);
         on_a_terminal(&mut command)
+    }
+
+    /// `resolve PATH` on the second device.
+    fn resolve(&self, path: &str, how: [&str; 2]) -> Result<Finished> {
+        let path = self.second.root().join(path);
+        let path = path.to_str().context("a path that is no UTF-8")?;
+        self.second.ask(&["resolve", path, how[0], how[1]])
     }
 
     /// Checks that a conflict is as it was on both devices.
@@ -267,4 +274,49 @@ fn merged_by_themselves() -> Result<()> {
     let sizes: Vec<u64> = scene.first.versions("a.txt")?.iter().map(|it| it.size).collect();
     ensure!(sizes == [15, 13, 12, 10], "not all are in the history: {sizes:?}");
     Ok(())
+}
+
+#[test]
+fn a_conflict_that_is_said_to_be_resolved_is_so_on_this_disk() {
+    resolved_here().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn resolved_here() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (scene, _server) = Scene::new(directory.path())?;
+    let given = directory.path().join("given");
+    fs::write(&given, BY_HAND)?;
+    let given = given.to_str().context("a path that is no UTF-8")?;
+    let (one, two) = ("one\n2\n3\n4\n5\n", "1\n2\n3\n4\nfive\n");
+    scene.second.sync(SYNC_SECONDS)?;
+    scene.second.ask(&["folder", "set", "folder", "--merge", "ask"])?.success("merge ask")?;
+    scene.first.sync(SYNC_SECONDS)?;
+    let cases = [
+        (["--keep", "mine"], SECOND),
+        (["--keep", "theirs"], FIRST),
+        (["--with", given], BY_HAND),
+        (["--keep", "copy"], SECOND),
+        (["--with", given], BY_HAND),
+    ];
+    for (number, (how, text)) in cases.into_iter().enumerate() {
+        let name = format!("{number}.txt");
+        scene.conflict(&name, [BASE, FIRST, SECOND])?;
+        let answer = scene.resolve(&name, how)?.success("resolve")?.json()?;
+        ensure!(fs::read_to_string(scene.second.root().join(&name))? == text, "{how:?}: it is old");
+        ensure!(answer["complete"] == true && answer["kept"][0] == name, "{answer}");
+        scene.is_settled(&name, text)?;
+    }
+    scene.conflict("merged.txt", ["1\n2\n3\n4\n5\n", one, two])?;
+    scene.resolve("merged.txt", ["--keep", "merged"])?.success("resolve")?;
+    let merged = "one\n2\n3\n4\nfive\n";
+    ensure!(fs::read_to_string(scene.second.root().join("merged.txt"))? == merged, "it is old");
+    scene.is_settled("merged.txt", merged)?;
+
+    // Nothing comes to this disk as long as it is paused, and that is said.
+    scene.conflict("paused.txt", [BASE, FIRST, SECOND])?;
+    scene.second.ask(&["pause"])?.success("pause")?;
+    let waits = scene.resolve("paused.txt", ["--keep", "mine"])?;
+    ensure!(waits.code == Some(3) && waits.json()?["complete"] == false, "{waits:?}");
+    scene.second.ask(&["resume"])?.success("resume")?;
+    scene.is_settled("paused.txt", SECOND)
 }

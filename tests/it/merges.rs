@@ -66,7 +66,8 @@ fn open(device: &SimDevice) -> u64 {
 }
 
 async fn resolve(device: &SimDevice, path: &str, keep: Keep) -> Result<(), AskError> {
-    device.handle().unwrap().ask(|answer| Ask::Resolve(path.to_owned(), keep, answer)).await
+    device.handle().unwrap().ask(|answer| Ask::Resolve(path.to_owned(), keep, answer)).await?;
+    Ok(())
 }
 
 async fn resolve_with(
@@ -76,7 +77,8 @@ async fn resolve_with(
 ) -> Result<(), AskError> {
     let settlement = Settlement { content, seen };
     let ask = |answer| Ask::ResolveWith("a.txt".to_owned(), settlement, answer);
-    device.handle().unwrap().ask(ask).await
+    device.handle().unwrap().ask(ask).await?;
+    Ok(())
 }
 
 async fn merge_info(device: &SimDevice) -> Result<MergeInfo, AskError> {

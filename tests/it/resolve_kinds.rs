@@ -24,7 +24,8 @@ const DIRECTORY: Step = |device| {
 };
 
 async fn ask_to_keep(device: &SimDevice, keep: Keep) -> Result<(), AskError> {
-    device.handle().unwrap().ask(|answer| Ask::Resolve("n".to_owned(), keep, answer)).await
+    device.handle().unwrap().ask(|answer| Ask::Resolve("n".to_owned(), keep, answer)).await?;
+    Ok(())
 }
 
 /// What both devices show once they agree.

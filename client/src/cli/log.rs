@@ -18,10 +18,10 @@ pub(super) struct LogFlags {
     #[arg(value_name = "PATH")]
     path: Option<String>,
     /// How many versions a page has, about: it holds whole revisions
-    #[arg(long, value_name = "N", default_value_t = PAGE)]
+    #[arg(long, value_name = "N", default_value_t = PAGE, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Only versions before this revision: the next page
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
     before: Option<u64>,
 }
 

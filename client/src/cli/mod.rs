@@ -308,6 +308,8 @@ mod tests {
             "driftless restore a",
             "driftless ls --deleted --at now",
             "driftless sync --timeout soon",
+            "driftless log --before 0",
+            "driftless log --limit 0",
             "driftless fly",
             "driftless retention set",
             "driftless retention set --keep-all soon",

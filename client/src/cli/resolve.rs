@@ -2,8 +2,9 @@
 
 use super::asking::{absolute, ask, path_argument, unexpected};
 use super::merging;
+use super::table::printable;
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, Keep, PathArgument, Request};
+use crate::daemon::control::{Answer, Failure, Keep, PathArgument, Request, ResolvedAnswer};
 use std::path::PathBuf;
 
 /// Flags of `resolve`.
@@ -34,9 +35,26 @@ pub(super) fn run(flags: ResolveFlags, context: &Context) -> Result<Outcome, Fai
         (None, None) => unreachable!("clap takes neither for a usage error"),
     };
     match answer {
-        Answer::Done(done) => context.output.answer(&done, || format!("{text}: resolved")),
+        Answer::Resolved(resolved) => {
+            let outcome = context.output.answer(&resolved, || told(&resolved, &text))?;
+            // It is in the folder, and something keeps it from this disk.
+            Ok(if resolved.complete { outcome } else { Outcome::NotInSync })
+        }
         _ => Err(unexpected(&context.home)),
     }
+}
+
+fn told(resolved: &ResolvedAnswer, path: &str) -> String {
+    let kept: Vec<_> = resolved.kept.iter().map(|path| printable(path)).collect();
+    let kept = match resolved.kept == resolved.on || kept.is_empty() {
+        true => String::new(),
+        false => format!("; kept as {}", kept.join(" and ")),
+    };
+    let rest = match resolved.complete {
+        true => "",
+        false => "\nit is not on this disk yet: `driftless status` says why",
+    };
+    format!("{path}: resolved{kept}{rest}")
 }
 
 /// Merges, in an editor where the merge is not clean and there is one.

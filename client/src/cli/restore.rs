@@ -6,7 +6,7 @@ use super::changes::changes;
 use super::table::{count, size};
 use super::which::WhichFlags;
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, Request, RestoreAnswer};
+use crate::daemon::control::{Answer, Failure, Request, RestoreAnswer, Which};
 use std::path::PathBuf;
 
 /// Flags of `restore`.
@@ -29,13 +29,14 @@ pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Fai
     let RestoreFlags { path, which, to, dry_run } = flags;
     let path = path_argument(path)?;
     let (text, which) = (path.text.clone(), which.which()?);
+    let older = if let Which::Older(_, older) = which { older } else { 0 };
     let request = match &to {
         Some(to) => Request::Export { path, which, to: absolute(to)?, bytes_only: false },
         None => Request::Restore { path, which, dry_run },
     };
     match (ask(context, &request)?, to) {
         (Answer::Restored(restored), None) => {
-            let outcome = context.output.answer(&restored, || told(&restored, &text))?;
+            let outcome = context.output.answer(&restored, || told(&restored, &text, older))?;
             // It is in the folder, and something keeps it from this disk.
             let waits = restored.done && !restored.complete;
             Ok(if waits { Outcome::NotInSync } else { outcome })
@@ -47,8 +48,13 @@ pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Fai
     }
 }
 
-fn told(restored: &RestoreAnswer, path: &str) -> String {
-    let then = format!("as it was at revision {} ({})", restored.at.revision, restored.at.time);
+fn told(restored: &RestoreAnswer, path: &str, older: u32) -> String {
+    let RestoreAnswer { at, .. } = restored;
+    let then = match older {
+        0 => format!("as it was at revision {} ({})", at.revision, at.time),
+        // Not what the revision came to: one of the contents that it was made of.
+        older => format!("as revision {}.{older} has it ({})", at.revision, at.time),
+    };
     let number = count(restored.changes.len() as u64, "change", "changes");
     let list = changes(&restored.changes);
     if restored.changes.is_empty() {

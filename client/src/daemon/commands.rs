@@ -35,6 +35,21 @@ impl Commands for Control {
         request: Request,
         progress: ProgressSender,
     ) -> Result<Answer, Failure> {
+        let path = request.path().cloned();
+        let done = self.carry_out_as_named(request, progress).await;
+        done.map_err(|failure| match path {
+            Some(path) => paths::or_no_folder(&self.0.config(), &path, failure),
+            None => failure,
+        })
+    }
+}
+
+impl Control {
+    async fn carry_out_as_named(
+        &self,
+        request: Request,
+        progress: ProgressSender,
+    ) -> Result<Answer, Failure> {
         let shared = &self.0;
         match request {
             Request::Status => Ok(Answer::Status(shared.status())),

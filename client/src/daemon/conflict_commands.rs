@@ -4,13 +4,17 @@
 //! conflict is settled: that is the engine's.
 
 use super::account::Account;
-use super::commands::{at_the_end, done, find, handle, told};
+use super::commands::{at_the_end, find, handle, told};
 use super::control::{
-    Answer, ConflictsAnswer, Failure, Keep, MergeAnswer, PathArgument, UnknownAnswer,
+    Answer, ConflictsAnswer, Failure, Keep, MergeAnswer, PathArgument, ResolvedAnswer,
+    UnknownAnswer,
 };
 use super::shared::Shared;
 use super::{paths, summaries};
-use crate::engine::{self, Ask, AskError, Comparison, ConflictInfo, NewContent, Settlement};
+use crate::engine::handle::ResolveInfo;
+use crate::engine::{
+    self, Ask, AskError, Comparison, ConflictInfo, FolderHandle, NewContent, Settlement,
+};
 use client_core::merge::{Labels, Merged, merge, unified};
 use client_core::past::{Difference, Shown};
 use std::path::PathBuf;
@@ -138,13 +142,24 @@ pub(super) async fn resolve(
     };
     let on = at.path.clone();
     match handle.ask(|answer| Ask::Resolve(at.path, keep, answer)).await {
-        Ok(()) => Ok(done([on])),
+        Ok(resolved) => settled(&handle, on, resolved).await,
         Err(error @ AskError::NotMine { .. }) => {
             let account = shared.account.lock().await;
             Err(not_mine(&account, error))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Answers when what was kept is on this disk too, or waits for a person.
+async fn settled(
+    handle: &FolderHandle,
+    on: String,
+    resolved: ResolveInfo,
+) -> Result<Answer, Failure> {
+    let ResolveInfo { kept, up_to } = resolved;
+    let complete = handle.ask(|answer| Ask::Settled(up_to, answer)).await?;
+    Ok(Answer::Resolved(ResolvedAnswer { done: true, on: vec![on], kept, complete }))
 }
 
 /// Neither side is this device's: which is whose, so that a person can name one.
@@ -202,6 +217,6 @@ pub(super) async fn resolve_with(
     let (at, handle) = find(shared, path)?;
     let on = at.path.clone();
     let settlement = Settlement { content: NewContent::File(file), seen };
-    handle.ask(|answer| Ask::ResolveWith(at.path, settlement, answer)).await?;
-    Ok(done([on]))
+    let resolved = handle.ask(|answer| Ask::ResolveWith(at.path, settlement, answer)).await?;
+    settled(&handle, on, resolved).await
 }

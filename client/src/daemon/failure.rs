@@ -36,6 +36,12 @@ impl From<HomeError> for Failure {
                  again with a new --home"
                     .to_owned(),
             ),
+            HomeError::Config { .. } => (
+                "home_damaged",
+                "it is a text file: mend that line by hand; what it was before is in a backup, if you \
+                 have one"
+                    .to_owned(),
+            ),
             HomeError::Exposed { path, .. } => {
                 ("home_exposed", format!("chmod 600 {}", path.display()))
             }
@@ -232,9 +238,12 @@ impl From<AskError> for Failure {
                 "after `driftless sync` it has one, unless it is ignored; `driftless status` lists \
                  what cannot be synced",
             ),
-            AskError::IsDirectory(_) => {
-                ("is_directory", "`driftless ls PATH` lists what lies in it: name one of those")
-            }
+            AskError::IsDirectory(_) => (
+                "is_directory",
+                "`driftless ls PATH --at R` lists what lay in it, `driftless diff PATH --rev R` what is \
+                 different since, and `driftless restore PATH --rev R --to DEST` writes all of it to a \
+                 new directory",
+            ),
             AskError::Exists(_) => ("exists", "give a path at which nothing is yet"),
             AskError::NoConflict(_) => ("no_conflict", "`driftless conflicts` lists what is open"),
             AskError::LabelExists(_)

@@ -127,9 +127,10 @@ pub(super) async fn diff(
     let path = at.path.clone();
     let to = match to {
         _ if disk => DiffTo::Disk,
-        Some(to) => DiffTo::Revision(to),
+        Some(to) => DiffTo::Revision(to, 0),
         None => DiffTo::Newest,
     };
+    let from = from.map(|from| (from, 0));
     let diff = handle.ask(|answer| Ask::Diff(at.path, from, to, answer)).await?;
     let (kind, changes) = match diff.sides {
         DiffSides::File => ("file", Vec::new()),

@@ -39,6 +39,22 @@ fn not_synced(text: &str) -> Failure {
     )
 }
 
+/// Says of a path at which nothing is that it would be in a folder by a name that none has, if it is
+/// written so.
+pub(super) fn or_no_folder(config: &Config, argument: &PathArgument, failure: Failure) -> Failure {
+    let text = argument.text.as_str();
+    let name = text.split_once(':').map(|(name, _)| name).filter(|name| !name.contains('/'));
+    match name.filter(|name| config.folder_named(name).is_none()) {
+        Some(name) if failure.kind == "no_such_path" => {
+            let folders = config.folders.iter().map(|folder| folder.name.as_str());
+            let folders = folders.collect::<Vec<_>>().join(", ");
+            let message = format!("{text}: no folder named {name} is synced here, nor such a path");
+            Failure::new("no_such_path", message, format!("the folders here are: {folders}"))
+        }
+        _ => failure,
+    }
+}
+
 /// The folder that holds a path, and the path in it.
 fn in_folders(config: &Config, path: &Path) -> Option<Result<InFolder, Failure>> {
     let folder = config.folders.iter().find(|folder| path.starts_with(&folder.path))?;
@@ -55,7 +71,8 @@ fn relative(text: &str) -> Result<String, Failure> {
             "" | "." => {}
             ".." => {
                 let message = format!("{text}: a path in a folder has no `..`");
-                return Err(Failure::new("usage", message, ""));
+                let hint = "after FOLDER: name it from the folder's top, as `driftless ls` does";
+                return Err(Failure::new("usage", message, hint));
             }
             part => parts.push(part),
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns which changes a resolution is made of. It must not know how a person is asked.
 
-use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep};
+use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep, ResolveInfo};
 use super::history::{author, is_bundle_row};
 use super::run::Engine;
 use super::settling::Texts;
@@ -148,7 +148,11 @@ impl Engine {
         self.context.state.conflicts_of(&entry)?.into_iter().next().ok_or_else(none)
     }
 
-    pub(super) async fn resolve(&mut self, path: &str, keep: Keep) -> Result<(), AskError> {
+    pub(super) async fn resolve(
+        &mut self,
+        path: &str,
+        keep: Keep,
+    ) -> Result<ResolveInfo, AskError> {
         let record = self.record_at(path).await?;
         let resolution = match keep {
             Keep::Merged => return self.keep_merged(path).await,
@@ -166,10 +170,21 @@ impl Engine {
             (original, copy) => self.one_sided(&record, resolution, original, copy).await?,
         };
         if self.send_changes(changes, Vec::new()).await? {
-            self.busy = true;
-            return Ok(());
+            return self.resolved(&record);
         }
         Err(AskError::Refused("the conflict has changed meanwhile; look at it again".to_owned()))
+    }
+
+    /// What is told of a conflict that was settled: the sides that are left.
+    pub(super) fn resolved(&mut self, record: &ConflictRecord) -> Result<ResolveInfo, AskError> {
+        self.busy = true;
+        let mut kept = Vec::new();
+        for entry in [&record.entry, &record.copy] {
+            if self.live(entry)?.is_some() {
+                kept.push(self.shown_path(entry)?);
+            }
+        }
+        Ok(ResolveInfo { kept, up_to: self.heard()? })
     }
 
     pub(super) fn live(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {

@@ -6,6 +6,7 @@
 use super::handle::{AskError, PathIssue, PlanInfo, PlannedStep, WhyInfo};
 use super::planning::issue_text;
 use super::run::{Engine, Halted};
+use crate::fs::bundle::database::database_of;
 use crate::fs::{self, RelPath, Stat};
 use crate::state::{LocalRow, RemoteRow, StateError};
 use client_core::past::Shown;
@@ -200,9 +201,11 @@ impl Engine {
     pub(super) async fn why(&mut self, path: &str) -> Result<WhyInfo, AskError> {
         let names: Result<Vec<Name>, _> =
             path.split('/').filter(|part| !part.is_empty()).map(Name::new).collect();
-        let missing = || AskError::NoSuchPath(path.to_owned());
-        let asked = RelPath::new(names.map_err(|_| missing())?).map_err(|_| missing())?;
-        let at = self.context.bundles.whole(&asked);
+        let Some(asked) = names.ok().and_then(|names| RelPath::new(names).ok()) else {
+            // No name that is synced: why not is listed.
+            return self.why_listed(path)?.ok_or_else(|| AskError::NoSuchPath(path.to_owned()));
+        };
+        let (at, part_of) = self.synced_with(&asked);
         let names = at.names().to_vec();
         let on_disk = self.context.fs.stat(&at).ok();
         let local = self.local_at_path(&names)?;
@@ -229,8 +232,37 @@ impl Engine {
             let base = self.context.state.synced_node(&entry)?.filter(|base| base.held);
             info.held = base.map(|base| base.place_revision.max(base.content_revision));
         }
+        if names.is_empty() {
+            // Of the whole folder it is how far its journal has come.
+            info.revision = Some(self.heard()?);
+            info.held = self.reported.map(|cursor| cursor.revision);
+        }
+        let stands = Stands { at, is_on_disk: on_disk.is_some(), entry, local, remote };
+        let mut said = self.said_of(&stands, &info)?;
+        if said.is_empty() {
+            said.push(("synced", "this disk and the server hold the same".to_owned()));
+        }
+        if info.revision.is_some() {
+            info.devices = self.holders().await?;
+        }
+        // What is said first names the state.
+        info.state = said.first().map_or(info.state, |(state, _)| state);
+        info.reasons = said.into_iter().map(|(_, reason)| reason).collect();
+        if let Some(whole) = part_of {
+            info.reasons.insert(0, format!("it is part of {whole}, which is synced as a whole"));
+        }
+        Ok(info)
+    }
+
+    /// What is said of a path, each with the state that it means, what weighs most first.
+    fn said_of(
+        &self,
+        stands: &Stands,
+        info: &WhyInfo,
+    ) -> Result<Vec<(&'static str, String)>, AskError> {
+        let Stands { at, is_on_disk, entry, local, remote } = stands;
         let mut said: Vec<(&'static str, String)> = Vec::new();
-        said.extend(self.bundle_waits(&at, local.as_ref()).map(|reason| ("waiting", reason)));
+        said.extend(self.bundle_waits(at, local.as_ref()).map(|reason| ("waiting", reason)));
         if let Some(by) = &info.ignored {
             let (line, pattern) = (by.line, &by.pattern);
             said.push((
@@ -238,40 +270,104 @@ impl Engine {
                 format!("{} matches line {line} of .driftlessignore: {pattern}", by.path),
             ));
         }
-        said.extend(self.issues_of(&at)?);
+        said.extend(self.issues_of(&at.to_string())?);
         if let Some(entry) = entry {
-            let waits = self.waits_for(&entry).map(|reason| ("waiting", format!("it {reason}")));
+            let waits = self.waits_for(entry).map(|reason| ("waiting", format!("it {reason}")));
             said.extend(waits);
-            if !self.context.state.conflicts_of(&entry)?.is_empty() {
+            if !self.context.state.conflicts_of(entry)?.is_empty() {
                 let text = "it is a side of an open conflict: `driftless conflicts`";
                 said.push(("conflict", text.to_owned()));
             }
         }
-        let difference = difference(on_disk.is_some(), local.as_ref(), remote.as_ref());
-        if names.is_empty() {
+        let has_failed = said.iter().any(|(state, _)| *state == "failed");
+        let difference = match (local, remote) {
+            // What stands there cannot be synced, and why has been said.
+            (None, None) if has_failed => None,
+            (None, None) => {
+                is_on_disk.then_some("it has not been looked at yet, or cannot be synced")
+            }
+            (None, Some(row)) if row.broken.is_none() => Some(self.absence(row, info.held)?),
+            (None, Some(_)) => None,
+            (Some(local), remote) => difference(local, remote.as_ref()),
+        };
+        if at.names().is_empty() {
             // The folder itself: what keeps all of it back.
             said.extend(self.folder_waits_for().map(|reason| ("waiting", reason)));
         } else if let Some(difference) = difference.filter(|_| info.ignored.is_none()) {
             said.extend(self.folder_waits_for().map(|reason| ("waiting", reason)));
-            said.push(("waiting", difference.to_owned()));
+            let deletion = entry.and_then(|entry| self.deletion_of(&entry, *is_on_disk));
+            said.push(("waiting", deletion.unwrap_or(difference).to_owned()));
         }
-        if said.is_empty() {
-            said.push(("synced", "this disk and the server hold the same".to_owned()));
+        Ok(said)
+    }
+
+    /// What a path is synced with, itself as a rule, and what that is called when it is another: the
+    /// bundle that it lies in, or the database that it lies beside.
+    fn synced_with(&self, asked: &RelPath) -> (RelPath, Option<String>) {
+        let bundle = self.context.bundles.whole(asked);
+        if bundle != *asked {
+            let called = bundle.to_string();
+            return (bundle, Some(called));
         }
-        // What is said first names the state.
-        info.devices = self.holders().await?;
-        info.state = said.first().map_or(info.state, |(state, _)| state);
-        info.reasons = said.into_iter().map(|(_, reason)| reason).collect();
-        if at != asked {
-            info.reasons.insert(0, format!("it is part of {at}, which is synced as a whole"));
+        let database = asked.name().and_then(database_of).zip(asked.parent());
+        let database = database.and_then(|(name, directory)| directory.join(&name).ok());
+        match database.filter(|it| self.context.bundles.is_unsettled(it).is_ok_and(|it| it)) {
+            Some(database) => {
+                let called = format!("the database {database}");
+                (database, Some(called))
+            }
+            None => (asked.clone(), None),
         }
-        Ok(info)
+    }
+
+    /// Why something is not synced that is only known by what is listed of it; `None` if nothing is.
+    fn why_listed(&self, path: &str) -> Result<Option<WhyInfo>, AskError> {
+        let listed = self.issues_of(path)?.into_iter().filter(|(state, _)| *state == "failed");
+        let reasons: Vec<String> = listed.map(|(_, reason)| reason).collect();
+        let why = WhyInfo { state: "failed", reasons, ..WhyInfo::unknown() };
+        Ok((!why.reasons.is_empty()).then_some(why))
+    }
+
+    /// Why what the server has is not at its path here; `held` is what this disk had of it.
+    fn absence(
+        &self,
+        remote: &RemoteRow,
+        held: Option<Revision>,
+    ) -> Result<&'static str, StateError> {
+        let is_elsewhere = self.context.state.local_row(&remote.node.entry)?.is_some();
+        Ok(match held {
+            _ if is_elsewhere => "this disk has it at another place",
+            Some(_) => "it was deleted here, and the server has not been told yet",
+            None => "it has not come to this disk yet",
+        })
+    }
+
+    /// What an entry of the mass deletion waits for that halts the folder.
+    fn deletion_of(&self, entry: &EntryId, is_here: bool) -> Option<&'static str> {
+        let Some(Halted::Deletions(halt)) = &self.halted else { return None };
+        halt.deletions.contains(entry).then_some(match (halt.from_remote, is_here) {
+            (false, false) => {
+                "it was deleted here with many others: `driftless confirm` deletes them on all \
+                 devices, and `driftless confirm --undo` brings them back"
+            }
+            (false, true) => {
+                "it was emptied here with many others: `driftless confirm` empties them on all \
+                 devices, and `driftless confirm --undo` brings back what they held"
+            }
+            (true, _) => {
+                "it was deleted or emptied elsewhere with many others: `driftless confirm` does so \
+                 here too, and `driftless confirm --undo` brings them back there"
+            }
+        })
     }
 
     /// Why nothing is at a path, here or at the server; `None` when that it is ignored says it all.
     async fn why_nowhere(&self, path: &str, is_ignored: bool) -> Result<Option<WhyInfo>, AskError> {
         if is_ignored {
             return Ok(None);
+        }
+        if let Some(why) = self.why_listed(path)? {
+            return Ok(Some(why));
         }
         // Deleted, perhaps: what was there is in the history.
         if let Err(error) = self.entry_ever_at(path).await {
@@ -312,8 +408,7 @@ impl Engine {
     }
 
     /// What is listed of a path, of the directories above it, and of the whole folder.
-    fn issues_of(&self, path: &RelPath) -> Result<Vec<(&'static str, String)>, AskError> {
-        let text = path.to_string();
+    fn issues_of(&self, text: &str) -> Result<Vec<(&'static str, String)>, AskError> {
         let mut said = Vec::new();
         for issue in self.context.state.issues(ISSUES_MAX)? {
             let is_above = text.strip_prefix(&issue.path).is_some_and(|rest| rest.starts_with('/'));
@@ -357,6 +452,15 @@ impl Engine {
     }
 }
 
+/// What stands at a path: on the disk, as it was looked at, and at the server.
+struct Stands {
+    at: RelPath,
+    is_on_disk: bool,
+    entry: Option<EntryId>,
+    local: Option<LocalRow>,
+    remote: Option<RemoteRow>,
+}
+
 impl WhyInfo {
     fn unknown() -> Self {
         Self {
@@ -385,21 +489,10 @@ fn newest(row: &RemoteRow) -> Revision {
     row.node.place_revision.max(row.node.content_revision)
 }
 
-/// How disk and server differ at a path, if they do.
-fn difference(
-    on_disk: bool,
-    local: Option<&LocalRow>,
-    remote: Option<&RemoteRow>,
-) -> Option<&'static str> {
-    match (local, remote) {
-        (Some(local), Some(remote)) => {
-            let same = local.content() == Some(remote.node.content)
-                && local.position == remote.node.position;
-            (!same).then_some("this disk and the server hold different versions")
-        }
-        (Some(_), None) => Some("the server does not have it yet"),
-        (None, Some(remote)) if remote.broken.is_none() => Some("it has not come to this disk yet"),
-        (None, Some(_)) => None,
-        (None, None) => on_disk.then_some("it has not been looked at yet, or cannot be synced"),
-    }
+/// How what is here differs from what the server has, if it does.
+fn difference(local: &LocalRow, remote: Option<&RemoteRow>) -> Option<&'static str> {
+    let Some(remote) = remote else { return Some("the server does not have it yet") };
+    let same =
+        local.content() == Some(remote.node.content) && local.position == remote.node.position;
+    (!same).then_some("this disk and the server hold different versions")
 }

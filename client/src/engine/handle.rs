@@ -6,7 +6,7 @@
 use super::labels::LabelAsk;
 pub use super::told::{
     Destination, DiffInfo, DiffSides, DiffTo, Instant, ListInfo, Listing, LogInfo, Moment,
-    PlanInfo, PlannedStep, RestoreInfo, VersionInfo, Which, WhyInfo,
+    PlanInfo, PlannedStep, ResolveInfo, RestoreInfo, VersionInfo, Which, WhyInfo,
 };
 use crate::remote::RemoteError;
 use crate::state::StateError;
@@ -263,10 +263,7 @@ pub enum AskError {
     #[error("{0}: has no history yet; it is only on this disk")]
     NoHistory(String),
     /// What was asked for is done with single files, and this is a directory or the folder itself.
-    #[error(
-        "{}: is a directory; directories are not supported here, only what lies in them",
-        named(.0)
-    )]
+    #[error("{}: is a directory, and this is done with single files", named(.0))]
     IsDirectory(String),
     /// Where a version was to be written to is something already.
     #[error("{0}: exists already")]
@@ -275,7 +272,7 @@ pub enum AskError {
     #[error("{0}: something else stands there now")]
     InTheWay(String),
     /// The folder has no such revision.
-    #[error("there is no revision {revision}: this folder's revisions are 1 to {last}")]
+    #[error("there is no revision {revision}: {}", lived(*.last))]
     NoMoment {
         /// Which revision.
         revision: Revision,
@@ -305,12 +302,14 @@ pub enum AskError {
         revision: Revision,
     },
     /// The entry has no such version.
-    #[error("{path}: has no revision {revision}")]
+    #[error("{path}: has no revision {}", numbered(*.revision, *.older))]
     NoSuchRevision {
         /// Which path.
         path: String,
         /// Which revision.
         revision: Revision,
+        /// How many contents it would have set after the one that was meant.
+        older: u32,
     },
     /// What was asked for is done with single files, and this is a bundle.
     #[error("{0}: is a bundle: a directory that is synced whole, as one thing")]
@@ -430,6 +429,22 @@ fn places(count: usize) -> &'static str {
     if count == 1 { "place" } else { "places" }
 }
 
+/// What a folder has lived.
+fn lived(last: Revision) -> String {
+    match last {
+        0 => "nothing has been synced to this folder yet".to_owned(),
+        last => format!("this folder's revisions are 1 to {last}"),
+    }
+}
+
+/// A content of a revision as `log` writes it.
+fn numbered(revision: Revision, older: u32) -> String {
+    match older {
+        0 => revision.to_string(),
+        older => format!("{revision}.{older}"),
+    }
+}
+
 /// A path as messages say it: the folder's own is empty.
 fn named(path: &str) -> &str {
     if path.is_empty() { "the folder itself" } else { path }
@@ -466,8 +481,8 @@ pub enum Ask {
     /// Brings a version back as a new version; if told so, only says what that would do.
     Restore(String, Which, bool, Answer<RestoreInfo>),
     /// What differs between a revision of a path (if none is named, that of what changed last) and
-    /// another.
-    Diff(String, Option<Revision>, DiffTo, Answer<DiffInfo>),
+    /// another; with how many contents that revision set after the one that is meant.
+    Diff(String, Option<(Revision, u32)>, DiffTo, Answer<DiffInfo>),
     /// Answered when this disk holds what the journal says up to a revision (true), or a person is
     /// needed.
     Settled(Revision, Answer<bool>),
@@ -475,11 +490,11 @@ pub enum Ask {
     /// sides differ if that is said.
     ConflictsIn(String, bool, Answer<Vec<ConflictInfo>>),
     /// Settles a conflict at either of its paths.
-    Resolve(String, Keep, Answer<()>),
+    Resolve(String, Keep, Answer<ResolveInfo>),
     /// What the conflict at either of its paths would be merged from.
     Merge(String, Answer<MergeInfo>),
     /// Settles a conflict at either of its paths with a new content.
-    ResolveWith(String, Settlement, Answer<()>),
+    ResolveWith(String, Settlement, Answer<ResolveInfo>),
     /// A signed checkpoint of the folder as this device holds it, for an invitation.
     Checkpoint(Answer<Option<Vec<u8>>>),
     /// About labels, settings and retention.

@@ -4,7 +4,7 @@
 //! Owns the group that this is: both sides' contents stay in the history of the file that kept the
 //! name. It must not know how lines are merged, nor how a person is asked.
 
-use super::handle::{AskError, MergeInfo, NewContent, Settlement};
+use super::handle::{AskError, MergeInfo, NewContent, ResolveInfo, Settlement};
 use super::history::{author, is_bundle_row};
 use super::merging::{Stored, plain_labels};
 use super::online::RoundError;
@@ -174,7 +174,7 @@ impl Engine {
     }
 
     /// Settles a conflict with the clean merge of both sides.
-    pub(super) async fn keep_merged(&mut self, path: &str) -> Result<(), AskError> {
+    pub(super) async fn keep_merged(&mut self, path: &str) -> Result<ResolveInfo, AskError> {
         let sides = self.sides(path).await?;
         let Texts { base, original, copy } = self.mergeable_texts(path, &sides).await?;
         let merged = self.merge_texts(base, original, copy, plain_labels()).await?;
@@ -194,7 +194,7 @@ impl Engine {
         &mut self,
         path: &str,
         settlement: Settlement,
-    ) -> Result<(), AskError> {
+    ) -> Result<ResolveInfo, AskError> {
         let sides = self.sides(path).await?;
         if settlement.seen.is_some_and(|merged_from| merged_from != seen(&sides)) {
             return Err(changed());
@@ -210,7 +210,7 @@ impl Engine {
         sides: Sides,
         content: NewContent,
         texts: Option<Texts>,
-    ) -> Result<(), AskError> {
+    ) -> Result<ResolveInfo, AskError> {
         let Sides { record, original, copy } = sides;
         let entry = record.entry;
         let (mode, base) = (original.node.content.mode, original.node.content_revision);
@@ -251,8 +251,7 @@ impl Engine {
         changes.push(Change::ResolveConflict { conflict: record.conflict, resolution });
         let prepared = Prepared { changes, roots, ..Prepared::default() };
         if self.send(vec![prepared]).await? {
-            self.busy = true;
-            return Ok(());
+            return self.resolved(&record);
         }
         Err(changed())
     }

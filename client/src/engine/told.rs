@@ -80,8 +80,8 @@ impl From<PathBuf> for Destination {
 pub enum DiffTo {
     /// The newest version.
     Newest,
-    /// Another version.
-    Revision(Revision),
+    /// Another version, and how many contents that revision set after it: 0 for its last.
+    Revision(Revision, u32),
     /// What is on this disk; of bundles only.
     Disk,
 }
@@ -127,6 +127,16 @@ pub struct RestoreInfo {
     /// What becomes different.
     pub differences: Vec<Difference>,
     /// The journal's last revision of it; 0 when nothing was done.
+    pub up_to: Revision,
+}
+
+/// How a conflict was settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveInfo {
+    /// Where what was kept is: at the name of the conflict, unless that side was deleted by hand, and
+    /// of both at two paths.
+    pub kept: Vec<String>,
+    /// The journal's last revision of it.
     pub up_to: Revision,
 }
 

@@ -132,17 +132,17 @@ impl Config {
     }
 
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, HomeError> {
-        let malformed = |reason: String| HomeError::Malformed { path: path.to_owned(), reason };
+        let malformed = |reason: String| HomeError::Config { path: path.to_owned(), reason };
         let text = std::str::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
         let version: VersionText =
-            toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
+            toml::from_str(text).map_err(|error| malformed(wrong_in(text, &error)))?;
         if version.version != VERSION {
             let reason =
                 format!("it has version {}, this program knows {VERSION}", version.version);
             return Err(malformed(reason));
         }
         let text: ConfigText =
-            toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
+            toml::from_str(text).map_err(|error| malformed(wrong_in(text, &error)))?;
         Self::from_text(text).map_err(malformed)
     }
 
@@ -215,4 +215,18 @@ fn hex32(text: &str) -> Result<[u8; 32], String> {
         .ok()
         .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
         .ok_or_else(|| format!("{text:?} is not 64 hex digits"))
+}
+
+/// What is wrong with a text, and in which line, without a picture of it.
+fn wrong_in(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    let before = error.span().and_then(|span| text.get(..span.start).zip(text.get(span)));
+    match before.filter(|(_, at)| !at.contains('\n')) {
+        Some((before, _)) => {
+            let number = before.matches('\n').count();
+            let line = text.lines().nth(number).unwrap_or_default().trim();
+            format!("line {}, `{line}`: {message}", number + 1)
+        }
+        None => message,
+    }
 }

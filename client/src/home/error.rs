@@ -37,6 +37,14 @@ pub enum HomeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The configuration, which people edit, cannot be read.
+    #[error("{path} cannot be read: {reason}")]
+    Config {
+        /// Which file.
+        path: PathBuf,
+        /// Where, and what is wrong there.
+        reason: String,
+    },
     /// Others than the owner may read a file with secrets.
     #[error("{path} can be read by others than its owner (mode {mode:o})")]
     Exposed {

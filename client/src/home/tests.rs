@@ -119,7 +119,24 @@ fn damaged_missing_and_exposed_files_are_told_apart() {
     assert!(matches!(home.keys(), Err(HomeError::Exposed { mode: 0o640, .. })));
     for text in ["", "version = 2", "version = 1", "\u{fffd}", "version = 1\ndevice = 3"] {
         fs::write(home.config_path(), text).unwrap();
-        assert!(matches!(home.config(), Err(HomeError::Malformed { .. })), "{text}");
+        assert!(matches!(home.config(), Err(HomeError::Config { .. })), "{text}");
+    }
+}
+
+#[test]
+fn a_mistake_of_a_person_in_the_configuration_is_told_in_one_line_with_its_key() {
+    let (_directory, home) = home();
+    home.put_config(&Config { merge_tool: None, ..config() }).unwrap();
+    let whole = fs::read_to_string(home.config_path()).unwrap();
+    for (before, says) in [
+        ("merge_tool = 5", "line 2, `merge_tool = 5`: invalid type"),
+        ("merge_tol = \"x\"", "line 2, `merge_tol = \"x\"`: unknown field `merge_tol`"),
+        ("merge_tool = ", "line 2, `merge_tool =`: "),
+    ] {
+        fs::write(home.config_path(), format!("# mine\n{before}\n{whole}")).unwrap();
+        let error = home.config().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert!(!error.contains('\n'), "{error}");
     }
 }
 

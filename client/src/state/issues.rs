@@ -56,7 +56,7 @@ impl FolderState {
     ) -> Result<(), StateError> {
         self.execute(
             "INSERT OR REPLACE INTO issue (path, source, reason) VALUES (?1, ?2, ?3)",
-            params![path, source.text(), reason],
+            params![path, source.text(), without_path(path, reason)],
         )?;
         Ok(())
     }
@@ -78,7 +78,7 @@ impl FolderState {
         }
         let stored: BTreeMap<String, String> = stored.into_iter().collect();
         for (path, reason) in issues {
-            if stored.get(path).is_none_or(|before| before != reason) {
+            if stored.get(path).is_none_or(|before| *before != without_path(path, reason)) {
                 self.put_issue(path, source, reason)?;
             }
         }
@@ -162,5 +162,15 @@ impl FolderState {
     pub fn remove_residue(&self, path: &str) -> Result<(), StateError> {
         self.execute("DELETE FROM residue WHERE path = ?1", [path])?;
         Ok(())
+    }
+}
+
+/// A reason that does not name the path once more: errors of the disk begin with it.
+fn without_path(path: &str, reason: &str) -> String {
+    let named = format!("{path}: ");
+    match reason.strip_prefix(&named) {
+        _ if path.is_empty() => reason.to_owned(),
+        Some(rest) => rest.to_owned(),
+        None => reason.replacen(&format!(": {named}"), ": ", 1),
     }
 }

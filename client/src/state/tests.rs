@@ -1,6 +1,6 @@
 //! Databases of earlier versions, opened by this one, and rows that are kept in memory.
 
-use super::{FolderState, LocalRow, MIGRATIONS, RemoteRow, StateError};
+use super::{FolderState, IssueSource, LocalRow, MIGRATIONS, RemoteRow, StateError};
 use crate::fs::{self, Stat};
 use client_core::tree::{ContentState, Position, RemoteNode, SyncedNode};
 use common::ids::{ContentTag, EntryId, Head};
@@ -215,5 +215,26 @@ proptest! {
             }
             prop_assert_eq!(&results[0], &results[1]);
         }
+    }
+}
+
+#[test]
+fn the_reason_of_an_issue_does_not_name_its_path_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = FolderState::open(&directory.path().join("state.db")).unwrap();
+    let source = IssueSource::Apply;
+    for (path, reason, stored) in [
+        ("d/a", "d/a: somebody is writing to it", "somebody is writing to it"),
+        ("d/a", "cannot be read: d/a: denied", "cannot be read: denied"),
+        ("a", "data: it is no path", "data: it is no path"),
+        ("", "the disk failed", "the disk failed"),
+    ] {
+        state.put_issue(path, source, reason).unwrap();
+        let issues = state.issues(10).unwrap();
+        let of_path = issues.iter().find(|issue| issue.path == path).unwrap();
+        assert_eq!(of_path.reason, stored);
+        let issues = [(path.to_owned(), reason)].into();
+        state.replace_issues(source, &issues).unwrap();
+        assert_eq!(state.issues(10).unwrap()[0].reason, stored);
     }
 }

@@ -50,6 +50,8 @@ pub enum Answer {
     Diff(DiffAnswer),
     /// To `restore --to`, and to `cat` before the bytes.
     Exported(ExportedAnswer),
+    /// To `resolve`.
+    Resolved(ResolvedAnswer),
     /// To everything else: on what it was done.
     Done(DoneAnswer),
 }
@@ -411,6 +413,19 @@ pub struct ExportedAnswer {
     pub exported_bytes: u64,
 }
 
+/// A conflict was settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedAnswer {
+    /// Always true.
+    pub done: bool,
+    /// The path.
+    pub on: Vec<String>,
+    /// Where what was kept is.
+    pub kept: Vec<String>,
+    /// Whether it is on this disk too.
+    pub complete: bool,
+}
+
 /// Something was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoneAnswer {
@@ -476,6 +491,12 @@ mod tests {
                 on: vec!["d".into()],
                 already: true,
                 agreed: vec!["a".into()],
+            }),
+            Answer::Resolved(ResolvedAnswer {
+                done: true,
+                on: vec!["p".into()],
+                kept: vec!["p".into()],
+                complete: false,
             }),
             Answer::Conflicts(ConflictsAnswer { conflicts: vec![], unknown: vec![] }),
             Answer::Folder(FolderAnswer { name: "n".into(), id: "i".into(), path: None }),

@@ -203,6 +203,26 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The path that it is about, if it is about one.
+    #[must_use]
+    pub fn path(&self) -> Option<&PathArgument> {
+        match self {
+            Self::List { path, .. } | Self::Log { path, .. } | Self::Conflicts { path, .. } => {
+                path.as_ref()
+            }
+            Self::Export { path, .. }
+            | Self::Restore { path, .. }
+            | Self::Diff { path, .. }
+            | Self::Merge { path }
+            | Self::ResolveWith { path, .. }
+            | Self::Resolve { path, .. }
+            | Self::Why { path } => Some(path),
+            _ => None,
+        }
+    }
+}
+
 /// Settings as they were asked for. Windows are in milliseconds; the largest number is for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsArgument {

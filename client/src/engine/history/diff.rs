@@ -13,8 +13,8 @@ use crate::pull::row_of;
 use crate::state::RemoteRow;
 use client_core::past::{Change, Difference, Listed, Shown, compare, compare_inside};
 use common::archive::Index;
-use common::ids::EntryId;
 use common::limits::{GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
+use common::name::Name;
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::Version;
@@ -25,16 +25,16 @@ impl Engine {
     pub(in crate::engine) async fn diff(
         &mut self,
         path: &str,
-        from: Option<Revision>,
+        from: Option<(Revision, u32)>,
         to: DiffTo,
     ) -> Result<DiffInfo, AskError> {
         if names_of(path)?.is_empty() {
-            return self.diff_of_directory(path, None, from, to).await;
+            return self.diff_of_directory(path, &[], from, to).await;
         }
         match self.found_at(path).await {
             Ok(found) => match found.first() {
                 Some(first) if first.kind == Kind::Directory => {
-                    self.diff_of_directory(path, Some(first.entry), from, to).await
+                    self.diff_of_directory(path, &found, from, to).await
                 }
                 _ => self.diff_of_file((path, ""), &found, from, to).await,
             },
@@ -54,11 +54,13 @@ impl Engine {
         &mut self,
         (path, inside): (&str, &str),
         found: &[Found],
-        from: Option<Revision>,
+        from: Option<(Revision, u32)>,
         to: DiffTo,
     ) -> Result<DiffInfo, AskError> {
         let named = match to {
-            DiffTo::Revision(to) => Some(self.version_among(path, found, (to, 0)).await?),
+            DiffTo::Revision(to, older) => {
+                Some(self.version_among(path, found, (to, older)).await?)
+            }
             DiffTo::Newest | DiffTo::Disk => None,
         };
         let asked = REPLY_ITEMS_MAX as u32;
@@ -69,7 +71,7 @@ impl Engine {
         let last = named.or_else(|| newest.first().cloned());
         let last = last.ok_or_else(|| AskError::NoSuchPath(path.to_owned()))?;
         let from = match from {
-            Some(from) => Some(self.version_among(path, found, (from, 0)).await?),
+            Some(from) => Some(self.version_among(path, found, from).await?),
             // What is on the disk is compared with what was synced last.
             None if to == DiffTo::Disk => Some(last.clone()),
             None => {
@@ -104,7 +106,7 @@ impl Engine {
         if !is_bundle {
             return match to {
                 DiffTo::Disk => Err(AskError::NoBundle(path.to_owned())),
-                DiffTo::Newest | DiffTo::Revision(_) => Ok(DiffSides::File),
+                DiffTo::Newest | DiffTo::Revision(..) => Ok(DiffSides::File),
             };
         }
         let before = match &old {
@@ -159,19 +161,20 @@ impl Engine {
                 return Ok(version);
             }
         }
-        Err(AskError::NoSuchRevision { path: path.to_owned(), revision })
+        Err(AskError::NoSuchRevision { path: path.to_owned(), revision, older })
     }
 
+    /// Of what stood at a path at one moment, and what stood there at another.
     async fn diff_of_directory(
         &self,
         path: &str,
-        entry: Option<EntryId>,
-        from: Option<Revision>,
+        found: &[Found],
+        from: Option<(Revision, u32)>,
         to: DiffTo,
     ) -> Result<DiffInfo, AskError> {
         let last = self.context.state.cursor()?.map_or(0, |cursor| cursor.revision);
         let from = match from {
-            Some(from) => from,
+            Some((from, _)) => from,
             None => {
                 let log = self.log(path, 0, 1).await?;
                 log.versions.first().map_or(1, |last| last.revision.saturating_sub(1).max(1))
@@ -180,23 +183,30 @@ impl Engine {
         let from = self.instant(Moment::Revision(from)).await?;
         let to = match to {
             DiffTo::Newest => last,
-            DiffTo::Revision(to) => to,
+            DiffTo::Revision(to, _) => to,
             DiffTo::Disk => return Err(AskError::NoBundle(path.to_owned())),
         };
         let to = self.instant(Moment::Revision(to)).await?;
         let before = self.past(from.revision).await?;
         let after = self.past(to.revision).await?;
-        let inside = |past: &Past| list_below(past, entry);
+        let names = names_of(path)?;
+        let inside = |past: &Past| list_below(past, &names, found);
         let differences = compare(&inside(&before), &inside(&after));
         Ok(DiffInfo { from: Some(from), to: Some(to), sides: DiffSides::Directory(differences) })
     }
 }
 
-/// What lay in a directory, by the paths of the whole folder.
-fn list_below(past: &Past, entry: Option<EntryId>) -> Vec<Listed> {
-    let Some(entry) = entry else { return past.tree.list(&EntryId::ROOT, "") };
+/// What lay at a path, or if nothing stood there, in what the path means now, by the paths of the whole
+/// folder.
+fn list_below(past: &Past, names: &[Name], found: &[Found]) -> Vec<Listed> {
+    let known = || found.iter().map(|found| found.entry).find(|it| past.tree.get(it).is_some());
+    let Some(entry) = past.tree.at(names).or_else(known) else { return Vec::new() };
     let path = past.tree.path(&entry);
-    path.map_or_else(Vec::new, |path| past.tree.list(&entry, &path))
+    let one = past.tree.get(&entry).filter(|item| item.kind != Kind::Directory).cloned();
+    path.map_or_else(Vec::new, |path| match one {
+        Some(item) => vec![Listed { entry, path, item }],
+        None => past.tree.list(&entry, &path),
+    })
 }
 
 /// Whether a path is another, or lies in what is there.

@@ -75,7 +75,6 @@ impl Engine {
     /// Which revision a moment is; one that the folder has lived.
     pub(super) async fn instant(&self, moment: Moment) -> Result<Instant, AskError> {
         let (revision, time_ms) = match moment {
-            Moment::Revision(0) => return Err(AskError::NoMoment { revision: 0, last: 0 }),
             Moment::Revision(revision) => (revision, 0),
             Moment::Time(time_ms) => (0, time_ms),
         };
@@ -83,7 +82,7 @@ impl Engine {
         let Reply::Moment(found) = self.answer_to(Request::Moment(request)).await? else {
             return Err(unreadable("it is no moment"));
         };
-        if revision > found.last_revision {
+        if moment == Moment::Revision(0) || revision > found.last_revision {
             return Err(AskError::NoMoment { revision, last: found.last_revision });
         }
         if found.revision == 0 {

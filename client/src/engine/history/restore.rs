@@ -371,7 +371,8 @@ impl Engine {
         Ok(())
     }
 
-    fn heard(&self) -> Result<Revision, StateError> {
+    /// The last revision that has come to this device.
+    pub(in crate::engine) fn heard(&self) -> Result<Revision, StateError> {
         Ok(self.context.state.cursor()?.map_or(0, |cursor| cursor.revision))
     }
 

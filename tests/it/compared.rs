@@ -1,0 +1,135 @@
+//! What `diff` compares, with real engines: what stood at a path at two moments, and both contents of
+//! a merge.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use client::engine::handle::{DiffInfo, DiffSides, DiffTo, Listing, Moment, Which};
+use client::engine::{Ask, AskError};
+use client_core::past::{Change, Difference};
+use common::revision::Revision;
+use std::time::Duration;
+use tests::sim::clock::in_virtual_time;
+use tests::sim::device::SimDevice;
+use tests::sim::world::World;
+
+async fn diff(
+    device: &SimDevice,
+    path: &str,
+    from: (Revision, u32),
+    to: DiffTo,
+) -> Result<DiffInfo, AskError> {
+    let ask = |answer| Ask::Diff(path.to_owned(), Some(from), to, answer);
+    device.handle().unwrap().ask(ask).await
+}
+
+/// What differs in a directory since a revision.
+async fn since(device: &SimDevice, path: &str, at: Revision, to: DiffTo) -> Vec<(String, Change)> {
+    match diff(device, path, (at, 0), to).await.unwrap().sides {
+        DiffSides::Directory(differences) => told(differences),
+        sides => panic!("no directory: {sides:?}"),
+    }
+}
+
+fn told(differences: Vec<Difference>) -> Vec<(String, Change)> {
+    differences.into_iter().map(|it| (it.path, it.change)).collect()
+}
+
+fn expected(all: &[(&str, Change)]) -> Vec<(String, Change)> {
+    all.iter().map(|(path, change)| ((*path).to_owned(), *change)).collect()
+}
+
+fn revision(device: &SimDevice) -> Revision {
+    device.handle().unwrap().summary().cursor.unwrap().revision
+}
+
+#[test]
+fn a_directory_that_was_made_again_is_compared_with_what_stood_there() {
+    in_virtual_time(async {
+        let (world, [one, _two]) = World::quiet(81).await;
+        one.writer.make_directory("d");
+        one.writer.write("d/kept", b"kept");
+        one.writer.write("d/gone", b"gone");
+        world.settled().await;
+        let old = revision(&one);
+        one.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        world.settled().await;
+        one.writer.make_directory("d");
+        one.writer.write("d/kept", b"kept, and longer");
+        one.writer.write("d/new", b"new");
+        world.settled().await;
+        let made_again = revision(&one);
+        let changes =
+            [("d/gone", Change::Deleted), ("d/kept", Change::Edited), ("d/new", Change::Added)];
+        assert_eq!(since(&one, "d", old, DiffTo::Newest).await, expected(&changes));
+
+        // As `ls --at` and a dry run of `restore` have it.
+        let what = Listing::At(Moment::Revision(old));
+        let listed = |answer| Ask::List("d".to_owned(), what, answer);
+        let listed = one.handle().unwrap().ask(listed).await.unwrap().entries;
+        let listed: Vec<_> = listed.iter().map(|entry| entry.path.as_str()).collect();
+        assert_eq!(listed, ["d/gone", "d/kept"]);
+        let dry = |answer| Ask::Restore("d".to_owned(), Which::Revision(old), true, answer);
+        let dry = one.handle().unwrap().ask(dry).await.unwrap().differences;
+        let back =
+            [("d/gone", Change::Added), ("d/kept", Change::Edited), ("d/new", Change::Deleted)];
+        assert_eq!(told(dry), expected(&back));
+
+        // One that is only called otherwise now is the same all the way.
+        one.writer.rename("d", "e");
+        one.writer.write("e/new", b"newer");
+        world.settled().await;
+        let changes = [("e/new", Change::Edited)];
+        assert_eq!(since(&one, "e", made_again, DiffTo::Newest).await, expected(&changes));
+        let to = DiffTo::Revision(made_again, 0);
+        let before =
+            [("d/gone", Change::Deleted), ("d/kept", Change::Edited), ("d/new", Change::Added)];
+        assert_eq!(since(&one, "d", old, to).await, expected(&before));
+
+        // A file that stood there is gone, and what lies there now is new.
+        one.writer.action("rm -r", "e", |user| user.remove_all("e"));
+        world.settled().await;
+        one.writer.write("e", b"a file");
+        world.settled().await;
+        let file = revision(&one);
+        one.writer.delete("e");
+        world.settled().await;
+        one.writer.make_directory("e");
+        one.writer.write("e/x", b"x");
+        world.settled().await;
+        let changes = [("e", Change::Deleted), ("e/x", Change::Added)];
+        assert_eq!(since(&one, "e", file, DiffTo::Newest).await, expected(&changes));
+    });
+}
+
+#[test]
+fn both_contents_of_a_merge_are_compared() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(82).await;
+        let lines = |first: &str, last: &str| format!("{first}\n2\n3\n4\n5\n6\n{last}\n");
+        one.writer.write("a.txt", lines("1", "7").as_bytes());
+        world.settled().await;
+        two.link.set_up(false);
+        one.writer.write("a.txt", lines("one", "7").as_bytes());
+        tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
+        two.writer.write("a.txt", lines("1", "seven").as_bytes());
+        tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
+        two.link.set_up(true);
+        world.settled().await;
+        let log = |answer| Ask::Log("a.txt".to_owned(), 0, 20, answer);
+        let log = one.handle().unwrap().ask(log).await.unwrap().versions;
+        let merge = log[0].revision;
+        assert_eq!((log[0].change, log[1].older), ("merged", 1));
+        let other = log[2].revision;
+        for (from, to) in [
+            ((merge, 1), DiffTo::Newest),
+            ((merge, 1), DiffTo::Revision(merge, 0)),
+            ((other, 0), DiffTo::Revision(merge, 1)),
+        ] {
+            let compared = diff(&one, "a.txt", from, to).await.unwrap();
+            assert_eq!(compared.sides, DiffSides::File, "{from:?}");
+            assert_eq!(compared.from.unwrap().revision, from.0);
+        }
+        let none = diff(&one, "a.txt", (merge, 2), DiffTo::Newest).await.unwrap_err();
+        assert_eq!(none.to_string(), format!("a.txt: has no revision {merge}.2"));
+    });
+}
