@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Files that are built and swapped in together.
-const FILES_TOGETHER: usize = 1_000;
+const FILES_TOGETHER: usize = 4_000;
 /// Bytes of files that are built together, one file at least.
 const BYTES_TOGETHER: u64 = 64 * 1024 * 1024;
 
@@ -186,7 +186,8 @@ impl<'a> Applying<'a> {
             return Ok(());
         }
         let is_file = |placing: &&Placing| placing.remote.node.kind == Kind::File;
-        let wants = placings.iter().filter(is_file).map(|placing| want(&placing.remote)).collect();
+        let wants =
+            placings.iter().filter(is_file).map(|placing| Want::from(&placing.remote)).collect();
         let batch = self.fetch.build(wants, progress).await;
         // What was finished before a cut is swapped in all the same: it is not fetched again.
         self.applied.cut = batch.cut;
@@ -431,16 +432,5 @@ pub(super) fn synced_of(remote: &RemoteRow, at: Position, content: ContentState)
         place_revision: remote.node.place_revision,
         content_revision: remote.node.content_revision,
         held: true,
-    }
-}
-
-fn want(remote: &RemoteRow) -> Want {
-    Want {
-        entry: remote.node.entry,
-        root: remote.root,
-        size: remote.size,
-        tag: remote.node.content.tag,
-        mode: remote.node.content.mode,
-        mtime_ns: remote.node.content.mtime_ns,
     }
 }

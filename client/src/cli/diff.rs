@@ -4,6 +4,7 @@ use super::asking::{ask, path_argument, unexpected};
 use super::changes::changes;
 use super::exported::Exported;
 use super::table::size;
+use super::which::revision;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, DiffAnswer, Failure, InstantAnswer, Request, Which};
 use client_core::merge::unified;
@@ -19,15 +20,15 @@ pub(super) struct DiffFlags {
     #[arg(value_name = "PATH")]
     path: String,
     /// The older revision, and with a second one the newer [default: what changed last]
-    #[arg(long = "rev", value_name = "REVISION")]
-    revisions: Vec<u64>,
+    #[arg(long = "rev", value_name = "REVISION", value_parser = revision)]
+    revisions: Vec<(u64, u32)>,
     /// Compare with what is on this disk now; of bundles (a .git, an .app) only
     #[arg(long)]
     disk: bool,
 }
 
 pub(super) fn run(flags: DiffFlags, context: &Context) -> Result<Outcome, Failure> {
-    let (from, to) = match flags.revisions.as_slice() {
+    let (from, to_flag) = match flags.revisions.as_slice() {
         [] => (None, None),
         [from] => (Some(*from), None),
         [_, _] if flags.disk => {
@@ -35,29 +36,43 @@ pub(super) fn run(flags: DiffFlags, context: &Context) -> Result<Outcome, Failur
             return Err(Failure::new("usage", message, "leave one of them out"));
         }
         [from, to] => (Some(*from), Some(*to)),
-        _ => return Err(Failure::new("usage", "--rev is given at most twice", "")),
+        _ => {
+            let hint = "the older revision, and the newer one";
+            return Err(Failure::new("usage", "--rev is given at most twice", hint));
+        }
     };
     let path = path_argument(flags.path)?;
-    let request = Request::Diff { path: path.clone(), from, to, disk: flags.disk };
+    let request = Request::Diff { path: path.clone(), from, to: to_flag, disk: flags.disk };
     let Answer::Diff(mut diff) = ask(context, &request)? else {
         return Err(unexpected(&context.home));
     };
     if diff.kind == "file"
         && let Some(to) = diff.to.clone()
     {
-        let exported = |revision, name: &str| {
-            Exported::of(path.clone(), Which::Revision(revision), name, context)
+        let [old_part, new_part] = [from, to_flag].map(|asked| asked.map_or(0, |(_, part)| part));
+        let exported = |revision, part, name: &str| {
+            let which = match part {
+                0 => Which::Revision(revision),
+                part => Which::Older(revision, part),
+            };
+            Exported::of(path.clone(), which, name, context)
         };
-        let old = diff.from.as_ref().map(|from| exported(from.revision, "old")).transpose()?;
-        let new = exported(to.revision, "new")?;
-        compare(&mut diff, old.as_ref(), &new)
+        let old = diff.from.as_ref().map(|from| exported(from.revision, old_part, "old"));
+        let old = old.transpose()?;
+        let new = exported(to.revision, new_part, "new")?;
+        compare(&mut diff, old.as_ref(), &new, [old_part, new_part])
             .map_err(|error| Failure::new("disk", format!("reading the versions: {error}"), ""))?;
     }
     context.output.answer(&diff, || text(&diff))
 }
 
-/// Compares two versions of a file.
-fn compare(diff: &mut DiffAnswer, old: Option<&Exported>, new: &Exported) -> io::Result<()> {
+/// Compares two versions of a file, or contents of them: 0 is a version's last.
+fn compare(
+    diff: &mut DiffAnswer,
+    old: Option<&Exported>,
+    new: &Exported,
+    parts: [u32; 2],
+) -> io::Result<()> {
     let (old_size, old) = match old {
         Some(old) => old.read(TEXT_BYTES_MAX)?,
         None => (0, Some(Vec::new())),
@@ -65,19 +80,21 @@ fn compare(diff: &mut DiffAnswer, old: Option<&Exported>, new: &Exported) -> io:
     let (new_size, new) = new.read(TEXT_BYTES_MAX)?;
     diff.sizes = Some((old_size, new_size));
     match (old, new) {
-        (Some(old), Some(new)) => compare_bytes(diff, &old, &new),
+        (Some(old), Some(new)) => compare_bytes(diff, &old, &new, parts),
         _ => diff.reason = Some(format!("it is larger than {}", size(TEXT_BYTES_MAX))),
     }
     Ok(())
 }
 
-fn compare_bytes(diff: &mut DiffAnswer, old: &[u8], new: &[u8]) {
-    let title = |revision: Option<u64>| match revision {
-        Some(revision) => format!("{} (revision {revision})", diff.path),
-        None => "/dev/null".to_owned(),
+fn compare_bytes(diff: &mut DiffAnswer, old: &[u8], new: &[u8], parts: [u32; 2]) {
+    let title = |instant: Option<&InstantAnswer>, part: u32| match (instant, part) {
+        (None, _) => "/dev/null".to_owned(),
+        (Some(it), 0) => format!("{} (revision {})", diff.path, it.revision),
+        (Some(it), part) => format!("{} (revision {}.{part})", diff.path, it.revision),
     };
-    let old_title = title(diff.from.as_ref().map(|from| from.revision));
-    let new_title = title(diff.to.as_ref().map(|to| to.revision));
+    let [old_part, new_part] = parts;
+    let old_title = title(diff.from.as_ref(), old_part);
+    let new_title = title(diff.to.as_ref(), new_part);
     match unified((old, &old_title), (new, &new_title)) {
         Ok(text) => diff.text = Some(text),
         Err(error) => diff.reason = Some(error.to_string()),
@@ -120,14 +137,14 @@ mod tests {
             reason: None,
             sizes: Some((1, 2)),
         };
-        compare_bytes(&mut diff, old.as_bytes(), new.as_bytes());
+        compare_bytes(&mut diff, old.as_bytes(), new.as_bytes(), [1, 0]);
         diff
     }
 
     #[test]
     fn versions_are_compared_as_far_as_that_takes_no_minutes() {
         let diff = compared("a\n", "b\n");
-        assert!(text(&diff).starts_with("--- p (revision 1)\n+++ p (revision 2)\n"), "{diff:?}");
+        assert!(text(&diff).starts_with("--- p (revision 1.1)\n+++ p (revision 2)\n"), "{diff:?}");
         assert!(text(&compared("a\n", "a\n")).ends_with("are the same"));
         assert_eq!(text(&compared("a\n", "\0")), "not compared, it is not text: 1 B -> 2 B");
         let lines = |from: usize| -> String {

@@ -30,7 +30,7 @@ impl WhichFlags {
 }
 
 /// `7`, or `7.1` for the content that revision 7 set before its last.
-fn revision(text: &str) -> Result<(u64, u32), String> {
+pub(super) fn revision(text: &str) -> Result<(u64, u32), String> {
     let (revision, older) = text.split_once('.').unwrap_or((text, "0"));
     let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let parsed = revision.parse().ok().zip(older.parse().ok());

@@ -119,18 +119,17 @@ pub(super) async fn restore(
 pub(super) async fn diff(
     shared: &Shared,
     path: &PathArgument,
-    from: Option<u64>,
-    to: Option<u64>,
+    from: Option<(u64, u32)>,
+    to: Option<(u64, u32)>,
     disk: bool,
 ) -> Result<Answer, Failure> {
     let (at, handle) = find(shared, path)?;
     let path = at.path.clone();
     let to = match to {
         _ if disk => DiffTo::Disk,
-        Some(to) => DiffTo::Revision(to, 0),
+        Some((to, older)) => DiffTo::Revision(to, older),
         None => DiffTo::Newest,
     };
-    let from = from.map(|from| (from, 0));
     let diff = handle.ask(|answer| Ask::Diff(at.path, from, to, answer)).await?;
     let (kind, changes) = match diff.sides {
         DiffSides::File => ("file", Vec::new()),

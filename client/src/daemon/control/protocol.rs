@@ -59,10 +59,11 @@ pub enum Request {
     Diff {
         /// Of what.
         path: PathArgument,
-        /// The older one; the one before the newer when it is not said.
-        from: Option<u64>,
-        /// The newer one; the newest when it is not said.
-        to: Option<u64>,
+        /// The older one, and which content of it: 1 is the one before its last. The one before the
+        /// newer when it is not said.
+        from: Option<(u64, u32)>,
+        /// The newer one in the same way; the newest when it is not said.
+        to: Option<(u64, u32)>,
         /// What is on the disk instead; of bundles only.
         #[serde(default)]
         disk: bool,

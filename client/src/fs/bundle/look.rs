@@ -57,9 +57,8 @@ pub(super) fn look(fs: &dyn Fs, root: &RelPath) -> Result<Seen, FsError> {
         None => Index::new(walk.items),
         Some(trouble) => Err(trouble),
     };
-    let size = index
-        .as_ref()
-        .map_or(0, |index| index.content_bytes().saturating_add(index.encode().len() as u64));
+    let size =
+        index.as_ref().map_or(0, |index| index.content_bytes().saturating_add(index.encoded_len()));
     let digest = walk.digest.finalize();
     let number = digest.as_bytes().first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
     let stat = Stat {

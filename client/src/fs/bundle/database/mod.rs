@@ -166,9 +166,13 @@ impl Databases {
 
     /// Refuses to give a file a place in the tree where a log lies that would be taken for its own.
     fn require_no_log(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
+        let stat = self.fs.stat(from)?;
+        if !may_be_database(from, &stat) {
+            return Ok(());
+        }
         for suffix in [WAL, JOURNAL] {
             let Some((_, side)) = self.side(to, suffix)? else { continue };
-            if side.size > 0 && self.is_database(from, &self.fs.stat(from)?)? {
+            if side.size > 0 && self.is_database(from, &stat)? {
                 let reason = DatabaseProblem::ForeignLog;
                 return Err(FsError::Database { path: to.clone(), reason });
             }
