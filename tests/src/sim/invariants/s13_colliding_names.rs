@@ -77,6 +77,8 @@ fn stale(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> Vec<String> {
         // A directory may be there and be another one.
         Some(UserEntry::Directory(_)) => None,
         there if shown.get(path) != there => None,
+        // So may a file whose like waits there for a place of its own.
+        Some(entry) if all.iter().any(|(at, it)| it == entry && shown.get(at) != Some(it)) => None,
         Some(_) => Some(format!("{path} is there and listed as an issue")),
     };
     // An issue without a path is the whole folder's.
@@ -192,6 +194,8 @@ mod tests {
         let x = ["x differs"];
         check(&all, &["Foo=1", "x=2"], &["foo", "x"], &[]);
         check(&all, &["Foo=1", "x=4"], &["foo", "x"], &x);
+        // What stands at x may be the one that waits for its place at foo.
+        check(&["Foo=1", "foo=2", "x=2"], &["Foo=1", "x=2"], &["foo", "x"], &[]);
         let all = ["d", "d/Foo=1", "d/foo", "FOO=2"];
         check(&all, &["d", "d/Foo=1", "foo"], &["d/foo", "FOO"], &[]);
         let all = ["Foo=1", "foo=2", "d=3"];
