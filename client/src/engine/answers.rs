@@ -51,7 +51,12 @@ impl Engine {
                 self.retry_at_ns = 0;
                 // Of those that timed out, none is kept.
                 self.syncs.retain(|sync| !sync.answer.is_closed());
-                self.syncs.push(SyncWait { answer, up_to: None, scanned: false });
+                self.syncs.push(SyncWait {
+                    answer,
+                    up_to: None,
+                    scanned: false,
+                    held_is_enough: false,
+                });
             }
             Ask::Pause(answer) => {
                 self.paused = true;

@@ -174,6 +174,17 @@ impl Engine {
         Ok(true)
     }
 
+    /// Gives a node another id that the server knows as one that was deleted, and this device does not: a
+    /// restored server has forgotten how it came back, and the deletion is older than what was taken of
+    /// its journal.
+    fn make_new(&self, entry: &EntryId) -> Result<bool, StateError> {
+        let state = &self.context.state;
+        if state.remote_row(entry)?.is_some() || state.synced_node(entry)?.is_some() {
+            return Ok(false);
+        }
+        state.atomically(|_| self.rename(entry, &self.context.fresh_entry()))
+    }
+
     /// Gives a local node another id; its children follow.
     pub(super) fn rename(&self, old: &EntryId, new: &EntryId) -> Result<bool, StateError> {
         let state = &self.context.state;
@@ -311,6 +322,11 @@ impl Engine {
                 // The next plan brings the content along; each entry is told of once.
                 if let Some(entry) = named {
                     self.busy |= self.context.state.forget_content(entry)?;
+                }
+            }
+            RejectionCode::IdTaken => {
+                if let Some(entry) = named {
+                    self.busy |= self.make_new(entry)?;
                 }
             }
             // Somebody was faster: what they did comes with the journal, and a new plan with it.

@@ -60,6 +60,9 @@ pub(super) struct SyncWait {
     /// The journal's end when it was asked, once the server has said so.
     pub(super) up_to: Option<Revision>,
     pub(super) scanned: bool,
+    /// Whether what the journal says is all that is waited for: then what was found on this disk since
+    /// is not.
+    pub(super) held_is_enough: bool,
 }
 
 /// Why the folder waits for a person.
@@ -528,7 +531,8 @@ impl Engine {
         let in_sync = self.is_in_sync();
         for sync in std::mem::take(&mut self.syncs) {
             let reached = sync.up_to.zip(cursor).is_some_and(|(to, at)| at.revision >= to);
-            if waits_for_person || (quiet && sync.scanned && reached) {
+            let is_held = sync.held_is_enough && in_sync && reached;
+            if waits_for_person || is_held || (quiet && sync.scanned && reached) {
                 // A receiver that is gone has timed out; nobody is there to tell.
                 drop(sync.answer.send(Ok(in_sync)));
             } else {

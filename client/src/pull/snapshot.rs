@@ -199,6 +199,12 @@ fn normalise_synced(state: &FolderState, shared: Revision) -> Result<(), StateEr
             state.remove_synced(&entry)?;
             continue;
         };
+        let is_forgotten = node.place_revision.max(node.content_revision) > shared;
+        if is_forgotten && state.local_row(&entry)?.is_none() {
+            // What was deleted here was not what the server has: it comes back.
+            state.remove_synced(&entry)?;
+            continue;
+        }
         if node.place_revision > shared {
             node.position = remote.position;
             node.place_revision = remote.place_revision;

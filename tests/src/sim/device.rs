@@ -463,8 +463,13 @@ impl Power {
         for (print, _) in after.iter().filter(|(_, path)| timeless(path)) {
             self.ledger.lost_its_time(*print);
         }
+        // Where the name of a file was not durable yet, what was written to it was not either: on the
+        // filesystems that there are a sync of a file takes its name along.
+        let mut found = tree_after.clone();
+        found.retain(|path, _| !path.starts_with("\0staging/"));
+        let found = contents(&found);
         let is_gone =
-            |print: &Print| !after.contains_key(print) || self.ledger.has_lost_its_time(print);
+            |print: &Print| !found.contains_key(print) || self.ledger.has_lost_its_time(print);
         for print in before.iter().filter(|print| is_gone(print)) {
             let Some(value) = self.ledger.value(print) else { continue };
             // What the server had accepted before it was restored stays where others have it.
@@ -560,6 +565,7 @@ async fn drive(mut engine: Engine, mut killed: watch::Receiver<bool>, end: End) 
         }
     };
     end.kept.replace(Some(engine.into_state()));
+    end.ledger.killed(end.number);
     if let Some(how) = crash {
         end.stops.set(end.stops.get() + 1);
         if how == Stop::PowerCut {

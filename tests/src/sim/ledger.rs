@@ -215,6 +215,11 @@ impl Ledger {
         self.lock().lineage.changed(device, before, after);
     }
 
+    /// Notes that a device's engine was stopped in the middle of something.
+    pub fn killed(&self, device: usize) {
+        self.lock().lineage.killed(device);
+    }
+
     /// Notes that a content was made of another through a handle, wherever the file is.
     pub fn grown(&self, before: &Print, after: &Print) {
         self.lock().lineage.grown(before, after);

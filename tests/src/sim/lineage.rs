@@ -80,6 +80,19 @@ impl Lineage {
         }
     }
 
+    /// Notes that a device may not know what it has just moved away from a path: what comes there next is
+    /// an edit of that to it, which others have where they named it.
+    pub(super) fn killed(&mut self, device: usize) {
+        let knots = self.above.iter().flat_map(|(one, other)| [one, other]);
+        let paths: BTreeSet<Knot> =
+            knots.filter(|knot| matches!(knot, Knot::Path(..))).cloned().collect();
+        for knot in paths {
+            if let Knot::Path(_, path) = &knot {
+                self.tie(Knot::Path(device, path.clone()), knot.clone());
+            }
+        }
+    }
+
     /// Notes that one value was made of another, wherever the file is.
     pub(super) fn grown(&mut self, before: &Print, after: &Print) {
         self.tie(Knot::Value(*before), Knot::Value(*after));
@@ -196,6 +209,20 @@ mod tests {
         assert_eq!(names(&lineage, "2"), ["b"]);
         lineage.grown(&print(b"2"), &print(b"4"));
         assert_eq!(names(&lineage, "4"), ["b"]);
+    }
+
+    #[test]
+    fn what_comes_where_a_killed_device_had_something_has_the_name_that_it_is_given_elsewhere() {
+        for is_killed in [false, true] {
+            let mut lineage = Lineage::default();
+            lineage.changed(1, &tree(&[("a", "1")]), &tree(&[("b", "1")]));
+            if is_killed {
+                lineage.killed(0);
+            }
+            lineage.changed(0, &tree(&[]), &tree(&[("a", "2")]));
+            let expected: &[&str] = if is_killed { &["a", "b"] } else { &["a"] };
+            assert_eq!(names(&lineage, "2"), expected);
+        }
     }
 
     #[test]

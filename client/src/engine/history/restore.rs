@@ -147,14 +147,12 @@ impl Engine {
                 return Ok(RestoreInfo { at: source.at(), differences, up_to: 0 });
             }
             self.bring_back_absent(&restoring)?;
-            if restoring.wish.is_empty() {
+            if restoring.wish.is_empty() || self.send_wish(&restoring).await? {
                 let differences = std::mem::take(told);
                 tracing::info!(path, differences = differences.len(), "restored");
                 self.busy = true;
                 return Ok(RestoreInfo { at: source.at(), differences, up_to: self.heard()? });
             }
-            self.agreed.extend(&restoring.wish.gone);
-            self.send_wish(&restoring).await?;
         }
         let text = "the folder changes all the time; a part was restored, try again for the rest";
         Err(AskError::Refused(text.to_owned()))
@@ -340,8 +338,9 @@ impl Engine {
     }
 
     /// Sends what makes a wish true as far as one plan goes, or until others have changed the folder
-    /// meanwhile: the next plan goes on from there.
-    async fn send_wish(&mut self, restoring: &Restoring) -> Result<(), AskError> {
+    /// meanwhile: the next plan goes on from there. Returns whether that was all of it.
+    async fn send_wish(&mut self, restoring: &Restoring) -> Result<bool, AskError> {
+        self.agreed.extend(&restoring.wish.gone);
         let policy = self.policy();
         let view = self.context.state.view();
         let plan = restore::plan(&view, &restoring.wish, &policy);
@@ -364,11 +363,11 @@ impl Engine {
                 .collect();
             for together in groups.chunks(CHANGES_TOGETHER) {
                 if !self.send(together.to_vec()).await? {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
-        Ok(())
+        Ok(plan.waiting.is_empty())
     }
 
     /// The last revision that has come to this device.
@@ -426,7 +425,8 @@ impl Engine {
     /// Answers when this disk holds what the journal says up to a revision, or a person is needed.
     pub(in crate::engine) fn wait_for(&mut self, up_to: Revision, answer: Answer<bool>) {
         self.syncs.retain(|sync| !sync.answer.is_closed());
-        self.syncs.push(SyncWait { answer, up_to: Some(up_to), scanned: true });
+        let (up_to, scanned, held_is_enough) = (Some(up_to), true, true);
+        self.syncs.push(SyncWait { answer, up_to, scanned, held_is_enough });
     }
 }
 
