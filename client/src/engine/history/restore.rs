@@ -147,12 +147,14 @@ impl Engine {
                 return Ok(RestoreInfo { at: source.at(), differences, up_to: 0 });
             }
             self.bring_back_absent(&restoring)?;
-            if restoring.wish.is_empty() || self.send_wish(&restoring).await? {
+            if restoring.wish.is_empty() {
                 let differences = std::mem::take(told);
                 tracing::info!(path, differences = differences.len(), "restored");
                 self.busy = true;
                 return Ok(RestoreInfo { at: source.at(), differences, up_to: self.heard()? });
             }
+            self.agreed.extend(&restoring.wish.gone);
+            self.send_wish(&restoring).await?;
         }
         let text = "the folder changes all the time; a part was restored, try again for the rest";
         Err(AskError::Refused(text.to_owned()))
@@ -338,9 +340,8 @@ impl Engine {
     }
 
     /// Sends what makes a wish true as far as one plan goes, or until others have changed the folder
-    /// meanwhile: the next plan goes on from there. Returns whether that was all of it.
-    async fn send_wish(&mut self, restoring: &Restoring) -> Result<bool, AskError> {
-        self.agreed.extend(&restoring.wish.gone);
+    /// meanwhile: the next plan goes on from there.
+    async fn send_wish(&mut self, restoring: &Restoring) -> Result<(), AskError> {
         let policy = self.policy();
         let view = self.context.state.view();
         let plan = restore::plan(&view, &restoring.wish, &policy);
@@ -363,11 +364,11 @@ impl Engine {
                 .collect();
             for together in groups.chunks(CHANGES_TOGETHER) {
                 if !self.send(together.to_vec()).await? {
-                    return Ok(false);
+                    return Ok(());
                 }
             }
         }
-        Ok(plan.waiting.is_empty())
+        Ok(())
     }
 
     /// The last revision that has come to this device.
