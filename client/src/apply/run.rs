@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Files that are built and swapped in together.
-const FILES_TOGETHER: usize = 4_000;
+const FILES_TOGETHER: usize = 1_000;
 /// Bytes of files that are built together, one file at least.
 const BYTES_TOGETHER: u64 = 64 * 1024 * 1024;
 

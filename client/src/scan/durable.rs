@@ -94,7 +94,10 @@ fn sync(fs: &dyn Fs, nodes: &[Observed]) -> Result<BTreeSet<EntryId>, DurableErr
                 Ok((is_held, file))
             });
             match opened {
-                Ok((true, file)) => file.sync().map_err(DurableError::Unsynced)?,
+                Ok((true, file)) => match file.sync() {
+                    Err(error) if error.is_stale_view() => drop(moved.insert(node.entry)),
+                    synced => synced.map_err(DurableError::Unsynced)?,
+                },
                 Ok(_) => drop(moved.insert(node.entry)),
                 Err(error) if error.is_stale_view() => drop(moved.insert(node.entry)),
                 Err(error) => return Err(error.into()),

@@ -123,9 +123,9 @@ impl ReadFile for BundleFile {
     }
 
     fn sync(&self) -> Result<(), FsError> {
-        // That it cannot be looked into any more is no failed sync: the next look finds it changed.
+        // That it cannot be looked into any more is no failed sync, and none that was made.
         let all = everything(self.fs.as_ref(), &self.root);
-        self.fs.sync(&all.unwrap_or_else(|_| vec![self.root.clone()]))
+        self.fs.sync(&all.map_err(|_| FsError::Changed { path: self.root.clone() })?)
     }
 }
 

@@ -170,7 +170,7 @@ fn a_bundle_that_changes_while_it_is_read_is_not_read_on() {
     std::fs::set_permissions(directory.path().join(".git/HEAD"), mode).unwrap();
     assert!(matches!(file.stat(), Err(FsError::Changed { .. })));
     std::fs::rename(directory.path().join(".git"), directory.path().join("away")).unwrap();
-    file.sync().unwrap();
+    assert!(matches!(file.sync(), Err(FsError::Changed { .. })), "nothing was synced");
     fs.sync(&[path(".git")]).unwrap();
 }
 
