@@ -5,12 +5,12 @@
 
 use super::place::{Outcome, Placing};
 use crate::context::{FolderContext, Stopping, compute};
-use crate::fs::{self, FsError, RelPath, Stat};
+use crate::fs::{FsError, RelPath, Stat};
 use crate::scan::Target;
 use crate::state::{IssueSource, LocalRow, RemoteRow, StateError};
 use crate::transfer::{Built, Fetch, FetchError, Want};
 use client_core::ignore::IgnoreRules;
-use client_core::planner::{Destination, Step};
+use client_core::planner::Step;
 use client_core::tree::{ContentState, Position, SyncedNode};
 use common::archive::is_bundle;
 use common::ids::{ChunkId, EntryId};
@@ -102,8 +102,7 @@ impl<'a> Applying<'a> {
         mut progress: impl FnMut(u64),
         must_yield: impl Fn() -> bool,
     ) -> Result<Applied, ApplyError> {
-        let steps = self.unbarred(steps)?;
-        for step in &steps {
+        for step in steps {
             match step {
                 Step::Move { entry, from, to } => self.relocate(entry, from, to)?,
                 Step::Delete { entry, at, seen } => self.delete(entry, at, seen.as_ref())?,
@@ -115,7 +114,7 @@ impl<'a> Applying<'a> {
         self.settle().await?;
         let mut wants = Vec::new();
         let mut bytes = 0;
-        for step in &steps {
+        for step in steps {
             let (entry, at, seen) = match step {
                 Step::Create { entry, kind: Kind::File | Kind::Symlink, at } => {
                     (entry, Some(at), None)
@@ -137,43 +136,6 @@ impl<'a> Applying<'a> {
         }
         self.files(wants, &mut progress).await?;
         Ok(self.applied)
-    }
-
-    /// The steps without those whose place is taken by what is never synced: a look at it again
-    /// would find no more, and its bytes would be fetched in vain each time.
-    fn unbarred<'s>(&mut self, steps: &'s [Step]) -> Result<Vec<&'s Step>, StateError> {
-        let mut unbarred = Vec::with_capacity(steps.len());
-        for step in steps {
-            let place = match step {
-                Step::Move { entry, to: Destination::Position(at), .. }
-                | Step::Create { entry, at, .. } => Some((entry, at)),
-                _ => None,
-            };
-            let bar = match place {
-                Some((_, at)) => self.bar(at)?,
-                None => None,
-            };
-            match (place, bar) {
-                (Some((entry, _)), Some(bar)) => self.fail(entry, bar)?,
-                _ => unbarred.push(step),
-            }
-        }
-        Ok(unbarred)
-    }
-
-    /// What stands at a place and is never synced.
-    fn bar(&self, at: &Position) -> Result<Option<&'static str>, StateError> {
-        let Some(path) = self.path_of(at)? else { return Ok(None) };
-        Ok(match self.context.fs.stat(&path) {
-            Ok(stat) if stat.kind == fs::Kind::Other => {
-                Some("a FIFO, device or socket stands in its place; move it away")
-            }
-            Ok(stat) if stat.device != self.context.fs.identity().device => {
-                Some("another filesystem is mounted in its place")
-            }
-            // Whatever else there is is met by the step itself.
-            _ => None,
-        })
     }
 
     /// Builds, syncs and swaps in some files and symlinks.

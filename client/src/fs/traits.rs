@@ -168,7 +168,8 @@ pub trait Root: Send + Sync {
 
     /// Makes these paths durable: content, attributes and the entries in their directories. A
     /// directory's own entries are synced too. A path that is gone has its nearest existing
-    /// directory synced, which makes a removal or the old side of a rename durable.
+    /// directory synced, which makes a removal or the old side of a rename durable. More paths than
+    /// [`SYNC_EACH_MAX`] make everything on the root's filesystem durable.
     ///
     /// # Errors
     /// After an error nothing may be taken as durable, and repeating the call proves nothing.
@@ -190,6 +191,9 @@ pub trait Root: Send + Sync {
     /// Those of the system.
     fn boot_id(&self) -> Result<String, FsError>;
 }
+
+/// More paths than this are synced by syncing everything, which also flushes what others wrote.
+pub(super) const SYNC_EACH_MAX: usize = 48;
 
 /// Longest root marker, in bytes.
 pub const MARKER_BYTES_MAX: usize = 4096;

@@ -22,7 +22,7 @@ pub fn unsynced_at(
     let Ok(stat) = context.fs.stat(path) else { return Ok(None) };
     let is_directory = stat.kind == fs::Kind::Directory;
     Ok(if stat.kind == fs::Kind::Other {
-        Some("a FIFO, device or socket stands in its place")
+        Some("a FIFO, device or socket stands in its place; move it away")
     } else if stat.device != context.fs.identity().device {
         Some("another filesystem is mounted in its place")
     } else if ignore.is_ignored(path.names().iter().map(Name::as_str), stat.shows_directory()) {

@@ -20,7 +20,7 @@ mod unpack;
 use super::error::FsError;
 use super::path::{Area, RelPath};
 use super::stat::{FreeSpace, Kind, Listing, RootIdentity, Stat};
-use super::traits::{Fs, Look, ReadFile, Root, StagedFile, Swap};
+use super::traits::{Fs, Look, ReadFile, Root, SYNC_EACH_MAX, StagedFile, Swap};
 use client_core::bundles::BundleRules;
 use common::archive::Index;
 use common::name::Name;
@@ -419,6 +419,10 @@ impl Root for Bundled {
     }
 
     fn sync(&self, paths: &[RelPath]) -> Result<(), FsError> {
+        if paths.len() > SYNC_EACH_MAX {
+            // What belongs to them is synced with all else.
+            return self.inner.sync(paths);
+        }
         let mut all = Vec::with_capacity(paths.len());
         for path in paths {
             match self.parts(path) {

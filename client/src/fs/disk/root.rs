@@ -9,7 +9,7 @@ use super::open_root;
 use crate::fs::error::{At, FsError};
 use crate::fs::path::{Area, RelPath};
 use crate::fs::stat::{FreeSpace, Kind, RootIdentity};
-use crate::fs::traits::{Look, MARKER_BYTES_MAX, Root};
+use crate::fs::traits::{Look, MARKER_BYTES_MAX, Root, SYNC_EACH_MAX};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -22,8 +22,6 @@ const MARKER: &str = "root";
 const MARKER_CAPITALS: &[u8] = b"ROOT";
 /// The name under which a marker is written first.
 const MARKER_NEW: &str = "root.new";
-/// More paths than this are synced by one `syncfs`, which also flushes what others wrote.
-const SYNC_EACH_MAX: usize = 48;
 /// Where Linux tells its boot id.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

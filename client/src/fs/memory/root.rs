@@ -7,15 +7,13 @@ use super::{MemoryFs, OperationKind, RootState};
 use crate::fs::error::{At, FsError};
 use crate::fs::path::{Area, RelPath};
 use crate::fs::stat::{FreeSpace, Kind, RootIdentity};
-use crate::fs::traits::{MARKER_BYTES_MAX, Root};
+use crate::fs::traits::{MARKER_BYTES_MAX, Root, SYNC_EACH_MAX};
 use common::name::PRIVATE_DIRECTORY;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 
 /// The marker's name in `.driftless`.
 const MARKER: &[u8] = b"root";
-/// As on a disk: more paths than this sync everything.
-const SYNC_EACH_MAX: usize = 48;
 
 impl Root for MemoryFs {
     fn init_root(&self, marker: &[u8]) -> Result<(), FsError> {
