@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::handle::{Listing, Moment, RestoreInfo, Which};
+use client::engine::handle::{Listing, Moment, RestoreInfo, Sent, Which};
 use client::engine::{Ask, AskError};
 use client::fs::memory::user::UserEntry;
 use client_core::past::Change;
@@ -34,7 +34,7 @@ async fn dry(device: &SimDevice, path: &str, at: Revision) -> Vec<(String, Chang
     let which = Which::At(Moment::Revision(at));
     let ask = |answer| Ask::Restore(path.to_owned(), which, true, answer);
     let info = device.handle().unwrap().ask(ask).await.unwrap();
-    assert_eq!(info.up_to, 0);
+    assert_eq!(info.sent, Sent::default());
     info.differences.into_iter().map(|it| (it.path, it.change)).collect()
 }
 
@@ -239,6 +239,45 @@ fn a_restore_that_deletes_many_waits_where_nobody_asked_for_it() {
         assert_eq!(disk(&two).len(), 41);
         world.settled().await;
         assert_eq!(disk(&two).len(), 1);
+    });
+}
+
+/// Whoever asked for one thing is told of that one, whatever else there is to do here.
+#[test]
+fn what_was_restored_is_waited_for_and_nothing_else() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(37).await;
+        one.writer.write("file", b"first");
+        one.writer.write("other", b"first");
+        world.settled().await;
+        let at = revision(&one);
+        one.writer.write("file", b"second");
+        one.writer.write("other", b"second");
+        world.settled().await;
+        // What another device makes there can never come, and something here never comes to rest.
+        one.fs.user().make_other("barred").unwrap();
+        two.writer.write("barred", b"theirs");
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let writing = one.writer.clone();
+        let busy = tokio::task::spawn_local(async move {
+            for number in 0_u64.. {
+                writing.write("busy", &number.to_le_bytes());
+                tokio::time::sleep(Duration::from_millis(5)).await; // ok: virtual time
+            }
+        });
+        let handle = one.handle().unwrap();
+        for path in ["file", "other"] {
+            let sent = restore(&one, path, at).await.unwrap().sent;
+            let held = handle.ask(|answer| Ask::Settled(sent, answer));
+            let held = tokio::time::timeout(PATIENCE, held).await.expect("an answer");
+            assert!(held.unwrap(), "{path}");
+            assert_eq!(bytes(&one, path), b"first");
+        }
+        assert!(handle.summary().issues.iter().any(|issue| issue.path == "barred"));
+        busy.abort();
+        one.fs.user().remove("barred").unwrap();
+        world.settled().await;
+        assert_eq!(disk(&one), disk(&two));
     });
 }
 

@@ -157,8 +157,8 @@ async fn settled(
     on: String,
     resolved: ResolveInfo,
 ) -> Result<Answer, Failure> {
-    let ResolveInfo { kept, up_to } = resolved;
-    let complete = handle.ask(|answer| Ask::Settled(up_to, answer)).await?;
+    let ResolveInfo { kept, sent } = resolved;
+    let complete = handle.ask(|answer| Ask::Settled(sent, answer)).await?;
     Ok(Answer::Resolved(ResolvedAnswer { done: true, on: vec![on], kept, complete }))
 }
 

@@ -109,7 +109,7 @@ pub(super) async fn restore(
     let restored = handle.ask(|answer| Ask::Restore(at.path, which, dry_run, answer)).await?;
     let complete = match dry_run {
         true => false,
-        false => handle.ask(|answer| Ask::Settled(restored.up_to, answer)).await?,
+        false => handle.ask(|answer| Ask::Settled(restored.sent, answer)).await?,
     };
     let changes = restored.differences.into_iter().map(summaries::change).collect();
     let at = summaries::instant(restored.at);

@@ -4,7 +4,8 @@
 
 use super::handle::{Ask, AskError};
 use super::online::RoundError;
-use super::run::{Engine, Halted, SyncWait};
+use super::run::{Engine, Halted};
+use super::waiting::SyncWait;
 use crate::fs::RelPath;
 use crate::remote::RemoteError;
 use crate::scan::Target;
@@ -51,12 +52,7 @@ impl Engine {
                 self.retry_at_ns = 0;
                 // Of those that timed out, none is kept.
                 self.syncs.retain(|sync| !sync.answer.is_closed());
-                self.syncs.push(SyncWait {
-                    answer,
-                    up_to: None,
-                    scanned: false,
-                    held_is_enough: false,
-                });
+                self.syncs.push(SyncWait { answer, up_to: None, scanned: false });
             }
             Ask::Pause(answer) => {
                 self.paused = true;
@@ -85,7 +81,10 @@ impl Engine {
             Ask::Diff(path, from, to, answer) => {
                 drop(answer.send(self.diff(&path, from, to).await));
             }
-            Ask::Settled(up_to, answer) => self.wait_for(up_to, answer),
+            Ask::Settled(sent, answer) => {
+                self.waits.retain(|(_, answer)| !answer.is_closed());
+                self.waits.push((sent, answer));
+            }
             Ask::Labels(ask) => self.answer_label(ask).await,
             Ask::ConflictsIn(path, compare, answer) => {
                 drop(answer.send(self.conflicts(&path, compare).await));
@@ -105,6 +104,7 @@ impl Engine {
                 // What is under way ends as it does for a pause, and the questions have ended too.
                 self.paused = true;
                 self.syncs.clear();
+                self.waits.clear();
             }
         }
     }

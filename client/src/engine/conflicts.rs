@@ -2,7 +2,7 @@
 //!
 //! Owns which changes a resolution is made of. It must not know how a person is asked.
 
-use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep, ResolveInfo};
+use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep, ResolveInfo, Sent};
 use super::history::{author, is_bundle_row};
 use super::run::Engine;
 use super::settling::Texts;
@@ -12,6 +12,7 @@ use common::ids::EntryId;
 use common::limits::GROUP_CHANGES_MAX;
 use common::record::{Change, ConflictRecord, Content, Kind, Resolution, Root};
 use common::revision::Revision;
+use std::collections::BTreeSet;
 
 impl Engine {
     /// The open conflicts with a side at or below a path, with their texts if that is asked for.
@@ -184,7 +185,8 @@ impl Engine {
                 kept.push(self.shown_path(entry)?);
             }
         }
-        Ok(ResolveInfo { kept, up_to: self.heard()? })
+        let entries = BTreeSet::from([record.entry, record.copy]);
+        Ok(ResolveInfo { kept, sent: Sent { up_to: self.heard()?, entries } })
     }
 
     pub(super) fn live(&self, entry: &EntryId) -> Result<Option<RemoteRow>, StateError> {

@@ -6,7 +6,7 @@
 use super::labels::LabelAsk;
 pub use super::told::{
     Destination, DiffInfo, DiffSides, DiffTo, Instant, ListInfo, Listing, LogInfo, Moment,
-    PlanInfo, PlannedStep, ResolveInfo, RestoreInfo, VersionInfo, Which, WhyInfo,
+    PlanInfo, PlannedStep, ResolveInfo, RestoreInfo, Sent, VersionInfo, Which, WhyInfo,
 };
 use crate::remote::RemoteError;
 use crate::state::StateError;
@@ -483,9 +483,9 @@ pub enum Ask {
     /// What differs between a revision of a path (if none is named, that of what changed last) and
     /// another; with how many contents that revision set after the one that is meant.
     Diff(String, Option<(Revision, u32)>, DiffTo, Answer<DiffInfo>),
-    /// Answered when this disk holds what the journal says up to a revision (true), or a person is
-    /// needed.
-    Settled(Revision, Answer<bool>),
+    /// Answered when this disk holds what was sent (true), or something keeps it from that. What else
+    /// there is to do is not waited for.
+    Settled(Sent, Answer<bool>),
     /// The open conflicts with a side at or below a path (`""`: the whole folder); with how their
     /// sides differ if that is said.
     ConflictsIn(String, bool, Answer<Vec<ConflictInfo>>),

@@ -24,6 +24,7 @@ mod rules;
 mod run;
 mod settling;
 mod told;
+mod waiting;
 
 pub use handle::{
     Ask, AskError, Comparison, ConflictInfo, ConflictSide, FolderHandle, FolderStatus,

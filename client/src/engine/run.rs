@@ -6,6 +6,8 @@ use super::mergeable::Mergeable;
 use super::mistrust::Mistrust;
 use super::online::Journal;
 use super::rules::{Rules, known_rules};
+use super::told::Sent;
+use super::waiting::SyncWait;
 use super::{EngineParts, LogSource, Pins};
 use crate::context::FolderContext;
 use crate::fs::RelPath;
@@ -16,7 +18,7 @@ use crate::watch::{Hint, Hints};
 use client_core::ignore::IgnoreRules;
 use client_core::planner::Halt;
 use common::ids::EntryId;
-use common::revision::{Cursor, Revision};
+use common::revision::Cursor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -34,6 +36,8 @@ const ISSUES_SHOWN: u32 = 100;
 
 /// How often the numbers of a summary are counted while the engine is at work, in ns.
 const COUNT_NS: i64 = 1_000_000_000;
+/// The part of its time, while it is at work, that the engine may count.
+const COUNT_PART: i64 = 50;
 
 /// Numbers that cost a look at every row.
 #[derive(Clone, Copy, Default)]
@@ -52,17 +56,6 @@ pub enum Wake {
     Work,
     /// Every handle is gone.
     Stop,
-}
-
-/// A `sync` that waits to be answered.
-pub(super) struct SyncWait {
-    pub(super) answer: Answer<bool>,
-    /// The journal's end when it was asked, once the server has said so.
-    pub(super) up_to: Option<Revision>,
-    pub(super) scanned: bool,
-    /// Whether what the journal says is all that is waited for: then what was found on this disk since
-    /// is not.
-    pub(super) held_is_enough: bool,
 }
 
 /// Why the folder waits for a person.
@@ -124,6 +117,8 @@ pub struct Engine {
     /// The last round went through all its phases and left nothing to do.
     settled: bool,
     pub(super) syncs: Vec<SyncWait>,
+    /// Who waits until something that was sent is on this disk.
+    pub(super) waits: Vec<(Sent, Answer<bool>)>,
     pub(super) progress: Progress,
     pub(super) pinned: Option<Cursor>,
     /// What the server was last told that this disk holds.
@@ -131,7 +126,7 @@ pub struct Engine {
     pub(super) mistrust: Mistrust,
     pub(super) mergeable: Mergeable,
     counts: Counts,
-    counted_ns: i64,
+    count_at_ns: i64,
     counted_quiet: bool,
 }
 
@@ -209,13 +204,14 @@ impl Engine {
             busy: false,
             settled: false,
             syncs: Vec::new(),
+            waits: Vec::new(),
             progress: Progress::default(),
             pinned,
             reported: None,
             mistrust: Mistrust::default(),
             mergeable: Mergeable::default(),
             counts: Counts::default(),
-            counted_ns: i64::MIN / 2,
+            count_at_ns: i64::MIN,
             counted_quiet: false,
             context,
         })
@@ -251,20 +247,22 @@ impl Engine {
         }
         self.publish();
         self.answer_syncs();
+        self.answer_waits();
         if self.journal.is_some() && self.is_quiet() && self.is_in_sync() {
             self.report().await;
         }
     }
 
-    /// Takes hints and answers questions, between two steps; returns whether there were any
-    /// questions.
+    /// Takes hints and answers questions, between two steps; returns whether there were any that may
+    /// have changed something.
     pub(super) async fn serve(&mut self) -> bool {
         let hints = self.hints.take();
         self.take(hints);
         let mut asked = false;
         while let Ok(ask) = self.asks.try_recv() {
+            // Who only waits changes nothing that a plan was made from.
+            asked |= !matches!(ask, Ask::Settled(..));
             self.answer(ask).await;
-            asked = true;
         }
         self.publish();
         asked
@@ -397,9 +395,10 @@ impl Engine {
         if settled {
             self.context.state.forget_rows();
         }
-        if settled || (!quiet && now - self.counted_ns >= COUNT_NS) {
-            self.counted_ns = now;
+        if settled || (!quiet && now >= self.count_at_ns) {
             self.counts = self.count();
+            let taken = self.context.environment.monotonic_ns() - now;
+            self.count_at_ns = now + COUNT_NS.max(taken.saturating_mul(COUNT_PART));
         }
         self.counted_quiet = quiet;
         let summary = self.summary();
@@ -513,32 +512,12 @@ impl Engine {
     }
 
     /// Whether this disk and the server hold the same.
-    fn is_in_sync(&self) -> bool {
+    pub(super) fn is_in_sync(&self) -> bool {
         let dirty = self.context.state.dirty_count();
         self.halted.is_none()
             && !self.paused
             && self.failed.is_empty()
             && dirty.is_ok_and(|count| count == 0)
-    }
-
-    fn answer_syncs(&mut self) {
-        if self.syncs.is_empty() {
-            return;
-        }
-        let waits_for_person = self.paused || self.halted.is_some();
-        let cursor = self.context.state.cursor().ok().flatten();
-        let quiet = self.journal.is_some() && self.is_quiet();
-        let in_sync = self.is_in_sync();
-        for sync in std::mem::take(&mut self.syncs) {
-            let reached = sync.up_to.zip(cursor).is_some_and(|(to, at)| at.revision >= to);
-            let is_held = sync.held_is_enough && in_sync && reached;
-            if waits_for_person || is_held || (quiet && sync.scanned && reached) {
-                // A receiver that is gone has timed out; nobody is there to tell.
-                drop(sync.answer.send(Ok(in_sync)));
-            } else {
-                self.syncs.push(sync);
-            }
-        }
     }
 
     pub(super) fn clear_transient_issues(&self) -> Result<(), StateError> {

@@ -5,8 +5,9 @@
 use super::handle::{ListedEntry, PathIssue};
 use client_core::ignore::IgnoredBy;
 use client_core::past::{Difference, Shown};
-use common::ids::DeviceId;
+use common::ids::{DeviceId, EntryId};
 use common::revision::Revision;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A moment of a folder's life, as it is asked for.
@@ -126,8 +127,17 @@ pub struct RestoreInfo {
     pub at: Instant,
     /// What becomes different.
     pub differences: Vec<Difference>,
-    /// The journal's last revision of it; 0 when nothing was done.
+    /// What was done for it; nothing when it was only asked what would be.
+    pub sent: Sent,
+}
+
+/// What was sent for a person, who waits until it is on this disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The journal's last revision of it.
     pub up_to: Revision,
+    /// What was changed.
+    pub entries: BTreeSet<EntryId>,
 }
 
 /// How a conflict was settled.
@@ -136,8 +146,8 @@ pub struct ResolveInfo {
     /// Where what was kept is: at the name of the conflict, unless that side was deleted by hand, and
     /// of both at two paths.
     pub kept: Vec<String>,
-    /// The journal's last revision of it.
-    pub up_to: Revision,
+    /// What was done for it.
+    pub sent: Sent,
 }
 
 /// A version as `log` shows it.

@@ -378,6 +378,15 @@ impl FolderState {
         Ok(self.all(sql, [], |row| row::entry(row, 0))?.into_iter().collect())
     }
 
+    /// Whether an entry is marked for planning.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn is_dirty(&self, entry: &EntryId) -> Result<bool, StateError> {
+        let sql = "SELECT 1 FROM dirty WHERE entry = ?1";
+        Ok(self.find(sql, [row::blob(entry)], |_| Ok(()))?.is_some())
+    }
+
     /// How many entries are marked for planning.
     ///
     /// # Errors

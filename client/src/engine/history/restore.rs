@@ -7,8 +7,8 @@
 use super::lookup::{names_of, relative};
 use super::past::Past;
 use super::{AskError, Engine, unreadable};
-use crate::engine::handle::{Answer, Instant, Moment, RestoreInfo, Which};
-use crate::engine::run::{Halted, SyncWait};
+use crate::engine::handle::{Instant, Moment, RestoreInfo, Sent, Which};
+use crate::engine::run::Halted;
 use crate::pull::row_of;
 use crate::push::Prepared;
 use crate::scan::{Target, remove_subtree};
@@ -133,7 +133,7 @@ impl Engine {
         // What stands on the disk now, not what stood there when it was looked at last.
         self.targets.insert(Target::Subtree(relative(path)?));
         self.scan()?;
-        let mut differences = None;
+        let (mut differences, mut sent) = (None, Sent::default());
         for _ in 0..ROUNDS {
             let restoring = self.restoring(path, &source).await?;
             let is_first = differences.is_none();
@@ -144,15 +144,17 @@ impl Engine {
             }
             if dry {
                 let differences = std::mem::take(told);
-                return Ok(RestoreInfo { at: source.at(), differences, up_to: 0 });
+                return Ok(RestoreInfo { at: source.at(), differences, sent });
             }
-            self.bring_back_absent(&restoring)?;
+            sent.entries.extend(self.bring_back_absent(&restoring)?);
             if restoring.wish.is_empty() {
                 let differences = std::mem::take(told);
                 tracing::info!(path, differences = differences.len(), "restored");
                 self.busy = true;
-                return Ok(RestoreInfo { at: source.at(), differences, up_to: self.heard()? });
+                sent.up_to = self.heard()?;
+                return Ok(RestoreInfo { at: source.at(), differences, sent });
             }
+            sent.entries.extend(restoring.wish.wanted.keys().chain(&restoring.wish.gone));
             self.agreed.extend(&restoring.wish.gone);
             self.send_wish(&restoring).await?;
         }
@@ -313,8 +315,9 @@ impl Engine {
         Ok(())
     }
 
-    /// What was deleted here, and the server has not been told yet, is brought back with the rest.
-    fn bring_back_absent(&mut self, restoring: &Restoring) -> Result<(), AskError> {
+    /// What was deleted here, and the server has not been told yet, is brought back with the rest;
+    /// returns what that is.
+    fn bring_back_absent(&mut self, restoring: &Restoring) -> Result<Vec<EntryId>, AskError> {
         let Restoring { now, past, wish, directory } = restoring;
         let after = wish.applied_to(&now.tree, &past.tree);
         let mut stays: Vec<EntryId> = match directory {
@@ -330,13 +333,15 @@ impl Engine {
                 self.context.state.atomically(|_| remove_subtree(&self.context, entry))?;
             }
         }
+        let mut kept = Vec::new();
         for entry in stays {
             let base = self.context.state.synced_node(&entry)?;
             if base.is_some_and(|base| base.held) && self.keep(&entry)? {
-                self.busy = true;
+                kept.push(entry);
             }
         }
-        Ok(())
+        self.busy |= !kept.is_empty();
+        Ok(kept)
     }
 
     /// Sends what makes a wish true as far as one plan goes, or until others have changed the folder
@@ -421,13 +426,6 @@ impl Engine {
         let sealed = seal_attributes(keys, folder, entry, &attributes);
         let root = row.and_then(|row| row.root);
         Some(Content { root, tag: wanted.content.tag, attributes: sealed })
-    }
-
-    /// Answers when this disk holds what the journal says up to a revision, or a person is needed.
-    pub(in crate::engine) fn wait_for(&mut self, up_to: Revision, answer: Answer<bool>) {
-        self.syncs.retain(|sync| !sync.answer.is_closed());
-        let (up_to, scanned, held_is_enough) = (Some(up_to), true, true);
-        self.syncs.push(SyncWait { answer, up_to, scanned, held_is_enough });
     }
 }
 
