@@ -75,8 +75,10 @@ fn archive(user: &MemoryUser, tree: &Tree, root: &str, prefix: &str) -> Vec<u8> 
     bytes
 }
 
-/// What is in an archive: each thing as it is listed, and the bytes of files.
-pub type Parts = BTreeSet<(String, Vec<u8>)>;
+/// A thing in an archive as it is listed, and the bytes of a file.
+pub type Part = (String, Vec<u8>);
+/// What is in an archive.
+pub type Parts = BTreeSet<Part>;
 
 /// What is in an archive.
 #[must_use]

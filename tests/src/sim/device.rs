@@ -444,6 +444,11 @@ impl Power {
             tree.extend(shown_private(&user).into_iter().map(|(p, e)| (format!("\0{p}"), e)));
             tree
         };
+        let outside = |mut tree: Tree| {
+            tree.retain(|path, _| !path.starts_with("\0staging/"));
+            contents(&tree)
+        };
+        let was_outside = outside(all());
         let mut before: BTreeSet<Print> = contents(&all()).into_keys().collect();
         before.extend(self.writer.held());
         self.writer.close_all();
@@ -465,11 +470,11 @@ impl Power {
         }
         // Where the name of a file was not durable yet, what was written to it was not either: on the
         // filesystems that there are a sync of a file takes its name along.
-        let mut found = tree_after.clone();
-        found.retain(|path, _| !path.starts_with("\0staging/"));
-        let found = contents(&found);
-        let is_gone =
-            |print: &Print| !found.contains_key(print) || self.ledger.has_lost_its_time(print);
+        let found = outside(tree_after.clone());
+        let is_back = |print: &Print| after.contains_key(print) && !was_outside.contains_key(print);
+        let is_gone = |print: &Print| {
+            !(found.contains_key(print) || is_back(print)) || self.ledger.has_lost_its_time(print)
+        };
         for print in before.iter().filter(|print| is_gone(print)) {
             let Some(value) = self.ledger.value(print) else { continue };
             // What the server had accepted before it was restored stays where others have it.

@@ -90,7 +90,7 @@ struct Inner {
     /// Values that are bundles.
     bundles: BTreeSet<ContentTag>,
     /// What is in those of them that hold anything.
-    archives: Vec<Parts>,
+    archives: Vec<(ContentTag, Parts)>,
     /// What became of contents before it was known that they are merges.
     early: BTreeMap<Print, Fate>,
     accepted: BTreeSet<ContentTag>,
@@ -156,7 +156,7 @@ impl Ledger {
         inner.keep_text(tag, bytes);
         if is_archive(bytes) {
             inner.bundles.insert(tag);
-            inner.archives.extend(parts(bytes));
+            inner.archives.extend(parts(bytes).map(|parts| (tag, parts)));
         }
         let value = Value { number, place: place.to_owned(), fate: Fate::Alive, tag };
         inner.values.entry(print(bytes)).or_insert(value);
@@ -174,7 +174,7 @@ impl Ledger {
         let mut inner = self.lock();
         inner.torn.insert(print(bytes));
         if is_archive(bytes) && !is_hollow(bytes) {
-            inner.archives.extend(parts(bytes));
+            inner.archives.extend(parts(bytes).map(|parts| (tag, parts)));
         }
         inner.tags.insert(tag);
         inner.keep_text(tag, bytes);
@@ -415,12 +415,15 @@ impl Ledger {
         let mut inner = self.lock();
         let inner = &mut *inner;
         inner.restores.forget_moments();
-        for (merge, Noted { made, ended, .. }) in inner.forgotten_merges(&kept) {
+        let forgotten = inner.forgotten_merges(&kept);
+        inner.merges.retain(|merge, _| !forgotten.contains_key(merge));
+        for Noted { made, ended, .. } in forgotten.into_values() {
             // Nobody has seen it, so nobody can bring it back; those who have the edits will.
-            inner.merges.remove(&merge);
             inner.settle(&made, Fate::Excused("a merge that nobody saw and the server forgot"));
             for side in ended {
-                if let Some(value) = inner.values.get_mut(&side) {
+                let stays = inner.merges.values().any(|merge| merge.sides.contains(&side));
+                let value = inner.values.get_mut(&side);
+                if let Some(value) = value.filter(|it| !stays && it.fate == Fate::Superseded) {
                     value.fate = Fate::Alive;
                 }
             }
@@ -538,7 +541,7 @@ impl Inner {
 
     /// The merges that are in none of the contents that the server keeps or a user has seen, nor in
     /// what those were merged to.
-    fn forgotten_merges(&self, kept: &BTreeSet<ContentTag>) -> Vec<(Merge, Noted)> {
+    fn forgotten_merges(&self, kept: &BTreeSet<ContentTag>) -> BTreeMap<Merge, Noted> {
         let shown: BTreeSet<&Print> = self.shown.iter().map(|(_, shown)| shown).collect();
         let mut left: Vec<(&Merge, &Noted)> = self.merges.iter().collect();
         let mut used: BTreeSet<&Print> = BTreeSet::new();

@@ -1,14 +1,14 @@
 //! What the book says of bundles.
 
-use super::super::bundles::{Parts, is_archive, is_hollow, parts};
+use super::super::bundles::{Part, Parts, is_archive, is_hollow, parts};
 use super::super::writer::Tree;
 use super::Ledger;
 use client::fs::memory::user::UserEntry;
 
 impl Ledger {
     /// Whether a bundle is one that is known, with things added to it of another one that the device has
-    /// aside: what a program put there while the two changed places for a moment is carried over. From
-    /// then on it is known.
+    /// aside: what a program put there while the two changed places for a moment is carried over, and
+    /// nothing else of that one, which the server has. From then on it is known.
     #[must_use]
     pub fn is_carried_over(&self, archive: &[u8], aside: &Tree) -> bool {
         let Some(found) = parts(archive) else { return false };
@@ -21,9 +21,14 @@ impl Ledger {
             .collect();
         let is_one = {
             let inner = self.lock();
-            inner.archives.iter().filter(|known| known.is_subset(&found)).any(|known| {
+            let of_others = |part: &Part| {
+                let mut held = inner.archives.iter().filter(|(_, parts)| parts.contains(part));
+                held.any(|(tag, _)| inner.accepted.contains(tag))
+            };
+            inner.archives.iter().filter(|(_, known)| known.is_subset(&found)).any(|(_, known)| {
                 let added = || found.difference(known);
-                others.iter().any(|other| added().all(|part| other.contains(part)))
+                let is_new = !added().any(of_others);
+                is_new && others.iter().any(|other| added().all(|part| other.contains(part)))
             })
         };
         if is_one {
