@@ -15,6 +15,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 
+/// Files that are built and swapped in together, unless the environment says otherwise.
+const FILES_TOGETHER: usize = 1_000;
+
 /// A job for the CPU pool.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -29,6 +32,10 @@ pub trait Environment: Send + Sync {
     fn random(&self, bytes: &mut [u8]);
     /// Runs a job on the CPU pool, or at once.
     fn spawn(&self, job: Job);
+    /// Files that are built and swapped in together, at most; fewer where that is to be tried out.
+    fn files_together(&self) -> usize {
+        FILES_TOGETHER
+    }
     /// Waits on the environment's clock.
     fn sleep(&self, milliseconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -38,20 +45,20 @@ pub trait Environment: Send + Sync {
 #[error("the program is stopping")]
 pub struct Stopping;
 
-/// Runs `work` on the CPU pool and waits for its result.
+/// Gives `work` to the CPU pool at once; what is returned waits for its result.
 ///
 /// # Errors
 /// [`Stopping`] when the pool is gone.
-pub async fn compute<T: Send + 'static>(
+pub fn compute<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
     environment: &dyn Environment,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Stopping> {
+    work: W,
+) -> impl Future<Output = Result<T, Stopping>> + Send + use<T, W> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     environment.spawn(Box::new(move || {
         // The receiver is gone only when the caller no longer wants the result.
         drop(sender.send(work()));
     }));
-    receiver.await.map_err(|_| Stopping)
+    async { receiver.await.map_err(|_| Stopping) }
 }
 
 /// Who may sign a folder's groups. Replaced as the user's device log grows.

@@ -8,7 +8,7 @@ use crate::context::{FolderContext, Stopping, compute};
 use crate::fs::{FsError, RelPath, Stat};
 use crate::scan::Target;
 use crate::state::{IssueSource, LocalRow, RemoteRow, StateError};
-use crate::transfer::{Built, Fetch, FetchError, Want};
+use crate::transfer::{Batch, Built, Fetch, FetchError, Want};
 use client_core::ignore::IgnoreRules;
 use client_core::planner::Step;
 use client_core::tree::{ContentState, Position, SyncedNode};
@@ -16,10 +16,11 @@ use common::archive::is_bundle;
 use common::ids::{ChunkId, EntryId};
 use common::record::Kind;
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
-/// Files that are built and swapped in together.
-const FILES_TOGETHER: usize = 1_000;
 /// Bytes of files that are built together, one file at least.
 const BYTES_TOGETHER: u64 = 64 * 1024 * 1024;
 
@@ -71,11 +72,17 @@ pub(super) enum Record {
     Gone { entry: EntryId, residue: Option<String> },
 }
 
+/// Files that are in staging, and are being synced.
+struct Staged {
+    files: Vec<(Placing, Built)>,
+    syncing: Pin<Box<dyn Future<Output = Result<(), ApplyError>> + Send>>,
+}
+
 /// One batch being applied.
 pub struct Applying<'a> {
     pub(super) context: &'a FolderContext,
     pub(super) ignore: &'a IgnoreRules,
-    fetch: Fetch<'a>,
+    fetch: Rc<Fetch<'a>>,
     pub(super) applied: Applied,
     pub(super) records: Vec<Record>,
     pub(super) touched: Vec<RelPath>,
@@ -86,7 +93,7 @@ impl<'a> Applying<'a> {
     #[must_use]
     pub fn new(context: &'a FolderContext, ignore: &'a IgnoreRules) -> Self {
         let (records, touched) = (Vec::new(), Vec::new());
-        let fetch = Fetch::new(context);
+        let fetch = Rc::new(Fetch::new(context));
         Self { context, ignore, fetch, applied: Applied::default(), records, touched }
     }
 
@@ -112,8 +119,8 @@ impl<'a> Applying<'a> {
             }
         }
         self.settle().await?;
-        let mut wants = Vec::new();
-        let mut bytes = 0;
+        let (mut wants, mut bytes, mut staged) = (Vec::new(), 0, None);
+        let together = self.context.environment.files_together();
         for step in steps {
             let (entry, at, seen) = match step {
                 Step::Create { entry, kind: Kind::File | Kind::Symlink, at } => {
@@ -125,32 +132,62 @@ impl<'a> Applying<'a> {
             let Some(placing) = self.placing(entry, at, seen)? else { continue };
             bytes += placing.remote.size;
             wants.push(placing);
-            if wants.len() >= FILES_TOGETHER || bytes >= BYTES_TOGETHER {
-                self.files(std::mem::take(&mut wants), &mut progress).await?;
+            if wants.len() >= together || bytes >= BYTES_TOGETHER {
+                let group = std::mem::take(&mut wants);
+                staged = Some(self.files(group, staged.take(), &mut progress).await?);
                 bytes = 0;
                 self.applied.yielded = must_yield();
                 if self.applied.cut.is_some() || self.applied.yielded {
-                    return Ok(self.applied);
+                    wants.clear();
+                    break;
                 }
             }
         }
-        self.files(wants, &mut progress).await?;
+        if !wants.is_empty() {
+            staged = Some(self.files(wants, staged.take(), &mut progress).await?);
+        }
+        if let Some(last) = staged {
+            self.swap_in(last).await?;
+        }
         Ok(self.applied)
     }
 
-    /// Builds, syncs and swaps in some files and symlinks.
+    /// Builds some files and symlinks and begins to sync them, and meanwhile swaps those in that were
+    /// staged before.
     async fn files(
         &mut self,
         placings: Vec<Placing>,
+        before: Option<Staged>,
         progress: &mut impl FnMut(u64),
-    ) -> Result<(), ApplyError> {
-        if placings.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<Staged, ApplyError> {
         let is_file = |placing: &&Placing| placing.remote.node.kind == Kind::File;
         let wants =
             placings.iter().filter(is_file).map(|placing| Want::from(&placing.remote)).collect();
-        let batch = self.fetch.build(wants, progress).await;
+        let fetch = Rc::clone(&self.fetch);
+        let swap_in = async {
+            match before {
+                Some(before) => self.swap_in(before).await,
+                None => Ok(()),
+            }
+        };
+        let (batch, swapped) = tokio::join!(fetch.build(wants, progress), swap_in);
+        let staged = self.stage(placings, batch).await;
+        if let (Err(ApplyError::Unsynced(_)), Ok(files)) = (&swapped, &staged) {
+            self.distrust(files);
+        }
+        swapped?;
+        let files = staged?;
+        // Durable before it can be seen: a power cut must never show a file without its bytes.
+        let paths = files.iter().map(|(_, built)| built.path.clone()).collect();
+        Ok(Staged { files, syncing: Box::pin(self.begin_sync(paths)) })
+    }
+
+    /// What is in staging as it is to be: the files that were built, symlinks, bundles.
+    async fn stage(
+        &mut self,
+        placings: Vec<Placing>,
+        batch: Batch,
+    ) -> Result<Vec<(Placing, Built)>, ApplyError> {
         // What was finished before a cut is swapped in all the same: it is not fetched again.
         self.applied.cut = batch.cut;
         let mut files = std::collections::BTreeMap::new();
@@ -179,19 +216,20 @@ impl<'a> Applying<'a> {
                 staged.push((placing, built));
             }
         }
-        // Durable before it can be seen: a power cut must never show a file without its bytes.
-        let built: BTreeSet<EntryId> = staged.iter().map(|(_, built)| built.entry).collect();
-        let paths = staged.iter().map(|(_, built)| built.path.clone()).collect();
-        if let Err(error) = self.sync(paths).await {
-            // What the system could not write it may drop: no download goes on in it (decision 020).
-            if matches!(error, ApplyError::Unsynced(_))
-                && let Err(error) = self.fetch.hand_over(&built)
-            {
-                tracing::warn!(%error, "a download whose sync failed could not be forgotten");
+        Ok(staged)
+    }
+
+    /// Swaps files in once they are synced.
+    async fn swap_in(&mut self, staged: Staged) -> Result<(), ApplyError> {
+        let Staged { files, syncing } = staged;
+        if let Err(error) = syncing.await {
+            if matches!(error, ApplyError::Unsynced(_)) {
+                self.distrust(&files);
             }
             return Err(error);
         }
-        for (placing, built) in staged {
+        let built = files.iter().map(|(_, built)| built.entry).collect();
+        for (placing, built) in files {
             match self.place(placing, built)? {
                 Outcome::Done => self.applied.done += 1,
                 Outcome::Changed(path) => {
@@ -201,6 +239,14 @@ impl<'a> Applying<'a> {
         }
         self.fetch.hand_over(&built)?;
         self.settle().await
+    }
+
+    /// What the system could not write it may drop: no download goes on in it (decision 020).
+    fn distrust(&self, files: &[(Placing, Built)]) {
+        let built = files.iter().map(|(_, built)| built.entry).collect();
+        if let Err(error) = self.fetch.hand_over(&built) {
+            tracing::warn!(%error, "a download whose sync failed could not be forgotten");
+        }
     }
 
     /// The directory that a staged archive is of, in its place in staging.
@@ -254,7 +300,7 @@ impl<'a> Applying<'a> {
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort();
         touched.dedup();
-        self.sync(touched).await?;
+        self.begin_sync(touched).await?;
         let records = std::mem::take(&mut self.records);
         let records: Vec<Record> =
             records.into_iter().filter_map(|record| self.still_true(record)).collect();
@@ -287,13 +333,15 @@ impl<'a> Applying<'a> {
         }
     }
 
-    async fn sync(&self, paths: Vec<RelPath>) -> Result<(), ApplyError> {
-        if paths.is_empty() {
-            return Ok(());
-        }
+    /// Begins to sync paths at once; what is returned waits for the end.
+    fn begin_sync(
+        &self,
+        paths: Vec<RelPath>,
+    ) -> impl Future<Output = Result<(), ApplyError>> + Send + use<> {
         let fs = Arc::clone(&self.context.fs);
-        let synced = compute(self.context.environment.as_ref(), move || fs.sync(&paths)).await?;
-        synced.map_err(ApplyError::Unsynced)
+        let sync = move || if paths.is_empty() { Ok(()) } else { fs.sync(&paths) };
+        let synced = compute(self.context.environment.as_ref(), sync);
+        async { synced.await?.map_err(ApplyError::Unsynced) }
     }
 
     fn record(&self, record: &Record) -> Result<(), StateError> {

@@ -168,8 +168,8 @@ pub trait Root: Send + Sync {
 
     /// Makes these paths durable: content, attributes and the entries in their directories. A
     /// directory's own entries are synced too. A path that is gone has its nearest existing
-    /// directory synced, which makes a removal or the old side of a rename durable. More paths than
-    /// [`SYNC_EACH_MAX`] make everything on the root's filesystem durable.
+    /// directory synced, which makes a removal or the old side of a rename durable. Many paths
+    /// (rule 15) make everything on the root's filesystem durable.
     ///
     /// # Errors
     /// After an error nothing may be taken as durable, and repeating the call proves nothing.

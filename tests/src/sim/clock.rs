@@ -87,6 +87,9 @@ impl Clock for SimClock {
     }
 }
 
+/// So few that a story has many groups of files.
+const FILES_TOGETHER: usize = 3;
+
 /// Time, randomness and processors of one simulated device: jobs run at once where they are asked.
 pub struct SimEnvironment {
     /// The machine's clock.
@@ -110,6 +113,10 @@ impl Environment for SimEnvironment {
 
     fn spawn(&self, job: Job) {
         job();
+    }
+
+    fn files_together(&self) -> usize {
+        FILES_TOGETHER
     }
 
     fn sleep(&self, milliseconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {

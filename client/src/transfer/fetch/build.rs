@@ -7,8 +7,10 @@ use super::error::FetchError;
 use super::pen::Pen;
 use super::{Built, Want};
 use crate::context::FolderContext;
+use crate::fs::Fs;
 use crate::state::{FolderState, KeptChunk, StateError};
 use common::ids::{ChunkId, PlainHash};
+use common::keys::FolderKeys;
 use common::name::Name;
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use std::sync::Arc;
 /// files than a process may hold open.
 pub(super) struct Build {
     pub(super) want: Want,
+    /// What its file in staging is called if one is made.
+    name: Name,
     pub(super) staged: Option<Arc<Pen>>,
     pub(super) chunks: Vec<(ChunkId, u32)>,
     pub(super) hashes: Vec<Option<PlainHash>>,
@@ -30,20 +34,20 @@ pub(super) struct Build {
 
 impl Build {
     /// A build of which nothing is there. `resumes`: a cut is to leave what has arrived.
-    pub(super) fn new(want: Want, chunks: Vec<(ChunkId, u32)>, resumes: bool) -> Self {
+    pub(super) fn new(want: Want, name: Name, chunks: Vec<(ChunkId, u32)>, resumes: bool) -> Self {
         let (left, hashes) = (chunks.len(), vec![None; chunks.len()]);
         let (staged, from_disk, end) = (None, false, None);
         let news = resumes.then(Vec::new);
-        Self { want, staged, chunks, hashes, end, is_kept: false, left, from_disk, news }
+        Self { want, name, staged, chunks, hashes, end, is_kept: false, left, from_disk, news }
     }
 
     /// The file in staging, made now if there is none yet.
-    pub(super) fn staged(&mut self, context: &FolderContext) -> Result<&Arc<Pen>, FetchError> {
+    pub(super) fn staged(&mut self, fs: &dyn Fs) -> Result<&Arc<Pen>, FetchError> {
         let slot = match &mut self.staged {
             Some(staged) => return Ok(staged),
             slot => slot,
         };
-        let staged = slot.insert(Arc::new(Pen::new(context.fs.stage(&context.fresh_name())?)));
+        let staged = slot.insert(Arc::new(Pen::new(fs.stage(&self.name)?)));
         // Found out now, it takes no room from others and is not downloaded in vain.
         if self.chunks.len() > 1 {
             staged.preallocate(self.want.size)?;
@@ -54,13 +58,13 @@ impl Build {
     /// Writes the chunk `index` to where it belongs.
     pub(super) fn write(
         &mut self,
-        context: &FolderContext,
+        fs: &dyn Fs,
         index: usize,
         offset: u64,
         bytes: &[u8],
         hash: PlainHash,
     ) -> Result<(), FetchError> {
-        self.staged(context)?.write_at(offset, bytes)?;
+        self.staged(fs)?.write_at(offset, bytes)?;
         self.written(index, offset, hash);
         Ok(())
     }
@@ -138,15 +142,10 @@ impl Build {
         context: &FolderContext,
         result: Result<(), FetchError>,
     ) -> Result<(), FetchError> {
-        if self.end.is_some() {
-            return Ok(());
-        }
-        let end = match result {
-            Ok(()) if self.left > 0 => return Ok(()),
-            Ok(()) => self.finish(context),
-            Err(error) => Err(error),
-        };
-        match end {
+        let fs = context.fs.as_ref();
+        match result.and_then(|()| self.end_if_whole(fs, &context.keys)) {
+            _ if self.end.is_some() => {}
+            Ok(()) => {}
             Err(error) if !error.is_of_one_file() => return Err(error),
             // What is kept of it waits for room as well; who needs that room more is given it.
             Err(error) if error.is_want_of_room() && self.is_kept => {
@@ -155,19 +154,32 @@ impl Build {
             }
             // Of a file that failed nothing stays: others may need the room.
             Err(error) => {
+                if matches!(error, FetchError::StaleSources) {
+                    context.state.forget_sources(self.chunks.iter().map(|(id, _)| id))?;
+                }
                 self.discard(context)?;
                 self.end = Some(Err(error));
-            }
-            Ok(built) => {
-                self.close();
-                self.end = Some(Ok(built));
             }
         }
         Ok(())
     }
 
-    fn finish(&mut self, context: &FolderContext) -> Result<Built, FetchError> {
-        let mut tag = context.keys.content_tag_of(self.want.mode);
+    /// Ends the build well when nothing is left to write.
+    pub(super) fn end_if_whole(
+        &mut self,
+        fs: &dyn Fs,
+        keys: &FolderKeys,
+    ) -> Result<(), FetchError> {
+        if self.left == 0 && self.end.is_none() {
+            let built = self.finish(fs, keys)?;
+            self.close();
+            self.end = Some(Ok(built));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, fs: &dyn Fs, keys: &FolderKeys) -> Result<Built, FetchError> {
+        let mut tag = keys.content_tag_of(self.want.mode);
         for ((_, length), hash) in self.chunks.iter().zip(&self.hashes) {
             let hash = hash.as_ref().ok_or(FetchError::Mismatch("a chunk is missing"))?;
             tag.chunk(hash, *length);
@@ -175,12 +187,11 @@ impl Build {
         if tag.finish() != self.want.tag {
             // What was taken from local files had changed: without the index all is downloaded.
             if self.from_disk {
-                context.state.forget_sources(self.chunks.iter().map(|(id, _)| id))?;
                 return Err(FetchError::StaleSources);
             }
             return Err(FetchError::Mismatch("the content tag is another"));
         }
-        let staged = Arc::clone(self.staged(context)?);
+        let staged = Arc::clone(self.staged(fs)?);
         staged.set_attributes(self.want.mode, self.want.mtime_ns)?;
         let stat = staged.stat()?;
         if stat.size != self.want.size {

@@ -15,7 +15,7 @@ mod resume;
 pub use error::FetchError;
 
 use super::manifest::Manifest;
-use crate::context::{FolderContext, compute};
+use crate::context::{FolderContext, Stopping, compute};
 use crate::fs::{FsError, RelPath, Stat};
 use crate::state::RemoteRow;
 use build::Build;
@@ -24,6 +24,7 @@ use common::chunk::open_chunk;
 use common::ids::{ChunkId, ContentTag, EntryId};
 use common::record::Root;
 use futures_util::stream::{FuturesOrdered, StreamExt};
+use local::{Copied, Copying};
 use pieces::{Files, Opened, Piece, plan_requests, write_out};
 use resume::Kept;
 use std::cell::{Cell, RefCell};
@@ -98,7 +99,8 @@ pub struct Fetch<'a> {
     resumes: bool,
     /// The disk had no room for a file: the next ones show that they fit before they are asked for.
     full: Cell<bool>,
-    /// Entries of the batch whose staged files are not to give way to others.
+    /// Entries whose staged files are not to give way to others: they are being built, or are not
+    /// handed over yet.
     under_way: RefCell<BTreeSet<EntryId>>,
 }
 
@@ -129,7 +131,6 @@ impl<'a> Fetch<'a> {
             let entry = build.want.entry;
             build.end.take().map(|end| (entry, end))
         }));
-        self.under_way.borrow_mut().clear();
         Batch { done, cut }
     }
 
@@ -141,15 +142,38 @@ impl<'a> Fetch<'a> {
         progress: &mut impl FnMut(u64),
     ) -> Result<(), FetchError> {
         self.under_way.borrow_mut().extend(wants.iter().map(|want| want.entry));
+        let mut copying = Copying::default();
+        let mut taken = self.begin_all(wants, builds, done, &mut copying).await;
+        // What is under way comes to its end, whatever ended the rest: it is not built twice.
+        copying.begin(self.context);
+        while let Some(copied) = copying.next().await {
+            taken = taken.and(self.take_copied(builds, copied));
+        }
+        taken?;
+        self.download(builds, progress).await
+    }
+
+    /// Takes what lies on this disk already: what was kept of cut downloads, and chunks of other files.
+    async fn begin_all(
+        &self,
+        wants: Vec<Want>,
+        builds: &mut Vec<Build>,
+        done: &mut Vec<(EntryId, Result<Built, FetchError>)>,
+        copying: &mut Copying,
+    ) -> Result<(), FetchError> {
         for want in self.in_order(wants)? {
             let entry = want.entry;
             match self.begin(want).await {
-                Ok((build, kept)) => {
+                Ok((build, Some(kept))) => {
                     builds.push(build);
                     if let Some(build) = builds.last_mut() {
-                        let taken = self.take_local(build, kept).await;
+                        let taken = self.go_on_here(build, kept).await;
                         self.settle(build, taken)?;
                     }
+                }
+                Ok((build, None)) => {
+                    let copies = self.copies_for(&build)?;
+                    copying.push(self.context, build, copies);
                 }
                 Err(error) if error.is_of_one_file() => {
                     self.under_way.borrow_mut().remove(&entry);
@@ -157,8 +181,25 @@ impl<'a> Fetch<'a> {
                 }
                 Err(error) => return Err(error),
             }
+            if copying.is_full()
+                && let Some(copied) = copying.next().await
+            {
+                self.take_copied(builds, copied)?;
+            }
         }
-        self.download(builds, progress).await
+        Ok(())
+    }
+
+    fn take_copied(
+        &self,
+        builds: &mut Vec<Build>,
+        copied: Result<Copied, Stopping>,
+    ) -> Result<(), FetchError> {
+        let (copied, results): (Vec<Build>, Vec<_>) = copied?.into_iter().unzip();
+        let first = builds.len();
+        builds.extend(copied);
+        let new = builds.iter_mut().skip(first);
+        new.zip(results).try_for_each(|(build, result)| self.settle(build, result))
     }
 
     /// Those first that go on with a kept download: it gives way to the others if they cannot.
@@ -177,16 +218,13 @@ impl<'a> Fetch<'a> {
         self.require_room(want.size, kept.as_ref().map_or(0, Kept::held_bytes))?;
         let Manifest { chunks } =
             Manifest::read(self.context, want.root.as_ref(), want.size).await?;
-        Ok((Build::new(want, chunks, self.resumes), kept))
+        Ok((Build::new(want, self.context.fresh_name(), chunks, self.resumes), kept))
     }
 
-    /// Takes what lies on this disk already: what was kept of a cut download, and chunks of other
-    /// files.
-    async fn take_local(&self, build: &mut Build, kept: Option<Kept>) -> Result<(), FetchError> {
-        if let Some(kept) = kept {
-            self.go_on(build, kept).await?;
-        }
-        self.copy_local(build)
+    /// Goes on with what was kept, here: the state names its file, and no job may outlive this.
+    async fn go_on_here(&self, build: &mut Build, kept: Kept) -> Result<(), FetchError> {
+        self.go_on(build, kept).await?;
+        self.copies_for(build)?.copy(self.context.fs.as_ref(), &self.context.keys, build)
     }
 
     fn settle(&self, build: &mut Build, result: Result<(), FetchError>) -> Result<(), FetchError> {
@@ -231,7 +269,7 @@ impl<'a> Fetch<'a> {
                         build.written(piece.index, piece.offset, hash);
                         return Ok(());
                     };
-                    build.write(self.context, piece.index, piece.offset, &bytes, hash)
+                    build.write(self.context.fs.as_ref(), piece.index, piece.offset, &bytes, hash)
                 });
                 if written.is_ok() {
                     since_kept_bytes += u64::from(piece.length);
@@ -271,7 +309,7 @@ impl<'a> Fetch<'a> {
             if build.chunks.len() < LARGE_CHUNKS || build.end.is_some() {
                 continue;
             }
-            match build.staged(self.context).map(Arc::clone) {
+            match build.staged(self.context.fs.as_ref()).map(Arc::clone) {
                 Ok(file) => drop(files.insert(piece.build, file)),
                 Err(error) => self.settle(build, Err(error))?,
             }

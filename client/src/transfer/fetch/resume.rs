@@ -147,6 +147,7 @@ impl Fetch<'_> {
     /// # Errors
     /// [`StateError`].
     pub fn hand_over(&self, built: &BTreeSet<EntryId>) -> Result<(), StateError> {
+        self.under_way.borrow_mut().retain(|entry| !built.contains(entry));
         if !self.resumes {
             return Ok(());
         }
