@@ -175,6 +175,8 @@ impl Story {
             let crashes = dial(self.kinds.kills || self.kinds.power, 60);
             trouble.faults_per_mille.store(dial(self.kinds.disk, 8), Ordering::Relaxed);
             trouble.acts_per_myriad.store(dial(self.kinds.interference, 60), Ordering::Relaxed);
+            let bundles = dial(self.kinds.interference && self.kinds.bundles, 60);
+            trouble.bundle_changes_per_myriad.store(bundles, Ordering::Relaxed);
             trouble.crashes_per_lakh.store(crashes, Ordering::Relaxed);
             trouble.power.store(self.kinds.power, Ordering::Relaxed);
             trouble.kills.store(self.kinds.kills, Ordering::Relaxed);

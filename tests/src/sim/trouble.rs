@@ -24,6 +24,8 @@ pub struct Trouble {
     pub failed_syncs_per_mille: Arc<AtomicU32>,
     /// Of ten thousand operations, so many are preceded by an action of the user.
     pub acts_per_myriad: Arc<AtomicU32>,
+    /// Of ten thousand operations, so many are preceded by a change in a bundle; of exchanges many more.
+    pub bundle_changes_per_myriad: Arc<AtomicU32>,
     /// Of a thousand pieces of a read but the first, before so many the user writes to that file.
     pub meddles_per_mille: Arc<AtomicU32>,
     /// Of a hundred thousand operations, so many end the process.
@@ -106,6 +108,14 @@ impl Hook {
             trouble.acts_left.store(left - 1, Ordering::Relaxed);
             self.ledger.log(|| format!("device {}: during {operation:?}", self.number));
             self.writer.act();
+        }
+        let swaps = operation.kind == OperationKind::Exchange;
+        let often = read(&trouble.bundle_changes_per_myriad) * if swaps { 40 } else { 1 };
+        let left = read(&trouble.acts_left);
+        if left > 0 && often > 0 && self.more.below(10_000) < often as usize {
+            trouble.acts_left.store(left - 1, Ordering::Relaxed);
+            self.ledger.log(|| format!("device {}: during {operation:?}", self.number));
+            self.writer.change_bundle();
         }
         if share(&trouble.crashes_per_lakh, 100_000) {
             self.crash(operation);
