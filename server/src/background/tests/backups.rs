@@ -46,6 +46,36 @@ async fn the_backup_of_one_server_is_never_renewed_by_another() {
     assert_eq!(read_manifest(&to).unwrap().cluster, "0a");
 }
 
+/// The copies of the metadata in a directory, with their logs.
+fn copies(of: &Path) -> Vec<String> {
+    let names = fs::read_dir(of).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap());
+    names.filter(|name| name.starts_with("meta-")).collect()
+}
+
+#[tokio::test]
+async fn backups_that_fail_again_and_again_do_not_fill_the_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let to = home.path().join("backup");
+    let rig = Rig::new();
+    backed_up(&rig, "0a", &to).await.unwrap();
+    let [standing] = copies(&to).try_into().unwrap();
+    let key_file = home.path().join("no key");
+    let identity = Identity { cluster: "0a".to_owned(), key_file };
+    for _ in 0..3 {
+        rig.world.advance(1);
+        let parts = rig.parts(Work::Pool);
+        back_up(&rig.collector, &parts, &identity, &to, &Never).await.unwrap_err();
+        fs::write(to.join("meta-0.sqlite-wal"), "of one that was cut off").unwrap();
+        let found = copies(&to);
+        assert!(found.len() <= 3 && found.contains(&standing), "{found:?}");
+        assert_eq!(read_manifest(&to).unwrap().metadata, standing);
+    }
+    rig.world.advance(1);
+    backed_up(&rig, "0a", &to).await.unwrap();
+    assert_eq!(copies(&to), [read_manifest(&to).unwrap().metadata]);
+}
+
 #[tokio::test]
 async fn a_copy_of_the_metadata_is_closed_when_its_chunks_are_there() {
     let home = tempfile::tempdir().unwrap();
