@@ -47,6 +47,16 @@ pub enum OpenError {
         /// What this build knows.
         known: usize,
     },
+    /// It is of an older version, and cannot be brought to this one's. It is as it was, or at a version in
+    /// between.
+    #[error("the metadata cannot be upgraded to schema version {to}")]
+    Upgrade {
+        /// To which version.
+        to: i64,
+        /// What the store says.
+        #[source]
+        source: StoreError,
+    },
     /// A statement failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,7 +68,9 @@ impl OpenError {
     pub fn is_no_room(&self) -> bool {
         match self {
             Self::File { source, .. } => is_no_room(source),
-            Self::Store(error) => matches!(error, StoreError::DiskFull),
+            Self::Upgrade { source, .. } | Self::Store(source) => {
+                matches!(source, StoreError::DiskFull)
+            }
             Self::Version { .. } => false,
         }
     }

@@ -1,11 +1,14 @@
 //! The writer's promises: durable when answered, news after that, and M8.
 
 use super::world::{code, create, file, genesis, member};
+use crate::assemble::ServerError;
+use crate::meta_store::schema::{migrate, migrate_to};
 use crate::meta_store::{FailedSync, MetaDb, MetaError, MetaHandle, OpenError, Position};
 use common::ids::{DeviceId, EntryId, FolderId, Head, RequestId, UserId};
 use common::record::{Change, Group, Kind, SignedGroup};
 use common::trust::{DeviceLog, FolderGenesis, JoinKind};
 use common::wire::meta::RejectionCode;
+use rusqlite::Connection;
 use server_core::metadata::{
     Action, Answer, Command, Event, GroupOutcome, MetaReads, PreparedCommit, Quota, Refused,
     StoreError, query,
@@ -429,6 +432,28 @@ fn a_database_of_a_newer_program_is_refused() {
     std::fs::write(&path, b"this is no database, and long enough to be looked at as one").unwrap();
     assert!(MetaDb::open(&path).is_err());
     assert!(MetaDb::open(&directory.path().join("none/meta.sqlite")).is_err());
+}
+
+#[test]
+fn n9_an_upgrade_without_room_says_that_it_needs_some_and_changes_nothing() {
+    let mut old = Connection::open_in_memory().unwrap();
+    migrate_to(&mut old, 4).unwrap();
+    let limit = |of: &Connection, pages: i64| {
+        of.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    };
+    // Fewer than it has are as many as it has.
+    limit(&old, 1);
+    let error = migrate(&mut old).unwrap_err();
+    assert!(matches!(error, OpenError::Upgrade { to: 5, .. }) && error.is_no_room(), "{error}");
+    let hint = ServerError::Meta(error).hint();
+    assert!(hint.contains("as much again as meta.sqlite takes"), "{hint}");
+    let version = |of: &Connection| -> i64 {
+        of.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    assert_eq!(version(&old), 4);
+    limit(&old, 1 << 30);
+    migrate(&mut old).unwrap();
+    assert!(version(&old) > 4);
 }
 
 #[test]
