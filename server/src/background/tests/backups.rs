@@ -3,7 +3,7 @@
 use super::runs::{Never, Rig};
 use crate::background::backup::copy_reached;
 use crate::background::{BackupError, BackupReport, Identity, back_up, read_manifest};
-use crate::chunk_store::{ChunkStore, SegmentOptions, SegmentStore};
+use crate::chunk_store::{ChunkStore, OpenError, SegmentOptions, SegmentStore};
 use crate::service::Work;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use server_core::metadata::StoreError;
@@ -93,9 +93,10 @@ async fn a_copy_of_the_metadata_is_closed_when_its_chunks_are_there() {
     assert!(!log.exists(), "what it says is what was hashed");
 }
 
-/// The key is read from a pipe, which blocks until somebody has written to it.
+/// The key is read from a pipe, which blocks until somebody has written to it. Until then nobody else may
+/// sweep away what the backup has copied.
 #[tokio::test]
-async fn a_backup_does_not_keep_the_thread_of_others_while_the_disk_is_slow() {
+async fn a_backup_keeps_its_directory_and_no_thread_of_others_while_the_disk_is_slow() {
     let home = tempfile::tempdir().unwrap();
     let (rig, to) = (Rig::new(), home.path().join("backup"));
     let key_file = home.path().join("server.key");
@@ -113,9 +114,15 @@ async fn a_backup_does_not_keep_the_thread_of_others_while_the_disk_is_slow() {
     let identity = Identity { cluster: "0a".to_owned(), key_file };
     let parts = rig.parts(Work::Pool);
     let backup = back_up(&rig.collector, &parts, &identity, &to, &Never);
-    let (done, told) = tokio::join!(backup, async { reading.await.map(|()| tell.send(())) });
+    let others = async {
+        reading.await.unwrap();
+        let error = backed_up(&Rig::new(), "0a", &to).await.unwrap_err();
+        tell.send(()).unwrap();
+        error
+    };
+    let (done, error) = tokio::join!(backup, others);
     done.unwrap();
-    told.unwrap().unwrap();
+    assert!(matches!(error, BackupError::Chunks(OpenError::Locked { .. })), "{error}");
     assert_eq!(writer.join().unwrap(), Ok(()));
     assert_eq!(fs::read(to.join("server.key")).unwrap(), b"key");
 }
