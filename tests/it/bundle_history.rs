@@ -77,8 +77,8 @@ impl Past {
         for text in ["first", "second"] {
             heads.push(commit(&at, "file", text)?);
             pair.meet()?;
-            trees.push(Tree::read_without_indexes(&at.join(".git"))?);
-            wholes.push(Tree::read_without_indexes(&at)?);
+            trees.push(Tree::read_as_git(&at.join(".git"))?);
+            wholes.push(Tree::read_as_git(&at)?);
         }
         let versions = pair.devices[0].versions(&git)?;
         // One commit may be seen in more than one version, the last of which is whole work.
@@ -181,7 +181,7 @@ fn bytes(device: &Device, past: &Past) -> Result<()> {
 
 /// A bundle is one thing: what is done with parts of others is refused.
 fn parts_are_refused(device: &Device, past: &Past) -> Result<()> {
-    let before = Tree::read_without_indexes(device.root())?;
+    let before = Tree::read_as_git(device.root())?;
     let config = in_folder(&format!("{}/config", past.git));
     let file = device.root().join("work/given");
     let file = file.to_str().context("no UTF-8")?;
@@ -198,7 +198,7 @@ fn parts_are_refused(device: &Device, past: &Past) -> Result<()> {
     ] {
         ensure!(refused(device, arguments)? == "in_bundle", "{arguments:?}");
     }
-    ensure!(before == Tree::read_without_indexes(device.root())?);
+    ensure!(before == Tree::read_as_git(device.root())?);
     Ok(())
 }
 
@@ -218,7 +218,7 @@ fn beside(pair: &Pair, past: &Past) -> Result<()> {
         Ok(to)
     };
     let same = |tree: &Tree, at: &Path| -> Result<()> {
-        let found = Tree::read_without_indexes(at)?;
+        let found = Tree::read_as_git(at)?;
         ensure!(*tree == found, "{}: {:?}", at.display(), tree.differences(&found));
         Ok(())
     };
@@ -306,7 +306,7 @@ fn in_place(pair: &Pair, past: &Past) -> Result<()> {
     for device in &pair.devices {
         let at = device.root().join(REPOSITORY);
         ensure!(checked(&at.join(".git"))? == past.heads[0], "another commit");
-        let found = Tree::read_without_indexes(&at.join(".git"))?;
+        let found = Tree::read_as_git(&at.join(".git"))?;
         ensure!(found == past.trees[0], "{:?}", past.trees[0].differences(&found));
         ensure!(git_ok(&at, &["log", "--format=%s"])? == "first");
     }

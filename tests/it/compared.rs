@@ -1,13 +1,16 @@
-//! What `diff` compares, with real engines: what stood at a path at two moments, and both contents of
-//! a merge.
+//! What `diff` compares: what stood at a path at two moments, with real engines, and both contents of a
+//! merge, with the built programs too.
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use anyhow::{Context, Result, ensure};
 use client::engine::handle::{DiffInfo, DiffSides, DiffTo, Listing, Moment, Which};
 use client::engine::{Ask, AskError};
 use client_core::past::{Change, Difference};
 use common::revision::Revision;
+use std::fs;
 use std::time::Duration;
+use tests::harness::Pair;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::world::World;
@@ -40,6 +43,11 @@ fn expected(all: &[(&str, Change)]) -> Vec<(String, Change)> {
 
 fn revision(device: &SimDevice) -> Revision {
     device.handle().unwrap().summary().cursor.unwrap().revision
+}
+
+/// Lines of which two devices edit the first and the last.
+fn edited(first: &str, last: &str) -> String {
+    format!("{first}\n2\n3\n4\n5\n6\n{last}\n")
 }
 
 #[test]
@@ -102,16 +110,15 @@ fn a_directory_that_was_made_again_is_compared_with_what_stood_there() {
 }
 
 #[test]
-fn both_contents_of_a_merge_are_compared() {
+fn both_contents_of_a_merge_have_its_revision() {
     in_virtual_time(async {
         let (world, [one, two]) = World::quiet(82).await;
-        let lines = |first: &str, last: &str| format!("{first}\n2\n3\n4\n5\n6\n{last}\n");
-        one.writer.write("a.txt", lines("1", "7").as_bytes());
+        one.writer.write("a.txt", edited("1", "7").as_bytes());
         world.settled().await;
         two.link.set_up(false);
-        one.writer.write("a.txt", lines("one", "7").as_bytes());
+        one.writer.write("a.txt", edited("one", "7").as_bytes());
         tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
-        two.writer.write("a.txt", lines("1", "seven").as_bytes());
+        two.writer.write("a.txt", edited("1", "seven").as_bytes());
         tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
         two.link.set_up(true);
         world.settled().await;
@@ -127,9 +134,59 @@ fn both_contents_of_a_merge_are_compared() {
         ] {
             let compared = diff(&one, "a.txt", from, to).await.unwrap();
             assert_eq!(compared.sides, DiffSides::File, "{from:?}");
-            assert_eq!(compared.from.unwrap().revision, from.0);
+            let told = [compared.from, compared.to].map(|it| it.unwrap().revision);
+            assert_eq!(told, [from.0, merge]);
         }
         let none = diff(&one, "a.txt", (merge, 2), DiffTo::Newest).await.unwrap_err();
         assert_eq!(none.to_string(), format!("a.txt: has no revision {merge}.2"));
     });
+}
+
+#[test]
+fn both_contents_of_a_merge_are_shown_and_compared() {
+    shown_and_compared().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// With the built programs: contents are compared where they are shown.
+fn shown_and_compared() -> Result<()> {
+    let pair = Pair::begin(["first", "second"], 60)?;
+    let [first, second] = &pair.devices;
+    let write = |device: usize, text: String| fs::write(pair.at(device, "a.txt"), text);
+    write(0, edited("1", "7"))?;
+    pair.meet()?;
+    second.ask(&["pause"])?.success("pause")?;
+    write(0, edited("one", "7"))?;
+    first.sync(60)?;
+    write(1, edited("1", "seven"))?;
+    second.ask(&["resume"])?.success("resume")?;
+    pair.meet()?;
+    let [merge, older, other, base] = first.versions("a.txt")?.try_into().unwrap();
+    ensure!(merge.revision == older.revision && other.revision > base.revision, "no merge");
+    let (merge, other) = (merge.revision.to_string(), other.revision.to_string());
+    let older = format!("{merge}.1");
+    for device in [first, second] {
+        for (revision, text) in [
+            (&merge, edited("one", "seven")),
+            (&older, edited("1", "seven")),
+            (&other, edited("one", "7")),
+        ] {
+            let shown = device.plain(&["cat", "folder:a.txt", "--rev", revision])?;
+            ensure!(shown.stdout == text.as_bytes(), "{revision}: {shown:?}");
+        }
+        let to_merge = ["-1", "+one"].as_slice();
+        for (revisions, expected) in [
+            (vec![&older], to_merge),
+            (vec![&older, &merge], to_merge),
+            (vec![&other, &older], &["-one", "+1", "-7", "+seven"]),
+            (vec![&merge, &older], &["-one", "+1"]),
+        ] {
+            let asked = revisions.iter().flat_map(|revision| ["--rev", revision.as_str()]);
+            let asked: Vec<_> = ["diff", "folder:a.txt"].into_iter().chain(asked).collect();
+            let diff = device.ask(&asked)?.success("diff")?.json()?;
+            let text = diff["text"].as_str().context("no text")?;
+            let lines = text.lines().skip(2).filter(|line| line.starts_with(['-', '+']));
+            ensure!(lines.collect::<Vec<_>>() == expected, "{asked:?}: {text}");
+        }
+    }
+    Ok(())
 }

@@ -24,11 +24,11 @@ pub struct LabelsReply {
     #[prost(message, optional, tag = "2")]
     pub settings: Option<StandingSettingsMessage>,
     /// The settings that thinning obeys too while the newest are new; none when it is the default,
-    /// or when the newest are no longer new.
+    /// or when the newest are no longer new. Everything is kept, under revision 0, for a while after
+    /// the server was restored.
     #[prost(message, optional, tag = "3")]
     pub settled: Option<StandingSettingsMessage>,
-    /// From when on thinning obeys the newest settings alone, in milliseconds since 1970; 0 when it
-    /// does.
+    /// Until when it obeys those too, in milliseconds since 1970; 0 when it obeys the newest alone.
     #[prost(uint64, tag = "4")]
     pub alone_from_ms: u64,
     /// From this revision on every moment is whole.

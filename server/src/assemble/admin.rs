@@ -149,7 +149,7 @@ fn note_thinned(report: &mut GcReport, thinned: Result<Thinned, Refusal>) {
     let what = |refusal: Refusal| format!("its history was not thinned: {}", refusal.message);
     match thinned {
         Ok(thinned) => {
-            report.thinned = thinned.versions;
+            (report.thinned, report.held) = (thinned.versions, thinned.held);
             for (folder, refusal) in thinned.failed {
                 report.problems.note(Problem::new(Some(&folder), None, &what(refusal)));
             }
@@ -204,8 +204,8 @@ mod tests {
         let refusal = || Refusal::new(RefusalCode::Busy, "the disk");
         let mut report = GcReport { purged: Amount { chunks: 2, bytes: 3 }, ..GcReport::default() };
         let failed = vec![(folder, refusal())];
-        note_thinned(&mut report, Ok(Thinned { folders: 2, versions: 5, failed }));
-        assert_eq!((report.thinned, report.purged.chunks), (5, 2));
+        note_thinned(&mut report, Ok(Thinned { folders: 2, held: 1, versions: 5, failed }));
+        assert_eq!((report.thinned, report.held, report.purged.chunks), (5, 1, 2));
         note_thinned(&mut report, Err(refusal()));
         let told =
             report.problems.problems.iter().map(|it| (it.folder.clone(), it.problem.clone()));

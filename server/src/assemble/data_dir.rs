@@ -224,17 +224,7 @@ impl DataDir {
     /// [`DataDirError::Io`].
     pub(super) fn set_capability_key(&self, number: u64) -> Result<(), DataDirError> {
         let path = self.path.join("capability");
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| {
-                writeln!(file, "{number}")?;
-                file.sync_all()
-            })
-            .and_then(|()| File::open(&self.path)?.sync_all());
+        let written = write_private(&path, format!("{number}\n").as_bytes());
         written.map_err(|source| DataDirError::Io { doing: "writing", path, source })
     }
 
@@ -363,6 +353,17 @@ mod tests {
         let again = DataDir::open(&path).unwrap().keys().unwrap();
         assert_eq!(again.cluster_id(), keys.cluster_id());
         assert_eq!(again.node_id(), keys.node_id());
+    }
+
+    #[test]
+    fn the_number_of_capabilities_is_the_last_that_was_taken() {
+        let home = tempfile::tempdir().unwrap();
+        let data = DataDir::open(home.path()).unwrap();
+        assert_eq!(data.capability_key().unwrap(), 1);
+        for number in [12_345, 6] {
+            data.set_capability_key(number).unwrap();
+            assert_eq!(data.capability_key().unwrap(), number);
+        }
     }
 
     #[test]

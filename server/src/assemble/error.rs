@@ -71,6 +71,11 @@ impl ServerError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            Self::Meta(MetaOpenError::Upgrade { .. }) if self.is_no_room() => {
+                "make room on the disk under the data directory: bringing the metadata up to \
+                 date may need, this once, as much again as meta.sqlite takes"
+                    .to_owned()
+            }
             _ if self.is_no_room() => format!(
                 "make room on the disk under the data directory: a start needs {} MiB",
                 START_BYTES / (1024 * 1024)

@@ -13,7 +13,7 @@ mod directory;
 
 pub use directory::{Manifest, read_manifest};
 
-use self::directory::{FORMAT, finish, hash_file, prepare};
+use self::directory::{FORMAT, finish, hash_file, prepare, sweep};
 use super::file_error::FileError;
 use super::gc::{Collector, GcError, GcParts};
 use super::mark::{Roots, Tracer};
@@ -209,7 +209,9 @@ pub async fn back_up(
     let target = off(parts.work, move || {
         prepare(&directory, &cluster)?;
         let options = SegmentOptions { reserve_bytes: 0, ..SegmentOptions::default() };
-        Ok(SegmentStore::open(&directory.join("chunks"), options)?)
+        let target = SegmentStore::open(&directory.join("chunks"), options)?;
+        sweep(&directory)?;
+        Ok(target)
     });
     let target = target.await?;
     let now_ms = parts.clock.now_ms();
@@ -224,9 +226,12 @@ pub async fn back_up(
         ..BackupReport::default()
     };
     copy_reached(parts, &copy, (to, &target), &mut report, pace).await?;
-    target.close().await;
     let (identity, to) = (identity.clone(), to.to_owned());
-    off(parts.work, move || conclude(&to, &identity, name, report)).await
+    // The copy is swept away by nobody while the lock of the chunk store is held.
+    let concluded = off(parts.work, move || Ok((conclude(&to, &identity, name, report)?, target)));
+    let (report, target) = concluded.await?;
+    target.close().await;
+    Ok(report)
 }
 
 /// Does what blocks, off the runtime's threads.

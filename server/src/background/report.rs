@@ -102,6 +102,9 @@ pub struct GcReport {
     /// Versions that retention released before.
     #[serde(default)]
     pub thinned: u64,
+    /// Folders that retention leaves as they are for now, as the server was restored lately.
+    #[serde(default)]
+    pub held: u64,
     /// Whether nothing was changed.
     pub dry_run: bool,
     /// The generation that it began, or would begin.

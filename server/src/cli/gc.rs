@@ -45,6 +45,10 @@ fn print_report(report: &GcReport) -> Result<(), CommandFailure> {
     let would = if report.dry_run { " (a dry run: nothing was changed)" } else { "" };
     print_line(&format!("generation  {}{would}", report.generation))?;
     print_line(&format!("thinned     {} versions", report.thinned))?;
+    if report.held > 0 {
+        let held = format!("{} folders, as the server was restored lately", report.held);
+        print_line(&format!("not thinned {held}"))?;
+    }
     print_line(&format!("marked      {} objects in {} folders", report.marked, report.folders))?;
     print_line(&format!("condemned   {} objects", report.condemned))?;
     let rows = [

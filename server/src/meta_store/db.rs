@@ -20,6 +20,13 @@ const BUSY: Duration = Duration::from_secs(10);
 /// write the same pages again and again: a longer log writes them back once.
 const LOG_BYTES_SOFT: u64 = 32 * 1024 * 1024;
 
+/// How many times that a log has when overlapping readers are waited for: it would grow until they
+/// pause by themselves.
+const LONG_LOG: u64 = 8;
+/// Tries to write a long log back, and the time that each waits for readers. SQLite may wait for the
+/// place of an old reader that new ones have taken meanwhile; another try finds them there.
+const LONG_TRIES: (usize, Duration) = (10, Duration::from_millis(50));
+
 /// A database that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -40,6 +47,16 @@ pub enum OpenError {
         /// What this build knows.
         known: usize,
     },
+    /// It is of an older version, and cannot be brought to this one's. It is as it was, or at a version in
+    /// between.
+    #[error("the metadata cannot be upgraded to schema version {to}")]
+    Upgrade {
+        /// To which version.
+        to: i64,
+        /// What the store says.
+        #[source]
+        source: StoreError,
+    },
     /// A statement failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -51,7 +68,9 @@ impl OpenError {
     pub fn is_no_room(&self) -> bool {
         match self {
             Self::File { source, .. } => is_no_room(source),
-            Self::Store(error) => matches!(error, StoreError::DiskFull),
+            Self::Upgrade { source, .. } | Self::Store(source) => {
+                matches!(source, StoreError::DiskFull)
+            }
             Self::Version { .. } => false,
         }
     }
@@ -184,12 +203,15 @@ impl MetaDb {
         if length < writing.log_bytes_next {
             return Ok(());
         }
+        // Who waits for a reader here keeps everyone waiting who wants to write. Meanwhile the log does not
+        // grow: once all of it is written back, new readers go without it.
+        let is_long = length >= LONG_LOG * writing.log_bytes_soft;
+        let (tries, wait) = if is_long { LONG_TRIES } else { (1, Duration::ZERO) };
         let connection = writing.store.connection();
-        // Who waits for a reader here keeps everyone waiting who wants to write.
-        connection.busy_timeout(Duration::ZERO).map_err(failed)?;
-        let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        connection.busy_timeout(wait).map_err(failed)?;
+        let done = write_back_in(connection, tries);
         connection.busy_timeout(BUSY).map_err(failed)?;
-        let busy: bool = done.map_err(failed).or_else(no_room_is_busy)?;
+        let busy = done.or_else(no_room_is_busy)?;
         // A reader that still needs the log keeps it: the next attempt waits for as much again.
         let soft = writing.log_bytes_soft;
         writing.log_bytes_next = if busy { length + soft } else { soft };
@@ -289,6 +311,18 @@ impl MetaDb {
             .lock()
             .map_err(|_| StoreError::Corrupt { what: "transaction of a thread that panicked" })
     }
+}
+
+/// Writes the log back in so many tries; returns whether a reader kept it even so.
+fn write_back_in(connection: &Connection, tries: usize) -> Stored<bool> {
+    for _ in 0..tries {
+        let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        let busy: bool = done.map_err(failed)?;
+        if !busy {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Without room to write the log back, it stays as it is: what was committed is durable in it.

@@ -31,10 +31,18 @@ pub(super) fn migrate_to(connection: &mut Connection, version: usize) -> Result<
         return Err(OpenError::Version { found, known });
     };
     for (version, migration) in (1_i64..).zip(MIGRATIONS).take(version).skip(done) {
-        let transaction = connection.transaction().map_err(failed)?;
-        transaction.execute_batch(migration).map_err(failed)?;
-        transaction.pragma_update(None, "user_version", version).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
+        run(connection, version, migration).map_err(|error| match failed(error) {
+            source if done > 0 => OpenError::Upgrade { to: version, source },
+            error => error.into(),
+        })?;
     }
     Ok(())
+}
+
+/// All of a migration, or nothing of it.
+fn run(connection: &mut Connection, version: i64, migration: &str) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(migration)?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
 }

@@ -9,7 +9,7 @@ use super::access;
 use super::refusal::{bad_id, no_such_folder};
 use common::ids::{DeviceId, EntryId, FolderId};
 use common::limits::RETENTION_GRACE_DAYS;
-use common::record::{Retention, StandingSettingsMessage};
+use common::record::{Retention, Settings, StandingSettings, StandingSettingsMessage};
 use common::revision::Revision;
 use common::wire::meta::{Refusal, RefusalCode, Reply};
 use common::wire::retention::{
@@ -19,7 +19,7 @@ use common::wire::retention::{
 use server_core::metadata::{Action, Answer, Label, MetaReads, Stored, thinning};
 use server_core::retention::Whole;
 
-/// How long thinning obeys the settings of before too.
+/// How long thinning obeys the settings of before too, and does nothing after a restore.
 const GRACE_MS: u64 = RETENTION_GRACE_DAYS * 24 * 3600 * 1000;
 /// Entries that are looked at in one read.
 const ENTRIES_TOGETHER: usize = 256;
@@ -29,6 +29,8 @@ const ENTRIES_TOGETHER: usize = 256;
 pub struct Thinned {
     /// Folders that were looked at.
     pub folders: u64,
+    /// Folders that were left as they are, as the server was restored lately.
+    pub held: u64,
     /// Versions of places and contents that were released.
     pub versions: u64,
     /// Folders that were not, or not to the end, with the reason for a person.
@@ -48,19 +50,27 @@ pub(super) async fn labels(
         let labels = labels.iter().map(|it| label(reads, &folder, it)).collect::<Stored<_>>()?;
         let in_force = thinning::in_force(reads, &folder, now_ms, GRACE_MS)?;
         let horizon = reads.whole(&folder)?.horizon;
+        let held = thinning::held_until(reads, &folder, now_ms, GRACE_MS)?;
         let settled = in_force.settled.filter(|_| !in_force.is_settled);
         let newest = in_force.newest.as_ref();
         let new = newest.filter(|_| !in_force.is_settled);
+        let alone_from_ms = new.map_or(0, |it| it.time_ms.saturating_add(GRACE_MS));
         Ok(LabelsReply {
             labels,
             settings: newest.map(StandingSettingsMessage::from),
-            settled: settled.as_ref().map(StandingSettingsMessage::from),
-            alone_from_ms: new.map_or(0, |it| it.time_ms.saturating_add(GRACE_MS)),
+            settled: held.map(|_| everything()).or(settled).as_ref().map(Into::into),
+            alone_from_ms: held.unwrap_or(alone_from_ms),
             horizon,
             horizon_ms: time_of(reads, &folder, horizon.min(last))?,
         })
     };
     Ok(Reply::Labels(service.inner.meta.read(read).await?))
+}
+
+/// What is obeyed while nothing is thinned. Nobody set it.
+fn everything() -> StandingSettings {
+    let settings = Settings { retention: Retention::EVERYTHING, sealed: Vec::new() };
+    StandingSettings { revision: 0, time_ms: 0, settings }
 }
 
 fn label(reads: &dyn MetaReads, folder: &FolderId, label: &Label) -> Stored<LabelState> {
@@ -133,8 +143,8 @@ impl Service {
         let folders = self.inner.meta.read(|reads| Ok(reads.all_folders()?)).await?;
         let mut thinned = Thinned::default();
         for folder in folders {
-            match self.thin(folder, grace_ms).await {
-                Ok(versions) => thinned.versions += versions,
+            match self.thin(folder, grace_ms, &mut thinned).await {
+                Ok(()) => {}
                 // New settings came just now: the next run knows them.
                 Err(refusal) if refusal.code() == RefusalCode::Conflict => {}
                 Err(refusal) => {
@@ -148,19 +158,27 @@ impl Service {
         Ok(thinned)
     }
 
-    async fn thin(&self, folder: FolderId, grace_ms: u64) -> Result<u64, Refusal> {
+    /// Adds what it did, also when it then fails: what was released stays released.
+    async fn thin(
+        &self,
+        folder: FolderId,
+        grace_ms: u64,
+        thinned: &mut Thinned,
+    ) -> Result<(), Refusal> {
         let now_ms = self.now_ms();
         let read = move |reads: &dyn MetaReads| {
+            let held = thinning::held_until(reads, &folder, now_ms, grace_ms)?;
             let planned = thinning::planned(reads, &folder, now_ms, grace_ms)?;
-            Ok((planned, reads.whole(&folder)?))
+            Ok((held.is_some(), planned, reads.whole(&folder)?))
         };
-        let (planned, stands) = self.inner.meta.read(read).await?;
-        let Some(planned) = planned else { return Ok(0) };
+        let (is_held, planned, stands) = self.inner.meta.read(read).await?;
+        thinned.held += u64::from(is_held);
+        let Some(planned) = planned else { return Ok(()) };
         if planned.whole != stands {
             let (settings, whole) = (planned.settings, planned.whole);
             self.inner.meta.apply(Action::MoveHorizon { folder, settings, whole }).await?;
         }
-        let (mut versions, mut after) = (0, None);
+        let mut after = None;
         loop {
             let read = move |reads: &dyn MetaReads| {
                 let whole = reads.whole(&folder)?;
@@ -169,24 +187,28 @@ impl Service {
             };
             let (entries, next) = self.inner.meta.read(read).await?;
             let entries: Vec<EntryId> = entries.into_iter().map(|(entry, _)| entry).collect();
-            versions += self.release(folder, &entries).await?;
+            self.release(folder, &entries, &mut thinned.versions).await?;
             after = next;
             if after.is_none() {
-                return Ok(versions);
+                return Ok(());
             }
         }
     }
 
-    async fn release(&self, folder: FolderId, entries: &[EntryId]) -> Result<u64, Refusal> {
-        let mut released = 0;
+    async fn release(
+        &self,
+        folder: FolderId,
+        entries: &[EntryId],
+        released: &mut u64,
+    ) -> Result<(), Refusal> {
         while !entries.is_empty() {
             let action = Action::Release { folder, entries: entries.to_vec() };
             let Answer::Released { versions } = self.inner.meta.apply(action).await? else { break };
-            released += versions;
+            *released += versions;
             if versions < thinning::RELEASED_TOGETHER {
                 break;
             }
         }
-        Ok(released)
+        Ok(())
     }
 }

@@ -65,8 +65,8 @@ impl Pair {
         self.sync()?;
         self.sync()?;
         let [one, two] = &self.devices;
-        let one = Tree::read_without_indexes(one.root())?;
-        let two = Tree::read_without_indexes(two.root())?;
+        let one = Tree::read_as_git(one.root())?;
+        let two = Tree::read_as_git(two.root())?;
         ensure!(one == two, "{:?}", one.differences(&two));
         Ok(())
     }

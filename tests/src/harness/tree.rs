@@ -3,6 +3,7 @@
 //! Holds what sync promises to carry: kinds, bytes (as BLAKE3 hashes), permission bits, modification
 //! times to the nanosecond, targets of links. Not the modification times of directories.
 
+use super::git_ok;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,20 +59,26 @@ impl Tree {
         Ok(Self(nodes))
     }
 
-    /// As [`Tree::read`], without the indexes of git repositories: what they say of the work tree is of one
-    /// disk alone.
+    /// As [`Tree::read`], but of the index of a git repository its length and what is staged in it, and no
+    /// time: what else it says is of one disk alone.
     ///
     /// # Errors
-    /// As [`Tree::read`].
-    pub fn read_without_indexes(root: &Path) -> Result<Self> {
+    /// As [`Tree::read`], and if git cannot read an index.
+    pub fn read_as_git(root: &Path) -> Result<Self> {
         let Self(mut nodes) = Self::read(root)?;
-        let is_index = |path: &&String| {
-            let Some(above) = path.strip_suffix("index") else { return false };
-            ["HEAD", "objects", "refs"].iter().all(|it| nodes.contains_key(&format!("{above}{it}")))
+        let repository = |path: &String| {
+            let above = path.strip_suffix("index")?;
+            let is_there = |name: &&str| nodes.contains_key(&format!("{above}{name}"));
+            ["HEAD", "objects", "refs"].iter().all(is_there).then(|| root.join(above))
         };
-        let indexes: Vec<String> = nodes.keys().filter(is_index).cloned().collect();
-        for index in indexes {
-            nodes.remove(&index);
+        let indexes = nodes.keys().filter_map(|path| Some((path.clone(), repository(path)?)));
+        for (path, at) in indexes.collect::<Vec<_>>() {
+            let staged = git_ok(&at, &["--git-dir=.", "ls-files", "--stage"])?;
+            if let Some(Node { kind: NodeKind::File { hash, .. }, mtime_ns, .. }) =
+                nodes.get_mut(&path)
+            {
+                (*hash, *mtime_ns) = (blake3::hash(staged.as_bytes()), 0);
+            }
         }
         Ok(Self(nodes))
     }
@@ -145,6 +152,34 @@ fn collect(directory: &Path, prefix: &str, nodes: &mut BTreeMap<String, Node>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_an_index_a_tree_sees_what_is_staged() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        git_ok(root, &["init", "--quiet"]).unwrap();
+        fs::write(root.join("a"), "a").unwrap();
+        git_ok(root, &["add", "a"]).unwrap();
+        let git = root.join(".git");
+        let before = Tree::read_as_git(&git).unwrap();
+        // What `git status` writes down of this disk.
+        let file = fs::File::options().write(true).open(root.join("a")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let of_disk = fs::read(git.join("index")).unwrap();
+        git_ok(root, &["status"]).unwrap();
+        assert_ne!(fs::read(git.join("index")).unwrap(), of_disk);
+        assert_eq!(Tree::read_as_git(&git).unwrap(), before);
+        for torn in [&of_disk[..0], &of_disk[..of_disk.len() / 2]] {
+            fs::write(git.join("index"), torn).unwrap();
+            assert!(Tree::read_as_git(&git).map_or(true, |torn| torn != before));
+        }
+        fs::remove_file(git.join("index")).unwrap();
+        assert_eq!(before.differences(&Tree::read_as_git(&git).unwrap()).len(), 1, "missing");
+        fs::write(git.join("index"), of_disk).unwrap();
+        git_ok(root, &["update-index", "--chmod=+x", "a"]).unwrap();
+        let changed = before.differences(&Tree::read_as_git(&git).unwrap());
+        assert!(changed[0].starts_with("index: "), "what is staged: {changed:?}");
+    }
 
     #[test]
     fn a_tree_sees_bytes_modes_times_links_and_missing_entries() {

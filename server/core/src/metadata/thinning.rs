@@ -15,7 +15,7 @@ use crate::retention::{EntryMarks, Release, Standing, Times, VersionMark, Whole,
 use common::ids::{ContentTag, EntryId, FolderId};
 use common::limits::REPLY_ITEMS_MAX;
 use common::record::{Kind, Retention, StandingSettings};
-use common::revision::Revision;
+use common::revision::{Cursor, Revision};
 use std::collections::BTreeSet;
 
 /// Versions of a register that are read at once: more than one has.
@@ -71,6 +71,24 @@ pub fn in_force(
     Ok(InForce { newest, settled, is_settled })
 }
 
+/// Until when nothing is thinned, in milliseconds since 1970, as the server was restored less than the
+/// grace ago; `None` when it was not. What the folder was set to since the backup, and its labels, are
+/// forgotten: whoever wanted more kept than the backup says needs time to say it again.
+///
+/// # Errors
+/// What the store says.
+pub fn held_until(
+    reads: &(impl FolderReads + ?Sized),
+    folder: &FolderId,
+    now_ms: u64,
+    grace_ms: u64,
+) -> Stored<Option<u64>> {
+    let Some(state) = reads.folder(folder)? else { return Ok(None) };
+    // A restore begins an epoch that is not before the clock's milliseconds; a folder's first is none.
+    let until_ms = state.epoch.saturating_add(grace_ms);
+    Ok((state.epoch > Cursor::START.epoch && now_ms < until_ms).then_some(until_ms))
+}
+
 /// Moments that stay whole whatever the retention says: those with a label, and the newest
 /// checkpoint, as new devices begin with it.
 ///
@@ -95,7 +113,8 @@ pub struct Planned {
     pub whole: Whole,
 }
 
-/// Plans the thinning of a folder under what is in force; `None` when there is no such folder.
+/// Plans the thinning of a folder under what is in force; `None` when there is no such folder, or
+/// nothing of it is thinned for now: see [`held_until`].
 ///
 /// # Errors
 /// What the store says.
@@ -105,6 +124,9 @@ pub fn planned(
     now_ms: u64,
     grace_ms: u64,
 ) -> Stored<Option<Planned>> {
+    if held_until(reads, folder, now_ms, grace_ms)?.is_some() {
+        return Ok(None);
+    }
     let in_force = in_force(reads, folder, now_ms, grace_ms)?;
     let settings = in_force.newest.as_ref().map_or(0, |newest| newest.revision);
     let whole = whole_under(reads, folder, now_ms, &in_force.retentions())?;

@@ -433,6 +433,28 @@ fn a_released_entry_comes_back_with_a_content_only() {
 }
 
 #[test]
+fn m9_a_restored_folder_is_not_thinned_before_somebody_could_say_again_what_is_kept() {
+    let (mut world, ..) = hollow();
+    let folder = world.folder;
+    let grace_ms = 7 * DAY_MS;
+    let planned = |world: &Thin, now_ms| {
+        thinning::planned(&world.store, &folder, now_ms, grace_ms).unwrap().is_some()
+    };
+    assert!(planned(&world, 0), "a folder that was never restored has no such time");
+    // The settings of the backup are long settled.
+    world.now_ms += 8 * DAY_MS;
+    world.done(Action::BeginEpoch);
+    let restored_ms = world.now_ms;
+    let until_ms = restored_ms + grace_ms;
+    let held = |now_ms| thinning::held_until(&world.store, &folder, now_ms, grace_ms).unwrap();
+    assert_eq!([held(restored_ms), held(until_ms - 1)], [Some(until_ms); 2]);
+    assert!(held(until_ms).is_none());
+    assert!(!planned(&world, restored_ms) && !planned(&world, until_ms - 1));
+    world.now_ms = until_ms;
+    assert!(thin(&mut world, grace_ms) > 0);
+}
+
+#[test]
 fn a_side_of_an_open_conflict_is_not_released() {
     let mut world = World::pair(MemoryStore::new());
     let base = world.accept(0, vec![file(1, "a")]);

@@ -131,6 +131,26 @@ fn begin(marker: &Path, cluster: &str) -> Result<(), BackupError> {
     Ok(begun.map_err(FileError::of("creating", marker))?)
 }
 
+/// Takes away the copies of the metadata that no manifest names: those of backups that failed. Only for
+/// who has the lock of the chunk store there: another's copy may be in the making.
+pub(super) fn sweep(to: &Path) -> Result<(), BackupError> {
+    let standing = manifest_in(to)?.map(|manifest| manifest.metadata);
+    let swept = remove_copies(to, standing.as_deref());
+    Ok(swept.map_err(FileError::of("removing what a backup left in", to))?)
+}
+
+/// Removes all copies of the metadata but one, with their logs.
+fn remove_copies(to: &Path, but: Option<&str>) -> io::Result<()> {
+    for entry in fs::read_dir(to)? {
+        let name = entry?.file_name();
+        let is_copy = name.to_str().is_some_and(|name| name.starts_with("meta-"));
+        if is_copy && but.is_none_or(|but| name != but) {
+            fs::remove_file(to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes the manifest, durably; after that, takes away what belongs to an older one.
 pub(super) fn finish(to: &Path, manifest: &Manifest) -> io::Result<()> {
     // Everything that it vouches for has its name on the disk first.
@@ -138,14 +158,10 @@ pub(super) fn finish(to: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(manifest)?;
     text.push(b'\n');
     write_private(&to.join(MANIFEST), &text)?;
-    for entry in fs::read_dir(to)? {
-        let name = entry?.file_name();
-        let is_old = name.to_str().is_some_and(|name| {
-            name == INCOMPLETE || (name.starts_with("meta-") && name != manifest.metadata)
-        });
-        if is_old {
-            fs::remove_file(to.join(name))?;
-        }
+    remove_copies(to, Some(&manifest.metadata))?;
+    match fs::remove_file(to.join(INCOMPLETE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
     File::open(to)?.sync_all()
 }

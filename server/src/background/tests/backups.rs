@@ -3,7 +3,7 @@
 use super::runs::{Never, Rig};
 use crate::background::backup::copy_reached;
 use crate::background::{BackupError, BackupReport, Identity, back_up, read_manifest};
-use crate::chunk_store::{ChunkStore, SegmentOptions, SegmentStore};
+use crate::chunk_store::{ChunkStore, OpenError, SegmentOptions, SegmentStore};
 use crate::service::Work;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use server_core::metadata::StoreError;
@@ -46,6 +46,36 @@ async fn the_backup_of_one_server_is_never_renewed_by_another() {
     assert_eq!(read_manifest(&to).unwrap().cluster, "0a");
 }
 
+/// The copies of the metadata in a directory, with their logs.
+fn copies(of: &Path) -> Vec<String> {
+    let names = fs::read_dir(of).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap());
+    names.filter(|name| name.starts_with("meta-")).collect()
+}
+
+#[tokio::test]
+async fn backups_that_fail_again_and_again_do_not_fill_the_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let to = home.path().join("backup");
+    let rig = Rig::new();
+    backed_up(&rig, "0a", &to).await.unwrap();
+    let [standing] = copies(&to).try_into().unwrap();
+    let key_file = home.path().join("no key");
+    let identity = Identity { cluster: "0a".to_owned(), key_file };
+    for _ in 0..3 {
+        rig.world.advance(1);
+        let parts = rig.parts(Work::Pool);
+        back_up(&rig.collector, &parts, &identity, &to, &Never).await.unwrap_err();
+        fs::write(to.join("meta-0.sqlite-wal"), "of one that was cut off").unwrap();
+        let found = copies(&to);
+        assert!(found.len() <= 3 && found.contains(&standing), "{found:?}");
+        assert_eq!(read_manifest(&to).unwrap().metadata, standing);
+    }
+    rig.world.advance(1);
+    backed_up(&rig, "0a", &to).await.unwrap();
+    assert_eq!(copies(&to), [read_manifest(&to).unwrap().metadata]);
+}
+
 #[tokio::test]
 async fn a_copy_of_the_metadata_is_closed_when_its_chunks_are_there() {
     let home = tempfile::tempdir().unwrap();
@@ -63,9 +93,10 @@ async fn a_copy_of_the_metadata_is_closed_when_its_chunks_are_there() {
     assert!(!log.exists(), "what it says is what was hashed");
 }
 
-/// The key is read from a pipe, which blocks until somebody has written to it.
+/// The key is read from a pipe, which blocks until somebody has written to it. Until then nobody else may
+/// sweep away what the backup has copied.
 #[tokio::test]
-async fn a_backup_does_not_keep_the_thread_of_others_while_the_disk_is_slow() {
+async fn a_backup_keeps_its_directory_and_no_thread_of_others_while_the_disk_is_slow() {
     let home = tempfile::tempdir().unwrap();
     let (rig, to) = (Rig::new(), home.path().join("backup"));
     let key_file = home.path().join("server.key");
@@ -83,9 +114,15 @@ async fn a_backup_does_not_keep_the_thread_of_others_while_the_disk_is_slow() {
     let identity = Identity { cluster: "0a".to_owned(), key_file };
     let parts = rig.parts(Work::Pool);
     let backup = back_up(&rig.collector, &parts, &identity, &to, &Never);
-    let (done, told) = tokio::join!(backup, async { reading.await.map(|()| tell.send(())) });
+    let others = async {
+        reading.await.unwrap();
+        let error = backed_up(&Rig::new(), "0a", &to).await.unwrap_err();
+        tell.send(()).unwrap();
+        error
+    };
+    let (done, error) = tokio::join!(backup, others);
     done.unwrap();
-    told.unwrap().unwrap();
+    assert!(matches!(error, BackupError::Chunks(OpenError::Locked { .. })), "{error}");
     assert_eq!(writer.join().unwrap(), Ok(()));
     assert_eq!(fs::read(to.join("server.key")).unwrap(), b"key");
 }

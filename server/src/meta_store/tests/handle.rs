@@ -1,16 +1,20 @@
 //! The writer's promises: durable when answered, news after that, and M8.
 
 use super::world::{code, create, file, genesis, member};
+use crate::assemble::ServerError;
+use crate::meta_store::schema::{migrate, migrate_to};
 use crate::meta_store::{FailedSync, MetaDb, MetaError, MetaHandle, OpenError, Position};
 use common::ids::{DeviceId, EntryId, FolderId, Head, RequestId, UserId};
 use common::record::{Change, Group, Kind, SignedGroup};
 use common::trust::{DeviceLog, FolderGenesis, JoinKind};
 use common::wire::meta::RejectionCode;
+use rusqlite::Connection;
 use server_core::metadata::{
-    Action, Answer, Command, Event, GroupOutcome, PreparedCommit, Quota, Refused, StoreError, query,
+    Action, Answer, Command, Event, GroupOutcome, MetaReads, PreparedCommit, Quota, Refused,
+    StoreError, query,
 };
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 const NOW_MS: u64 = super::world::BEGAN_MS;
@@ -335,6 +339,55 @@ async fn the_log_is_written_back_as_it_grows() {
     assert_eq!(version, counter);
 }
 
+/// Reads one after the other, each until the other reader has begun its next, so that there is always one
+/// of the two.
+fn take_turns(
+    db: &MetaDb,
+    tell: &mpsc::Sender<()>,
+    told: &mpsc::Receiver<()>,
+    goes_on: impl Fn() -> bool,
+) {
+    let read = |reads: &dyn MetaReads| {
+        // It lasts longer than it takes from a commit to the writing back.
+        (0..1_000).try_for_each(|_| reads.generation().map(|_| ()))?;
+        Ok(tell.send(()).is_ok() && told.recv().is_ok())
+    };
+    while goes_on() && db.read(read).unwrap() {}
+}
+
+#[tokio::test]
+async fn readers_that_overlap_do_not_keep_the_log_for_ever() {
+    const SOFT: u64 = 500_000;
+    let directory = tempfile::tempdir().unwrap();
+    let db = MetaDb::open(&directory.path().join("meta.sqlite")).unwrap();
+    db.set_log_bytes_soft(SOFT).unwrap();
+    let site = Site::on(MetaHandle::inline(db.clone())).await;
+    let log = directory.path().join("meta.sqlite-wal");
+    // What the one is told comes of the other.
+    let (to_one, of_other) = mpsc::channel();
+    let (to_other, of_one) = mpsc::channel();
+    let (stop, stopped) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let db = &db;
+        scope.spawn(move || take_turns(db, &to_other, &of_other, || true));
+        scope.spawn(move || {
+            of_one.recv().unwrap();
+            let goes_on = || stopped.try_recv() == Err(mpsc::TryRecvError::Empty);
+            take_turns(db, &to_one, &of_one, goes_on);
+        });
+        for version in 1..=60_u8 {
+            // What is written again as it was takes no room in the log.
+            let sealed = vec![version; 500_000];
+            let action =
+                Action::PutKeyring { device: site.device, version: version.into(), sealed };
+            site.handle.apply_here(&Command { time_ms: NOW_MS, action }).unwrap();
+            let length = std::fs::metadata(&log).unwrap().len();
+            assert!(length < 16 * SOFT, "{length} bytes after {version} commits");
+        }
+        drop(stop);
+    });
+}
+
 #[tokio::test]
 async fn a_reader_that_needs_the_log_keeps_no_writer_waiting() {
     let directory = tempfile::tempdir().unwrap();
@@ -346,7 +399,8 @@ async fn a_reader_that_needs_the_log_keeps_no_writer_waiting() {
     let before = db.pragma("busy_timeout").unwrap();
     let took = db.read(|reads| {
         assert_eq!(reads.generation()?, 1);
-        db.set_log_bytes_soft(1)?;
+        let log = directory.path().join("meta.sqlite-wal");
+        db.set_log_bytes_soft(std::fs::metadata(log).unwrap().len())?;
         let began = Instant::now();
         site.handle.apply_here(&generation(2)).unwrap();
         Ok(began.elapsed())
@@ -378,6 +432,28 @@ fn a_database_of_a_newer_program_is_refused() {
     std::fs::write(&path, b"this is no database, and long enough to be looked at as one").unwrap();
     assert!(MetaDb::open(&path).is_err());
     assert!(MetaDb::open(&directory.path().join("none/meta.sqlite")).is_err());
+}
+
+#[test]
+fn n9_an_upgrade_without_room_says_that_it_needs_some_and_changes_nothing() {
+    let mut old = Connection::open_in_memory().unwrap();
+    migrate_to(&mut old, 4).unwrap();
+    let limit = |of: &Connection, pages: i64| {
+        of.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    };
+    // Fewer than it has are as many as it has.
+    limit(&old, 1);
+    let error = migrate(&mut old).unwrap_err();
+    assert!(matches!(error, OpenError::Upgrade { to: 5, .. }) && error.is_no_room(), "{error}");
+    let hint = ServerError::Meta(error).hint();
+    assert!(hint.contains("as much again as meta.sqlite takes"), "{hint}");
+    let version = |of: &Connection| -> i64 {
+        of.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    assert_eq!(version(&old), 4);
+    limit(&old, 1 << 30);
+    migrate(&mut old).unwrap();
+    assert!(version(&old) > 4);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use common::wire::meta::{self, RefusalCode, Reply, Request};
 use common::wire::retention::{
     LabelsRead, LabelsReply, RetentionPreviewRead, RetentionPreviewReply, RetentionWindows,
 };
-use server_core::metadata::query;
+use server_core::metadata::{Action, Command, query};
 
 fn revision(became: &[Became]) -> Revision {
     let [Became::Accepted(revision)] = became else { panic!("{became:?}") };
@@ -128,6 +128,35 @@ fn what_is_foreseen_goes_and_new_settings_wait() {
     assert_eq!(thin(), 3);
     assert_eq!(thin(), 0);
     assert_eq!(device.preview(&folder, None).versions, 0);
+}
+
+#[test]
+fn m9_after_a_restore_everything_is_kept_for_a_while_and_everybody_is_told() {
+    let world = World::new();
+    let mut device = world.bootstrap(1);
+    let folder = device.create_folder(1);
+    device.edited(&folder, 3);
+    let base = device.set(&folder, 0, DAY_MS);
+    world.advance(20 * DAY_MS);
+    device.edited(&folder, 0);
+    let restored_ms = world.service.now_ms();
+    let command = Command { time_ms: restored_ms, action: Action::BeginEpoch };
+    world.meta.apply_here(&command).unwrap();
+    let grace_ms = RETENTION_GRACE_DAYS * DAY_MS;
+    world.advance(grace_ms - 1);
+    let thin = || now(world.service.thin_all()).unwrap();
+    assert_eq!((thin().held, thin().versions), (1, 0));
+    let reply = device.labels(&folder);
+    let settled = StandingSettings::try_from(reply.settled.unwrap()).unwrap();
+    assert_eq!(settled.settings.retention, Retention::EVERYTHING);
+    assert_eq!(reply.alone_from_ms, restored_ms + grace_ms);
+    assert_eq!(StandingSettings::try_from(reply.settings.unwrap()).unwrap().revision, base);
+    assert_eq!(device.preview(&folder, None).versions, 3, "what would go without the grace");
+    world.advance(1);
+    let reply = device.labels(&folder);
+    assert_eq!((reply.settled, reply.alone_from_ms), (None, 0));
+    let thinned = thin();
+    assert_eq!((thinned.held, thinned.versions), (0, 3));
 }
 
 #[test]
