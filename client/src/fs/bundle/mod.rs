@@ -159,27 +159,26 @@ impl Bundled {
     }
 
     /// Makes a database of the tree one plain file with the same content, without files beside it, and
-    /// looks at it; `None` if it is one, or no database. What it was goes to `aside` in the displaced
-    /// area with its log, to be reviewed there: under a name by which it looks as expected. `away` gives
-    /// such a name to a file beside it that looks like this, while it is taken away. `scratch` is a free
-    /// name in staging.
+    /// says how that looks; `None` if it is one, or no database. `away` gives free names in the displaced
+    /// area to what lies there meanwhile, and stays there to be reviewed if this is cut short: each time
+    /// it looks like one of these two. `scratch` is a free name in staging.
     ///
     /// # Errors
-    /// [`FsError::Changed`] if it is not what was expected; [`FsError::Busy`] while a program has it
-    /// open, or where nothing can tell; [`FsError::Unsupported`] where files cannot be exchanged or
-    /// linked. Then it is what it was.
+    /// [`FsError::Changed`] if it is not what was expected, or somebody has written to it since;
+    /// [`FsError::Busy`] while a program has it open, or where nothing can tell; [`FsError::Unsupported`]
+    /// where files cannot be exchanged. Then it holds all that it held and what was written to it since,
+    /// but it may be another file than it was, and without some of those beside it.
     pub fn settle(
         &self,
         path: &RelPath,
         expected: &Stat,
-        aside: &RelPath,
-        away: &dyn Fn(&Stat) -> RelPath,
+        away: &dyn Fn([&Stat; 2]) -> RelPath,
         scratch: &Name,
     ) -> Result<Option<Stat>, FsError> {
         if self.enter(path)? || path.is_private() {
             return Ok(None);
         }
-        self.databases.settle(path, expected, aside, away, scratch)
+        self.databases.settle(path, expected, away, scratch)
     }
 
     /// What is synced with a path.
@@ -357,7 +356,7 @@ impl Swap for Bundled {
         if self.enter(path)? && path.is_private() {
             return remove_all(self.inner.as_ref(), path);
         }
-        self.databases.remove(path)
+        self.inner.remove(path)
     }
 
     fn remove_directory(&self, path: &RelPath) -> Result<(), FsError> {
