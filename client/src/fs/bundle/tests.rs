@@ -185,8 +185,10 @@ fn a_lock_that_came_after_the_look_is_not_made_again() {
     let archive = stage(&fs, &bytes);
     std::fs::write(directory.path().join(".git/index.lock"), "").unwrap();
     let names = || [name("made"), name("scratch")];
-    let refused = fs.unpack(&archive, Some((&here, &seen)), names(), seen.mode);
-    assert!(matches!(refused, Err(FsError::Changed { .. })), "{refused:?}");
+    for elsewhere in [".git", "gone", ".git/HEAD/gone"] {
+        let refused = fs.unpack(&archive, Some((&path(elsewhere), &seen)), names(), seen.mode);
+        assert!(matches!(refused, Err(FsError::Changed { .. })), "{elsewhere}: {refused:?}");
+    }
     let staged = fs.list(&crate::fs::RelPath::area_root(Area::Staging)).unwrap().entries;
     assert_eq!(staged.len(), 1, "the archive alone: {staged:?}");
     let seen = fs.stat(&here).unwrap();

@@ -95,7 +95,9 @@ impl Unpack<'_> {
     fn keep_locks(&self) -> Result<(), FsError> {
         let Some((current, expected)) = self.current else { return Ok(()) };
         let changed = || FsError::Changed { path: current.clone() };
-        let seen = look(self.fs, current)?;
+        // One that was moved or deleted is no fault of what is made: it is looked at again.
+        let seen = look(self.fs, current)
+            .map_err(|error| if error.is_stale_view() { changed() } else { error })?;
         if !seen.stat.same_content(expected) {
             return Err(changed());
         }
