@@ -60,6 +60,7 @@ pub(super) fn replace(
         fs.remove(staged)?;
         return Ok(false);
     }
+    let contents = staged_stat.is_bundle().then(|| context.bundles.contents(staged)).transpose()?;
     let aside = self::path(context, row);
     fs.rename_noreplace(staged, &aside)?;
     match fs.exchange(&aside, path) {
@@ -88,9 +89,9 @@ pub(super) fn replace(
     // What was there is not what the plan saw: it goes back, and with it whatever was written to
     // the path meanwhile is kept beside it.
     fs.exchange(&aside, path)?;
-    if staged_stat.is_bundle() {
+    if let Some(contents) = contents {
         let scratch = context.fresh_name();
-        context.bundles.carry_over(&aside, path, staged_stat, &scratch)?;
+        context.bundles.carry_over(&aside, path, &contents, &scratch)?;
     }
     if fs.stat(&aside)?.same_content(staged_stat) {
         discard(context, &aside)?;

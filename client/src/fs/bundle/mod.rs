@@ -27,6 +27,7 @@ use common::name::Name;
 use database::Databases;
 use read::BundleFile;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use unpack::{Unpack, remove_all};
 
@@ -90,10 +91,21 @@ impl Bundled {
         Ok((into, stat))
     }
 
-    /// Copies what was added to a private bundle since it looked like `built` into another one, where
-    /// nothing stands, durably: a program that was at work while the two changed places for a moment has
-    /// put it there, and may build on it where it began. What is still being written is not copied: half
-    /// of a file where its writer looks for the whole would be taken for it. `scratch` is a free name in
+    /// The paths of what lies in a bundle.
+    ///
+    /// # Errors
+    /// [`FsError::Unfit`] if no archive can hold it, and those of looking.
+    pub fn contents(&self, bundle: &RelPath) -> Result<BTreeSet<String>, FsError> {
+        let unfit = |reason| FsError::Unfit { path: bundle.clone(), reason };
+        let index = look::look(self.inner.as_ref(), bundle)?.index.map_err(unfit)?;
+        Ok(index.items().iter().map(|item| item.path.clone()).collect())
+    }
+
+    /// Copies what was added to a private bundle since it had only these paths in it into another one,
+    /// where nothing stands, durably: a program that was at work while the two changed places for a moment
+    /// has put it there, and may build on it where it began. What it has changed there is not copied: in
+    /// the other one that was never there, or was taken away. Nor is what is still being written: half of
+    /// a file where its writer looks for the whole would be taken for it. `scratch` is a free name in
     /// staging.
     ///
     /// # Errors
@@ -102,20 +114,19 @@ impl Bundled {
         &self,
         from: &RelPath,
         to: &RelPath,
-        built: &Stat,
+        built: &BTreeSet<String>,
         scratch: &Name,
     ) -> Result<(), FsError> {
         let fs = self.inner.as_ref();
         let index = look::look(fs, from)?.index;
         let mut carried = Vec::new();
         // One that no archive can hold is kept as it is.
-        for item in index.iter().flat_map(Index::items) {
+        for item in index.iter().flat_map(Index::items).filter(|item| !built.contains(&item.path)) {
             let (Ok(from), Ok(to)) = (read::below(from, &item.path), read::below(to, &item.path))
             else {
                 continue;
             };
-            let is_new = fs.stat(&from).is_ok_and(|stat| stat.ctime_ns > built.ctime_ns);
-            if !is_new || fs.stat(&to).is_ok() || !fs.writer_absent(&from).unwrap_or(false) {
+            if fs.stat(&to).is_ok() || !fs.writer_absent(&from).unwrap_or(false) {
                 continue;
             }
             match unpack::copy(fs, item, &from, &to, scratch) {

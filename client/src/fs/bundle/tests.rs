@@ -248,7 +248,12 @@ fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     let bytes = read(fs.open(&here).unwrap().as_ref());
     let (archive, seen) = (stage(&fs, &bytes), fs.stat(&here).unwrap());
     let (made, built) = fs.unpack(&archive, Some((&here, &seen)), names, 0o755).unwrap();
+    let contents = fs.contents(&made).unwrap();
+    // What the user takes away meanwhile has a second name in the new one, and shows that there.
+    std::fs::remove_file(git.join("objects/ab/cdef")).unwrap();
+    std::fs::rename(git.join("none"), git.join("some")).unwrap();
     fs.exchange(&made, &path(".git")).unwrap();
+    std::fs::write(git.join("none"), "changed").unwrap();
     std::fs::write(git.join("objects/ab/new"), "object").unwrap();
     std::fs::create_dir(git.join("objects/cd")).unwrap();
     std::fs::write(git.join("objects/cd/new"), "object").unwrap();
@@ -258,7 +263,10 @@ fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     assert!(!git.join("objects/ab/new").exists());
     assert!(!fs.stat(&made).unwrap().same_content(&built));
     let before = fs.stat(&made).unwrap();
-    fs.carry_over(&made, &path(".git"), &built, &name("s")).unwrap();
+    fs.carry_over(&made, &path(".git"), &contents, &name("s")).unwrap();
+    for gone in ["objects/ab/cdef", "none"] {
+        assert!(!git.join(gone).exists(), "{gone}: nobody has added that");
+    }
     for object in ["objects/ab/new", "objects/cd/new"] {
         assert_eq!(std::fs::read(git.join(object)).unwrap(), b"object");
     }
@@ -266,7 +274,7 @@ fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     assert!(fs.stat(&made).unwrap().untouched(&before), "and what it was is kept whole");
     // What stands in both is left where it is.
     std::fs::write(directory.path().join(".driftless/staging/m/HEAD"), "theirs").unwrap();
-    fs.carry_over(&made, &path(".git"), &built, &name("s")).unwrap();
+    fs.carry_over(&made, &path(".git"), &contents, &name("s")).unwrap();
     assert_ne!(std::fs::read(git.join("HEAD")).unwrap(), b"theirs");
 }
 
