@@ -22,12 +22,12 @@ use super::path::{Area, RelPath};
 use super::stat::{FreeSpace, Kind, Listing, RootIdentity, Stat};
 use super::traits::{Fs, Look, ReadFile, Root, SYNC_EACH_MAX, StagedFile, Swap};
 use client_core::bundles::BundleRules;
-use common::archive::Index;
+use common::archive::{ArchiveError, Index};
 use common::name::Name;
 use database::Databases;
 use read::BundleFile;
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use unpack::{Unpack, remove_all};
 
@@ -99,6 +99,36 @@ impl Bundled {
         let unfit = |reason| FsError::Unfit { path: bundle.clone(), reason };
         let index = look::look(self.inner.as_ref(), bundle)?.index.map_err(unfit)?;
         Ok(index.items().iter().map(|item| item.path.clone()).collect())
+    }
+
+    /// What lies in a bundle by its path in it, as it looks without the bundle: a directory as one, a lock
+    /// as any file, a database with the files beside it as one file. What is never synced is left out.
+    ///
+    /// # Errors
+    /// [`FsError::Changed`] while it is being changed, [`FsError::Unfit`] for what has no name here, and
+    /// those of looking.
+    pub fn looks_in(&self, bundle: &RelPath) -> Result<BTreeMap<String, Stat>, FsError> {
+        let (mut looks, mut directories) = (BTreeMap::new(), vec![(bundle.clone(), String::new())]);
+        while let Some((directory, above)) = directories.pop() {
+            let mut listing = self.inner.list(&directory)?;
+            self.databases.fold(&directory, &mut listing)?;
+            if !listing.steady {
+                return Err(FsError::Changed { path: bundle.clone() });
+            }
+            for listed in listing.entries.iter().filter(|listed| listed.stat.kind != Kind::Other) {
+                let inside = format!("{above}{}", String::from_utf8_lossy(&listed.name));
+                let name = Name::from_bytes(&listed.name).ok();
+                let Some(path) = name.and_then(|name| directory.join(&name).ok()) else {
+                    let reason = ArchiveError::Path(inside);
+                    return Err(FsError::Unfit { path: bundle.clone(), reason });
+                };
+                if listed.stat.kind == Kind::Directory {
+                    directories.push((path, format!("{inside}/")));
+                }
+                looks.insert(inside, listed.stat);
+            }
+        }
+        Ok(looks)
     }
 
     /// Copies what was added to a private bundle since it had only these paths in it into another one,
