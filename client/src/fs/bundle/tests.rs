@@ -196,6 +196,35 @@ fn a_lock_that_came_after_the_look_is_not_made_again() {
     assert!(directory.path().join(".driftless/staging/made/index.lock").exists());
 }
 
+/// git writes how the files of each of its work trees look into the repository.
+#[test]
+fn a_look_of_git_at_another_work_tree_is_no_change() {
+    let (directory, fs) = on_disk();
+    let at = directory.path();
+    let git = |at: &std::path::Path, arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.current_dir(at).args(["-c", "user.name=A", "-c", "user.email=a@localhost"]);
+        git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+        let done = git.args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
+    };
+    git(at, &["init", "--quiet"]);
+    std::fs::write(at.join("a"), "a").unwrap();
+    git(at, &["add", "a"]);
+    git(at, &["commit", "--quiet", "--message", "first"]);
+    git(at, &["worktree", "add", "--quiet", "tree"]);
+    let index = at.join(".git/worktrees/tree/index");
+    let (before, bytes) = (std::fs::read(&index).unwrap(), fs.open(&path(".git")).unwrap());
+    let (bytes, seen) = (read(bytes.as_ref()), fs.stat(&path(".git")).unwrap());
+    let file = std::fs::File::options().write(true).open(at.join("tree/a")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    git(&at.join("tree"), &["status"]);
+    assert_ne!(std::fs::read(&index).unwrap(), before, "git has looked again");
+    let now = fs.stat(&path(".git")).unwrap();
+    assert!(read(fs.open(&path(".git")).unwrap().as_ref()) == bytes);
+    assert_eq!((now.size, now.mtime_ns, now.mode), (seen.size, seen.mtime_ns, seen.mode));
+}
+
 /// Nothing can keep a program out of a whole directory: what it wrote is found by looking.
 #[test]
 fn a_write_while_a_mode_is_set_is_told() {
