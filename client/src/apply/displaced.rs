@@ -397,3 +397,41 @@ fn is_wanted(context: &FolderContext, entry: &EntryId) -> Result<bool, StateErro
     let is_shown = !remote.node.deleted && remote.broken.is_none();
     Ok(is_shown && remote.node.kind == Kind::File && !is_here)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_displaced_file_is_what_it_was_by_either_look_that_its_name_has() {
+        let look = |size, mtime_ns| Stat {
+            kind: crate::fs::Kind::File,
+            size,
+            mtime_ns,
+            ctime_ns: 0,
+            inode: 0x77,
+            device: 1,
+            mode: 0o644,
+            nlink: 1,
+            birth_ns: None,
+        };
+        let still = |name: String, stat: Stat| {
+            Expected::of(&Name::new(name).unwrap()).is_some_and(|expected| expected.is_still(&stat))
+        };
+        let entry = EntryId::from_bytes([7; 16]);
+        let name = || format!("{entry}.4096.-5.8192-6.fresh");
+        for (stat, is_it) in [
+            (look(4096, -5), true),
+            (look(8192, 6), true),
+            (look(4096, 6), false),
+            (look(8192, -5), false),
+        ] {
+            assert_eq!(still(name(), stat), is_it, "{stat:?}");
+        }
+        // Of a bundle all of it counts.
+        let bundle = Stat { mode: 0o755 | common::archive::MODE_BUNDLE, ..look(10, 3) };
+        assert!(still(format!("{entry}.10.3.77.fresh"), bundle));
+        assert!(!still(format!("{entry}.10.3.78.fresh"), bundle));
+        assert!(!still(name(), Stat { size: 8192, mtime_ns: 6, ..bundle }));
+    }
+}

@@ -378,8 +378,7 @@ fn a_settled_database_is_one_plain_file_and_nothing_else_is_left_of_it() {
     assert!(disk.settle("y", &settled).unwrap().is_none());
     for area in Area::PRIVATE {
         let left = std::fs::read_dir(disk.at(".driftless").join(area.directory().unwrap()));
-        let left: Vec<_> = left.unwrap().map(|it| it.unwrap().file_name()).collect();
-        assert!(left.iter().all(|name| name == "new"), "{left:?}");
+        assert!(left.unwrap().all(|it| it.unwrap().file_name() == "new"), "{area:?}");
     }
     assert_eq!(opened(&disk.read("x")), rows(&connection), "the other is as it was");
 }
