@@ -5,7 +5,9 @@
 
 use client::engine::Ask;
 use client::engine::handle::Listing;
+use client::fs::memory::OperationKind;
 use std::rc::Rc;
+use std::sync::Arc;
 use tests::sim::bundles::is_archive;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
@@ -158,6 +160,54 @@ fn who_was_away_meanwhile_comes_to_the_same() {
             assert_eq!(listed(&devices[0]).await, [RULES, "P.photos", "other.txt"]);
             let read = devices[1].fs.user().read("P.photos/sub/7").unwrap();
             assert_eq!(read, if edits { &b"another photo"[..] } else { b"photo 7" });
+        }
+    });
+}
+
+/// What git keeps for one disk alone, and a bundle hides, is no reason for two devices to send it at once.
+#[test]
+fn a_repository_becomes_a_bundle() {
+    in_virtual_time(async {
+        let (world, devices) = world().await;
+        for directory in ["Q.photos", "Q.photos/objects", "Q.photos/refs"] {
+            devices[0].writer.make_directory(directory);
+        }
+        for file in ["HEAD", "index", "refs/old.lock"] {
+            devices[0].writer.write(&format!("Q.photos/{file}"), file.as_bytes());
+        }
+        settled(&world).await;
+        devices[0].writer.write(RULES, b"Q.photos\n");
+        devices[0].writer.write("Q.photos/HEAD", b"a commit");
+        settled(&world).await;
+        for device in &devices {
+            assert!(listed(device).await.contains(&"Q.photos".to_owned()));
+            assert_eq!(device.fs.user().read("Q.photos/HEAD").unwrap(), b"a commit");
+        }
+    });
+}
+
+/// Somebody edits a file of the directory when the rules come, in a way that neither its size nor its mtime
+/// tells, and nothing hints at: it is in a version, beside the other device's.
+#[test]
+fn an_edit_that_nobody_has_seen_does_not_yield_to_another_bundle() {
+    in_virtual_time(async {
+        let (_world, devices) = world().await;
+        let mtime_ns = devices[1].fs.user().stat("P.photos/sub/7").unwrap().mtime_ns;
+        devices[1].fs.set_hook(Some(Arc::new(move |user, operation| {
+            let to = operation.to.as_ref().map(ToString::to_string);
+            if operation.kind == OperationKind::Rename && to.as_deref() == Some(RULES) {
+                user.write("P.photos/sub/7", b"PHOTO 7").unwrap();
+                user.set_mtime("P.photos/sub/7", mtime_ns).unwrap();
+            }
+            None
+        })));
+        devices[0].writer.write(RULES, b"*.photos\n");
+        tokio::time::sleep(std::time::Duration::from_secs(200)).await; // ok: virtual time
+        for device in &devices {
+            let user = device.fs.user();
+            let edited = |path: &String| user.read(path).is_ok_and(|it| it == b"PHOTO 7");
+            let paths = user.paths();
+            assert!(paths.iter().any(edited), "device {}: {paths:?}", device.number);
         }
     });
 }

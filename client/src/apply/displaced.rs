@@ -5,7 +5,6 @@
 //! not what it was then, it comes back as a file beside the one that took its place.
 
 use crate::context::FolderContext;
-use crate::fs::bundle::database::database_of;
 use crate::fs::{Area, FsError, RelPath, Stat};
 use crate::state::{LocalRow, StateError};
 use client_core::conflict::kept_name;
@@ -22,11 +21,16 @@ const NUMBER_MAX: u32 = 1_000;
 
 /// A displaced file's path: its name says what it was when it was displaced, and where.
 pub(super) fn path(context: &FolderContext, row: &LocalRow) -> RelPath {
-    path_of(context, &row.entry, &row.stat)
+    path_of(context, &row.entry, [&row.stat; 2])
 }
 
-fn path_of(context: &FolderContext, entry: &EntryId, stat: &Stat) -> RelPath {
-    let looks = if stat.is_bundle() { format!("{:x}", stat.inode) } else { String::new() };
+/// A path for what looks like one of these two: of a database that is being settled nobody knows after a
+/// crash whether it or its copy lies there.
+fn path_of(context: &FolderContext, entry: &EntryId, [stat, other]: [&Stat; 2]) -> RelPath {
+    let looks = match stat.is_bundle() {
+        true => format!("{:x}", stat.inode),
+        false => format!("{}-{}", other.size, other.mtime_ns),
+    };
     let fresh = context.fresh_name();
     let text = format!("{entry}.{}.{}.{looks}.{fresh}", stat.size, stat.mtime_ns);
     let name =
@@ -56,6 +60,7 @@ pub(super) fn replace(
         fs.remove(staged)?;
         return Ok(false);
     }
+    let contents = staged_stat.is_bundle().then(|| context.bundles.contents(staged)).transpose()?;
     let aside = self::path(context, row);
     fs.rename_noreplace(staged, &aside)?;
     match fs.exchange(&aside, path) {
@@ -84,9 +89,9 @@ pub(super) fn replace(
     // What was there is not what the plan saw: it goes back, and with it whatever was written to
     // the path meanwhile is kept beside it.
     fs.exchange(&aside, path)?;
-    if staged_stat.is_bundle() {
+    if let Some(contents) = contents {
         let scratch = context.fresh_name();
-        context.bundles.carry_over(&aside, path, staged_stat, &scratch)?;
+        context.bundles.carry_over(&aside, path, &contents, &scratch)?;
     }
     if fs.stat(&aside)?.same_content(staged_stat) {
         discard(context, &aside)?;
@@ -132,7 +137,8 @@ fn replace_in_two(
 /// done to it next is done to all of it. The row is as it looks then; of anything else it stays the same.
 ///
 /// # Errors
-/// [`FsError`]; then nothing was done. [`FsError::Busy`] while a program has it open.
+/// [`FsError`]; then it holds what it held, and what a program has added. [`FsError::Busy`] while one has
+/// it open.
 pub(super) fn settle(
     context: &FolderContext,
     path: &RelPath,
@@ -141,13 +147,9 @@ pub(super) fn settle(
     if row.kind != Kind::File || !context.bundles.is_unsettled(path)? {
         return Ok(row);
     }
-    let aside = self::path(context, &row);
-    let away = |stat: &Stat| path_of(context, &row.entry, stat);
-    let scratch = context.fresh_name();
-    let settled = context.bundles.settle(path, &row.stat, &aside, &away, &scratch)?;
-    let Some(stat) = settled else { return Ok(row) };
-    review_soon(context, &aside);
-    Ok(LocalRow { stat, ..row })
+    let away = |looks: [&Stat; 2]| path_of(context, &row.entry, looks);
+    let settled = context.bundles.settle(path, &row.stat, &away, &context.fresh_name())?;
+    Ok(settled.map_or(row.clone(), |stat| LocalRow { stat, ..row }))
 }
 
 /// Removes what lies in the displaced area and is nobody's. A bundle goes by way of staging: a removal
@@ -174,7 +176,8 @@ struct Expected {
     entry: EntryId,
     size: u64,
     mtime_ns: i64,
-    /// Of a bundle, what a look at all of it came to.
+    /// Of a bundle, what a look at all of it came to; of anything else, another size and mtime that are
+    /// as good.
     looks: String,
 }
 
@@ -188,8 +191,11 @@ impl Expected {
 
     /// Whether it is what it was when it was displaced.
     fn is_still(&self, stat: &Stat) -> bool {
-        let looks_so = !stat.is_bundle() || format!("{:x}", stat.inode) == self.looks;
-        stat.size == self.size && stat.mtime_ns == self.mtime_ns && looks_so
+        let is_first = stat.size == self.size && stat.mtime_ns == self.mtime_ns;
+        match stat.is_bundle() {
+            true => is_first && format!("{:x}", stat.inode) == self.looks,
+            false => is_first || format!("{}-{}", stat.size, stat.mtime_ns) == self.looks,
+        }
     }
 }
 
@@ -243,11 +249,7 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
     for listed in listing.entries {
         let Ok(name) = Name::from_bytes(&listed.name) else { continue };
         let aside = RelPath::inside(Area::Displaced, name.clone());
-        let looked = match is_log_alone(context, &name) {
-            true => context.fs.remove(&aside).and_then(|()| context.fs.stat(&aside)),
-            false => review(context, &aside).and_then(|()| context.fs.stat(&aside)),
-        };
-        let stat = match looked {
+        let stat = match review(context, &aside).and_then(|()| context.fs.stat(&aside)) {
             Ok(stat) => stat,
             Err(error) if error.is_not_found() => continue,
             Err(error) => {
@@ -283,14 +285,6 @@ pub fn review_displaced(context: &FolderContext) -> Result<u64, super::ApplyErro
         }
     }
     Ok(left)
-}
-
-/// Whether this is the log of a displaced database that is gone, or never came: a crash came between.
-fn is_log_alone(context: &FolderContext, name: &Name) -> bool {
-    database_of(name).is_some_and(|database| {
-        let database = RelPath::inside(Area::Displaced, database);
-        context.fs.stat(&database).is_err_and(|error| error.is_not_found())
-    })
 }
 
 /// Whether a file is the server's current version of an entry, by size and mtime in nanoseconds. The
@@ -402,4 +396,42 @@ fn is_wanted(context: &FolderContext, entry: &EntryId) -> Result<bool, StateErro
     let is_here = local.is_some_and(|row| row.tag == Some(remote.node.content.tag));
     let is_shown = !remote.node.deleted && remote.broken.is_none();
     Ok(is_shown && remote.node.kind == Kind::File && !is_here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_displaced_file_is_what_it_was_by_either_look_that_its_name_has() {
+        let look = |size, mtime_ns| Stat {
+            kind: crate::fs::Kind::File,
+            size,
+            mtime_ns,
+            ctime_ns: 0,
+            inode: 0x77,
+            device: 1,
+            mode: 0o644,
+            nlink: 1,
+            birth_ns: None,
+        };
+        let still = |name: String, stat: Stat| {
+            Expected::of(&Name::new(name).unwrap()).is_some_and(|expected| expected.is_still(&stat))
+        };
+        let entry = EntryId::from_bytes([7; 16]);
+        let name = || format!("{entry}.4096.-5.8192-6.fresh");
+        for (stat, is_it) in [
+            (look(4096, -5), true),
+            (look(8192, 6), true),
+            (look(4096, 6), false),
+            (look(8192, -5), false),
+        ] {
+            assert_eq!(still(name(), stat), is_it, "{stat:?}");
+        }
+        // Of a bundle all of it counts.
+        let bundle = Stat { mode: 0o755 | common::archive::MODE_BUNDLE, ..look(10, 3) };
+        assert!(still(format!("{entry}.10.3.77.fresh"), bundle));
+        assert!(!still(format!("{entry}.10.3.78.fresh"), bundle));
+        assert!(!still(name(), Stat { size: 8192, mtime_ns: 6, ..bundle }));
+    }
 }

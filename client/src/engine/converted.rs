@@ -48,7 +48,7 @@ impl Engine {
     ) -> Result<Option<i64>, StateError> {
         let Some(converted) = self.converted.get(&row.entry) else { return Ok(None) };
         let rest = converted.until_ns - now;
-        if rest <= 0 || !row.stat.same_content(&converted.stat) {
+        if rest <= 0 || !row.stat.untouched(&converted.stat) {
             return Ok(None);
         }
         let there = self.context.state.remote_row_at(&row.position)?;
@@ -61,7 +61,7 @@ impl Engine {
         for (entry, converted) in self.converted.clone() {
             let row = self.context.state.local_row(&entry)?;
             let is_sent = self.context.state.synced_node(&entry)?.is_some();
-            let is_it = |row: &LocalRow| !is_sent && row.stat.same_content(&converted.stat);
+            let is_it = |row: &LocalRow| !is_sent && row.stat.untouched(&converted.stat);
             let Some(row) = row.filter(is_it) else {
                 self.converted.remove(&entry);
                 continue;

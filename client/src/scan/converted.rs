@@ -3,16 +3,15 @@
 //! Owns the answer to one question: whether such a bundle holds anything that the server has not.
 
 use crate::context::FolderContext;
-use crate::fs::RelPath;
-use crate::fs::bundle::Archive;
+use crate::fs::{RelPath, Stat};
 use crate::state::{LocalRow, StateError};
-use common::archive::{Item, ItemKind};
 use common::ids::EntryId;
 use common::record::Kind;
 use std::collections::BTreeMap;
 
 /// Whether the bundle at a path holds what the rows below a directory say, no more and no less, and the
-/// server has all of that. One that cannot be read does not.
+/// server has all of that. One that cannot be looked into does not. What is in it is looked at as it was
+/// when it was no bundle: a bundle hides what git keeps for this disk alone.
 ///
 /// # Errors
 /// [`StateError`].
@@ -21,15 +20,16 @@ pub(super) fn is_all_synced(
     directory: &EntryId,
     path: &RelPath,
 ) -> Result<bool, StateError> {
-    let Ok(archive) = Archive::open(context.fs.as_ref(), path) else { return Ok(false) };
+    let Ok(looks) = context.bundles.looks_in(path) else { return Ok(false) };
     let Some(rows) = synced_below(context, directory)? else { return Ok(false) };
-    let items = archive.index().items();
-    let is_known = |item: &Item| rows.get(&item.path).is_some_and(|row| looks_like(row, item));
-    Ok(items.len() == rows.len() && items.iter().all(is_known))
+    let is_known = |(path, stat): (&String, &Stat)| {
+        rows.get(path).is_some_and(|row: &LocalRow| is_untouched(row, stat))
+    };
+    Ok(looks.len() == rows.len() && looks.iter().all(is_known))
 }
 
 /// All rows below a directory by their paths in it; `None` if one of them, or what is missing there, is
-/// not synced.
+/// not synced, or may have been written to in the moment in which it was read.
 fn synced_below(
     context: &FolderContext,
     directory: &EntryId,
@@ -60,14 +60,11 @@ fn synced_below(
     Ok(Some(rows))
 }
 
-fn looks_like(row: &LocalRow, item: &Item) -> bool {
-    let stat = &row.stat;
-    match &item.kind {
-        ItemKind::Directory => row.kind == Kind::Directory && item.mode == stat.mode,
-        ItemKind::Symlink(target) => row.target.as_ref() == Some(target),
-        ItemKind::File(size) => {
-            row.kind == Kind::File
-                && (*size, item.mode, item.mtime_ns) == (stat.size, stat.mode, stat.mtime_ns)
-        }
+/// Whether nothing has happened to an entry since it was recorded. A write that keeps size and mtime shows in
+/// the ctime; that of a directory changes with what is in it, which is looked at itself.
+fn is_untouched(row: &LocalRow, stat: &Stat) -> bool {
+    match row.kind {
+        Kind::Directory => stat.same_inode(&row.stat) && stat.mode == row.stat.mode,
+        Kind::File | Kind::Symlink => stat.untouched(&row.stat),
     }
 }

@@ -7,8 +7,12 @@
 
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
-/// Where the index lies in a repository.
-pub(super) const PATH: &str = "index";
+/// What it is called.
+const NAME: &str = "index";
+/// Where the repositories of submodules and further work trees lie in one, with an index each.
+const WITHIN: [&str; 2] = ["modules/", "worktrees/"];
+/// Where nothing is an index, whatever it is called: a branch may be named so.
+const REFERENCES: &str = "/refs/";
 /// Longest index that is read as a whole, in bytes: one of about three million files. A longer one is
 /// read as it is.
 pub(super) const BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -20,6 +24,13 @@ const FIXED_BYTES: usize = 40;
 const OF_THIS_DISK: [std::ops::Range<usize>; 2] = [0..24, 28..FIXED_BYTES];
 /// The flag that says that there are two more bytes of flags.
 const EXTENDED: u8 = 0x40;
+
+/// Whether a path in a repository is that of an index: its own, or one of a repository in it.
+pub(super) fn is_path(inside: &str) -> bool {
+    let is_within = WITHIN.iter().any(|directory| inside.starts_with(directory));
+    let above = inside.strip_suffix(NAME).filter(|above| is_within && above.ends_with('/'));
+    inside == NAME || above.is_some_and(|above| !above.contains(REFERENCES))
+}
 
 /// Takes out of an index what is of this disk; `false` if it is none that is known, and then it is as it
 /// was.
@@ -160,6 +171,25 @@ mod tests {
             git(at, &["add", "a"]);
             let mut staged = std::fs::read(&index).unwrap();
             assert!(forget_disk(&mut staged) && staged != one, "what is staged counts");
+        }
+    }
+
+    #[test]
+    fn an_index_lies_in_each_repository_within_one() {
+        for path in
+            ["index", "modules/a/index", "modules/a/b/worktrees/c/index", "worktrees/d/index"]
+        {
+            assert!(is_path(path), "{path}");
+        }
+        for path in [
+            "HEAD",
+            "a/index",
+            "modules/a/myindex",
+            "modules/a/refs/heads/index",
+            "modules/a/logs/refs/heads/index",
+            "worktrees/a/index/b",
+        ] {
+            assert!(!is_path(path), "{path}");
         }
     }
 

@@ -139,7 +139,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             // When it was last written says no more than that git has looked at this disk.
-            Kind::File if self.is_git && inside == git_index::PATH => {
+            Kind::File if self.is_git && git_index::is_path(&inside) => {
                 (ItemKind::File(stat.size), stat.mode, 0)
             }
             Kind::File => (ItemKind::File(stat.size), stat.mode, stat.mtime_ns),

@@ -22,11 +22,12 @@ use super::path::{Area, RelPath};
 use super::stat::{FreeSpace, Kind, Listing, RootIdentity, Stat};
 use super::traits::{Fs, Look, ReadFile, Root, SYNC_EACH_MAX, StagedFile, Swap};
 use client_core::bundles::BundleRules;
-use common::archive::Index;
+use common::archive::{ArchiveError, Index};
 use common::name::Name;
 use database::Databases;
 use read::BundleFile;
 use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use unpack::{Unpack, remove_all};
 
@@ -90,10 +91,51 @@ impl Bundled {
         Ok((into, stat))
     }
 
-    /// Copies what was added to a private bundle since it looked like `built` into another one, where
-    /// nothing stands, durably: a program that was at work while the two changed places for a moment has
-    /// put it there, and may build on it where it began. What is still being written is not copied: half
-    /// of a file where its writer looks for the whole would be taken for it. `scratch` is a free name in
+    /// The paths of what lies in a bundle.
+    ///
+    /// # Errors
+    /// [`FsError::Unfit`] if no archive can hold it, and those of looking.
+    pub fn contents(&self, bundle: &RelPath) -> Result<BTreeSet<String>, FsError> {
+        let unfit = |reason| FsError::Unfit { path: bundle.clone(), reason };
+        let index = look::look(self.inner.as_ref(), bundle)?.index.map_err(unfit)?;
+        Ok(index.items().iter().map(|item| item.path.clone()).collect())
+    }
+
+    /// What lies in a bundle by its path in it, as it looks without the bundle: a directory as one, a lock
+    /// as any file, a database with the files beside it as one file. What is never synced is left out.
+    ///
+    /// # Errors
+    /// [`FsError::Changed`] while it is being changed, [`FsError::Unfit`] for what has no name here, and
+    /// those of looking.
+    pub fn looks_in(&self, bundle: &RelPath) -> Result<BTreeMap<String, Stat>, FsError> {
+        let (mut looks, mut directories) = (BTreeMap::new(), vec![(bundle.clone(), String::new())]);
+        while let Some((directory, above)) = directories.pop() {
+            let mut listing = self.inner.list(&directory)?;
+            self.databases.fold(&directory, &mut listing)?;
+            if !listing.steady {
+                return Err(FsError::Changed { path: bundle.clone() });
+            }
+            for listed in listing.entries.iter().filter(|listed| listed.stat.kind != Kind::Other) {
+                let inside = format!("{above}{}", String::from_utf8_lossy(&listed.name));
+                let name = Name::from_bytes(&listed.name).ok();
+                let Some(path) = name.and_then(|name| directory.join(&name).ok()) else {
+                    let reason = ArchiveError::Path(inside);
+                    return Err(FsError::Unfit { path: bundle.clone(), reason });
+                };
+                if listed.stat.kind == Kind::Directory {
+                    directories.push((path, format!("{inside}/")));
+                }
+                looks.insert(inside, listed.stat);
+            }
+        }
+        Ok(looks)
+    }
+
+    /// Copies what was added to a private bundle since it had only these paths in it into another one,
+    /// where nothing stands, durably: a program that was at work while the two changed places for a moment
+    /// has put it there, and may build on it where it began. What it has changed there is not copied: in
+    /// the other one that was never there, or was taken away. Nor is what is still being written: half of
+    /// a file where its writer looks for the whole would be taken for it. `scratch` is a free name in
     /// staging.
     ///
     /// # Errors
@@ -102,20 +144,19 @@ impl Bundled {
         &self,
         from: &RelPath,
         to: &RelPath,
-        built: &Stat,
+        built: &BTreeSet<String>,
         scratch: &Name,
     ) -> Result<(), FsError> {
         let fs = self.inner.as_ref();
         let index = look::look(fs, from)?.index;
         let mut carried = Vec::new();
         // One that no archive can hold is kept as it is.
-        for item in index.iter().flat_map(Index::items) {
+        for item in index.iter().flat_map(Index::items).filter(|item| !built.contains(&item.path)) {
             let (Ok(from), Ok(to)) = (read::below(from, &item.path), read::below(to, &item.path))
             else {
                 continue;
             };
-            let is_new = fs.stat(&from).is_ok_and(|stat| stat.ctime_ns > built.ctime_ns);
-            if !is_new || fs.stat(&to).is_ok() || !fs.writer_absent(&from).unwrap_or(false) {
+            if fs.stat(&to).is_ok() || !fs.writer_absent(&from).unwrap_or(false) {
                 continue;
             }
             match unpack::copy(fs, item, &from, &to, scratch) {
@@ -159,27 +200,26 @@ impl Bundled {
     }
 
     /// Makes a database of the tree one plain file with the same content, without files beside it, and
-    /// looks at it; `None` if it is one, or no database. What it was goes to `aside` in the displaced
-    /// area with its log, to be reviewed there: under a name by which it looks as expected. `away` gives
-    /// such a name to a file beside it that looks like this, while it is taken away. `scratch` is a free
-    /// name in staging.
+    /// says how that looks; `None` if it is one, or no database. `away` gives free names in the displaced
+    /// area to what lies there meanwhile, and stays there to be reviewed if this is cut short: each time
+    /// it looks like one of these two. `scratch` is a free name in staging.
     ///
     /// # Errors
-    /// [`FsError::Changed`] if it is not what was expected; [`FsError::Busy`] while a program has it
-    /// open, or where nothing can tell; [`FsError::Unsupported`] where files cannot be exchanged or
-    /// linked. Then it is what it was.
+    /// [`FsError::Changed`] if it is not what was expected, or somebody has written to it since;
+    /// [`FsError::Busy`] while a program has it open, or where nothing can tell; [`FsError::Unsupported`]
+    /// where files cannot be exchanged. Then it holds all that it held and what was written to it since,
+    /// but it may be another file than it was, and without some of those beside it.
     pub fn settle(
         &self,
         path: &RelPath,
         expected: &Stat,
-        aside: &RelPath,
-        away: &dyn Fn(&Stat) -> RelPath,
+        away: &dyn Fn([&Stat; 2]) -> RelPath,
         scratch: &Name,
     ) -> Result<Option<Stat>, FsError> {
         if self.enter(path)? || path.is_private() {
             return Ok(None);
         }
-        self.databases.settle(path, expected, aside, away, scratch)
+        self.databases.settle(path, expected, away, scratch)
     }
 
     /// What is synced with a path.
@@ -357,7 +397,7 @@ impl Swap for Bundled {
         if self.enter(path)? && path.is_private() {
             return remove_all(self.inner.as_ref(), path);
         }
-        self.databases.remove(path)
+        self.inner.remove(path)
     }
 
     fn remove_directory(&self, path: &RelPath) -> Result<(), FsError> {

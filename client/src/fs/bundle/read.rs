@@ -54,8 +54,8 @@ impl BundleFile {
             let ItemKind::File(size) = item.kind else { continue };
             let path = below(root, &item.path).map_err(unfit)?;
             if size > 0 {
-                let is_index =
-                    seen.is_git && item.path == git_index::PATH && size <= git_index::BYTES_MAX;
+                let is_index = seen.is_git && git_index::is_path(&item.path);
+                let is_index = is_index && size <= git_index::BYTES_MAX;
                 let bytes = if is_index { without_disk(fs.as_ref(), &path, size)? } else { None };
                 parts.push(Part { start, size, path, bytes });
             }

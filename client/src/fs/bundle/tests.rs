@@ -185,13 +185,44 @@ fn a_lock_that_came_after_the_look_is_not_made_again() {
     let archive = stage(&fs, &bytes);
     std::fs::write(directory.path().join(".git/index.lock"), "").unwrap();
     let names = || [name("made"), name("scratch")];
-    let refused = fs.unpack(&archive, Some((&here, &seen)), names(), seen.mode);
-    assert!(matches!(refused, Err(FsError::Changed { .. })), "{refused:?}");
+    for elsewhere in [".git", "gone", ".git/HEAD/gone"] {
+        let refused = fs.unpack(&archive, Some((&path(elsewhere), &seen)), names(), seen.mode);
+        assert!(matches!(refused, Err(FsError::Changed { .. })), "{elsewhere}: {refused:?}");
+    }
     let staged = fs.list(&crate::fs::RelPath::area_root(Area::Staging)).unwrap().entries;
     assert_eq!(staged.len(), 1, "the archive alone: {staged:?}");
     let seen = fs.stat(&here).unwrap();
     fs.unpack(&archive, Some((&here, &seen)), names(), seen.mode).unwrap();
     assert!(directory.path().join(".driftless/staging/made/index.lock").exists());
+}
+
+/// git writes how the files of each of its work trees look into the repository.
+#[test]
+fn a_look_of_git_at_another_work_tree_is_no_change() {
+    let (directory, fs) = on_disk();
+    let at = directory.path();
+    let git = |at: &std::path::Path, arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.current_dir(at).args(["-c", "user.name=A", "-c", "user.email=a@localhost"]);
+        git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+        let done = git.args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
+    };
+    git(at, &["init", "--quiet"]);
+    std::fs::write(at.join("a"), "a").unwrap();
+    git(at, &["add", "a"]);
+    git(at, &["commit", "--quiet", "--message", "first"]);
+    git(at, &["worktree", "add", "--quiet", "tree"]);
+    let index = at.join(".git/worktrees/tree/index");
+    let (before, bytes) = (std::fs::read(&index).unwrap(), fs.open(&path(".git")).unwrap());
+    let (bytes, seen) = (read(bytes.as_ref()), fs.stat(&path(".git")).unwrap());
+    let file = std::fs::File::options().write(true).open(at.join("tree/a")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    git(&at.join("tree"), &["status"]);
+    assert_ne!(std::fs::read(&index).unwrap(), before, "git has looked again");
+    let now = fs.stat(&path(".git")).unwrap();
+    assert!(read(fs.open(&path(".git")).unwrap().as_ref()) == bytes);
+    assert_eq!((now.size, now.mtime_ns, now.mode), (seen.size, seen.mtime_ns, seen.mode));
 }
 
 /// Nothing can keep a program out of a whole directory: what it wrote is found by looking.
@@ -246,7 +277,12 @@ fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     let bytes = read(fs.open(&here).unwrap().as_ref());
     let (archive, seen) = (stage(&fs, &bytes), fs.stat(&here).unwrap());
     let (made, built) = fs.unpack(&archive, Some((&here, &seen)), names, 0o755).unwrap();
+    let contents = fs.contents(&made).unwrap();
+    // What the user takes away meanwhile has a second name in the new one, and shows that there.
+    std::fs::remove_file(git.join("objects/ab/cdef")).unwrap();
+    std::fs::rename(git.join("none"), git.join("some")).unwrap();
     fs.exchange(&made, &path(".git")).unwrap();
+    std::fs::write(git.join("none"), "changed").unwrap();
     std::fs::write(git.join("objects/ab/new"), "object").unwrap();
     std::fs::create_dir(git.join("objects/cd")).unwrap();
     std::fs::write(git.join("objects/cd/new"), "object").unwrap();
@@ -256,7 +292,10 @@ fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     assert!(!git.join("objects/ab/new").exists());
     assert!(!fs.stat(&made).unwrap().same_content(&built));
     let before = fs.stat(&made).unwrap();
-    fs.carry_over(&made, &path(".git"), &built, &name("s")).unwrap();
+    fs.carry_over(&made, &path(".git"), &contents, &name("s")).unwrap();
+    for gone in ["objects/ab/cdef", "none"] {
+        assert!(!git.join(gone).exists(), "{gone}: nobody has added that");
+    }
     for object in ["objects/ab/new", "objects/cd/new"] {
         assert_eq!(std::fs::read(git.join(object)).unwrap(), b"object");
     }
@@ -264,7 +303,7 @@ fn what_was_added_while_two_bundles_changed_places_is_carried_over() {
     assert!(fs.stat(&made).unwrap().untouched(&before), "and what it was is kept whole");
     // What stands in both is left where it is.
     std::fs::write(directory.path().join(".driftless/staging/m/HEAD"), "theirs").unwrap();
-    fs.carry_over(&made, &path(".git"), &built, &name("s")).unwrap();
+    fs.carry_over(&made, &path(".git"), &contents, &name("s")).unwrap();
     assert_ne!(std::fs::read(git.join("HEAD")).unwrap(), b"theirs");
 }
 

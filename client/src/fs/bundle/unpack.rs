@@ -95,7 +95,9 @@ impl Unpack<'_> {
     fn keep_locks(&self) -> Result<(), FsError> {
         let Some((current, expected)) = self.current else { return Ok(()) };
         let changed = || FsError::Changed { path: current.clone() };
-        let seen = look(self.fs, current)?;
+        // One that was moved or deleted is no fault of what is made: it is looked at again.
+        let seen = look(self.fs, current)
+            .map_err(|error| if error.is_stale_view() { changed() } else { error })?;
         if !seen.stat.same_content(expected) {
             return Err(changed());
         }
@@ -104,20 +106,14 @@ impl Unpack<'_> {
             else {
                 continue;
             };
-            let has_place = to.parent().is_some_and(|parent| self.fs.stat(&parent).is_ok());
-            let (ItemKind::File(size), true) = (&lock.kind, has_place) else { continue };
-            match self.fs.open(&from) {
-                Ok(file) => {
-                    let file = Archive::of(file, Index::default());
-                    self.write(&file, &lock, 0, *size, &to).map_err(|error| match error {
-                        // It has become shorter.
-                        FsError::Unfit { .. } => changed(),
-                        error => error,
-                    })?;
-                }
+            if to.parent().is_none_or(|parent| self.fs.stat(&parent).is_err()) {
+                continue;
+            }
+            match copy(self.fs, &lock, &from, &to, self.scratch) {
                 // Gone meanwhile, as locks are.
-                Err(error) if error.is_stale_view() => {}
-                Err(error) => return Err(error),
+                Err(error) if error.is_not_found() => {}
+                Err(FsError::Changed { .. }) => return Err(changed()),
+                copied => copied?,
             }
         }
         Ok(())
@@ -231,6 +227,7 @@ pub(super) fn copy(
         }
         ItemKind::File(size) => *size,
     };
+    let changed = || FsError::Changed { path: from.clone() };
     let opened = fs.open(from)?;
     let before = opened.stat()?;
     let file = Archive::of(opened, Index::default());
@@ -240,12 +237,13 @@ pub(super) fn copy(
         .and_then(|()| staged.set_attributes(item.mode, item.mtime_ns))
         .and_then(|()| match before.size == size && fs.stat(from)?.untouched(&before) {
             true => Ok(()),
-            false => Err(FsError::Changed { path: from.clone() }),
+            false => Err(changed()),
         });
     drop(staged);
     if let Err(error) = written {
         fs.remove(&at)?;
-        return Err(error);
+        // One that has become shorter.
+        return Err(if matches!(error, FsError::Unfit { .. }) { changed() } else { error });
     }
     place(fs, &at, to)
 }

@@ -182,8 +182,7 @@ impl Databases {
 
     /// Refuses to exchange or move a database away from what lies beside it: it is settled first.
     fn require_settled(&self, path: &RelPath) -> Result<(), FsError> {
-        let may_have_sides = matches!(path.area(), Area::Tree | Area::Displaced);
-        if may_have_sides && !self.beside(path)?.is_empty() {
+        if path.area() == Area::Tree && !self.beside(path)?.is_empty() {
             return Err(FsError::Busy { path: path.clone() });
         }
         Ok(())
@@ -198,9 +197,6 @@ impl Databases {
         }
         if !to.is_private() {
             self.require_no_log(from, to)?;
-        }
-        if from.area() == Area::Displaced && !self.beside(from)?.is_empty() {
-            return self.bring_back(from, to);
         }
         self.require_settled(from)?;
         self.fs.rename_noreplace(from, to)
@@ -217,16 +213,6 @@ impl Databases {
             }
         }
         self.fs.exchange(one, two)
-    }
-
-    /// Removes a private file, and what was displaced with it.
-    pub(super) fn remove(&self, path: &RelPath) -> Result<(), FsError> {
-        let sides = match path.area() {
-            Area::Displaced => self.beside(path)?,
-            _ => Vec::new(),
-        };
-        self.fs.remove(path)?;
-        sides.iter().try_for_each(|side| self.fs.remove(side))
     }
 
     pub(super) fn set_attributes(

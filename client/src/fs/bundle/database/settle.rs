@@ -3,11 +3,12 @@
 //! Owns the order: at every moment what is at the path is complete, for a program that opens it and for
 //! one that finds it after a power cut. The log is merged into a copy, the copy exchanged with the
 //! database, and only when that is durable is the log taken away: it says nothing any more that the copy
-//! does not have. Database and log stay in the displaced area, together, for whoever came meanwhile.
+//! does not have. A log has one name at a time, and belongs to whatever is at the path: by a second one
+//! a program could begin it anew beneath a database that it does not fit to any more.
 
-use super::{Content, Databases, WAL, side_path, unfinished};
+use super::{Content, Databases, unfinished};
 use crate::fs::error::FsError;
-use crate::fs::path::{Area, RelPath};
+use crate::fs::path::RelPath;
 use crate::fs::stat::Stat;
 use crate::fs::traits::{ReadFile, StagedFile};
 use common::name::Name;
@@ -21,8 +22,7 @@ impl Databases {
         &self,
         path: &RelPath,
         expected: &Stat,
-        aside: &RelPath,
-        away: &dyn Fn(&Stat) -> RelPath,
+        away: &dyn Fn([&Stat; 2]) -> RelPath,
         scratch: &Name,
     ) -> Result<Option<Stat>, FsError> {
         let sides = self.beside(path)?;
@@ -32,15 +32,17 @@ impl Databases {
         let looks = sides.iter().map(|side| self.fs.stat(side)).collect::<Result<Vec<_>, _>>()?;
         self.require_as_expected(path, expected)?;
         self.require_unused(path)?;
-        match self.content(path, &self.fs.stat(path)?)? {
-            Content::Plain => {}
-            Content::Logged(_) => self.merge(path, expected, aside, scratch)?,
+        let settled = match self.content(path, &self.fs.stat(path)?)? {
+            Content::Plain => *expected,
+            Content::Logged(_) => self.merge(path, expected, away, scratch)?,
             Content::Unfinished(_) => return Err(unfinished(path)),
-        }
+        };
         for (side, seen) in sides.iter().zip(&looks) {
-            self.take_away(side, seen, &away(seen))?;
+            self.take_away(side, seen, &away([seen, seen]))?;
         }
-        self.fs.stat(path).map(Some)
+        // A program that came meanwhile may have committed, merged its log into what is here, and have
+        // taken it away: that is its transaction, and no longer what was seen.
+        self.require_as_expected(path, &settled).map(Some)
     }
 
     /// Takes a file beside a database away, whose content is in the database. A program may have come
@@ -53,11 +55,7 @@ impl Databases {
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error),
         }
-        let is_still = self
-            .fs
-            .writer_absent(out)
-            .and_then(|absent| Ok(absent && self.fs.stat(out)?.same_content(seen)));
-        match is_still {
+        match self.is_left(out, seen) {
             Ok(true) => self.fs.remove(out),
             not => {
                 self.fs.rename_noreplace(out, side)?;
@@ -66,10 +64,10 @@ impl Databases {
         }
     }
 
-    fn require_as_expected(&self, path: &RelPath, expected: &Stat) -> Result<(), FsError> {
-        match self.stat(path)?.same_content(expected) {
-            true => Ok(()),
-            false => Err(FsError::Changed { path: path.clone() }),
+    fn require_as_expected(&self, path: &RelPath, expected: &Stat) -> Result<Stat, FsError> {
+        match self.stat(path)? {
+            stat if stat.same_content(expected) => Ok(stat),
+            _ => Err(FsError::Changed { path: path.clone() }),
         }
     }
 
@@ -84,82 +82,76 @@ impl Databases {
         }
     }
 
-    /// Exchanges a database with a copy that has the log in it. The log stays beside it.
+    /// Exchanges a database with a copy that has the log in it, which stays beside the copy, and removes
+    /// what it was. Returns how the copy looks.
     fn merge(
         &self,
         path: &RelPath,
         expected: &Stat,
-        aside: &RelPath,
+        away: &dyn Fn([&Stat; 2]) -> RelPath,
         scratch: &Name,
-    ) -> Result<(), FsError> {
-        let copy = self.copy(path, scratch)?;
+    ) -> Result<Stat, FsError> {
         let changed = || FsError::Changed { path: path.clone() };
-        let (log, kept) = (side_path(path, WAL), side_path(aside, WAL));
-        let (log, kept) = log.zip(kept).ok_or_else(changed)?;
+        let was = self.fs.stat(path)?;
+        let (copy, made) = self.copy(path, scratch)?;
         // What is in staging after a crash is never a user's, so the copy goes to where the database
-        // will be; beside it the same log, which adds nothing to the copy.
+        // will be: one of the two lies there whenever this stops, and its name knows both.
+        let aside = away([&was, &made]);
         let exchanged = self
             .require_as_expected(path, expected)
-            .and_then(|()| self.require_unused(path))
-            .and_then(|()| self.fs.rename_noreplace(&copy, aside))
-            .and_then(|()| self.fs.link(&log, &kept))
-            .and_then(|()| self.fs.exchange(aside, path));
+            .and_then(|_| self.require_unused(path))
+            .and_then(|()| self.fs.rename_noreplace(&copy, &aside))
+            .and_then(|()| self.fs.exchange(&aside, path));
         if let Err(error) = exchanged {
-            self.discard([&copy, aside, &kept])?;
+            self.discard(&copy, &made)?;
+            self.discard(&aside, &made)?;
             return Err(error);
         }
-        // What came out must be what was read, and without a writer.
-        let is_still = self.require_as_expected(aside, expected);
-        if let Err(error) = is_still.and_then(|()| self.require_unused(aside)) {
-            self.fs.exchange(aside, path)?;
-            self.discard([aside, &kept])?;
-            return Err(match error {
-                FsError::Busy { .. } => FsError::Busy { path: path.clone() },
-                _ => changed(),
-            });
+        // The database that came out must be the one that was read, and nobody may have it open: then
+        // all of it is in the copy, and what was committed since is in the log beside that.
+        if !self.is_left(&aside, &was).unwrap_or(false) {
+            self.fs.exchange(&aside, path)?;
+            self.discard(&aside, &made)?;
+            return Err(changed());
         }
-        self.fs.sync(&[path.clone(), aside.clone(), kept])
+        self.fs.sync(&[path.clone(), aside.clone()])?;
+        self.fs.remove(&aside)?;
+        Ok(made)
     }
 
-    fn discard<const N: usize>(&self, paths: [&RelPath; N]) -> Result<(), FsError> {
-        paths.into_iter().try_for_each(|path| match self.fs.remove(path) {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        })
+    /// Whether a displaced file is what was seen of it, and nobody can write to it any more.
+    fn is_left(&self, displaced: &RelPath, seen: &Stat) -> Result<bool, FsError> {
+        Ok(self.fs.writer_absent(displaced)? && self.fs.stat(displaced)?.same_content(seen))
     }
 
-    /// Writes what a database holds to a new file in staging, durably.
-    fn copy(&self, path: &RelPath, scratch: &Name) -> Result<RelPath, FsError> {
+    /// Removes a copy if there is one and it is still nobody's: a program that has opened it at the path
+    /// meanwhile may have put there what is nowhere else. Then it is reviewed where it lies.
+    fn discard(&self, copy: &RelPath, made: &Stat) -> Result<(), FsError> {
+        match self.is_left(copy, made) {
+            Ok(true) => self.fs.remove(copy),
+            Ok(false) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes what a database holds to a new file in staging, durably; returns how that looks.
+    fn copy(&self, path: &RelPath, scratch: &Name) -> Result<(RelPath, Stat), FsError> {
         let file = self.open(path)?;
         let staged = self.fs.stage(scratch)?;
         let copy = staged.path().clone();
-        let written = fill(staged.as_ref(), file.as_ref());
+        let made = fill(staged.as_ref(), file.as_ref()).and_then(|is_whole| match is_whole {
+            true => staged.stat(),
+            false => Err(FsError::Changed { path: path.clone() }),
+        });
         drop(staged);
-        match written {
-            Ok(true) => Ok(copy),
-            Ok(false) => {
-                self.fs.remove(&copy)?;
-                Err(FsError::Changed { path: path.clone() })
-            }
+        match made {
+            Ok(made) => Ok((copy, made)),
             Err(error) => {
                 self.fs.remove(&copy)?;
                 Err(error)
             }
         }
-    }
-
-    /// Brings a displaced database back as one file, which is whole before it can be seen.
-    pub(super) fn bring_back(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
-        let scratch = from.name().ok_or_else(|| FsError::Misplaced { path: from.clone() })?;
-        // What an attempt left that was cut short.
-        self.discard([&RelPath::inside(Area::Staging, scratch.clone())])?;
-        let copy = self.copy(from, scratch)?;
-        if let Err(error) = self.fs.rename_noreplace(&copy, to) {
-            self.fs.remove(&copy)?;
-            return Err(error);
-        }
-        self.fs.sync(std::slice::from_ref(to))?;
-        self.remove(from)
     }
 }
 

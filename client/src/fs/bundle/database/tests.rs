@@ -44,7 +44,7 @@ impl Disk {
     }
 
     fn settle(&self, at: &str, expected: &Stat) -> Result<Option<Stat>, FsError> {
-        self.fs.settle(&path(at), expected, &aside(), &away, &name("scratch"))
+        self.fs.settle(&path(at), expected, &away, &name("scratch"))
     }
 
     /// Leaves a database as a program leaves it that dies with it open: another file of that name.
@@ -58,12 +58,20 @@ impl Disk {
     }
 }
 
-fn aside() -> RelPath {
-    private(Area::Displaced, "aside")
+/// A name that says how what lies there looks, in one of two ways.
+fn away(looks: [&Stat; 2]) -> RelPath {
+    let [one, other] = looks.map(|look| format!("{}.{}", look.size, look.mtime_ns));
+    private(Area::Displaced, &format!("{one}.{other}"))
 }
 
-fn away(_: &Stat) -> RelPath {
-    private(Area::Displaced, "away")
+/// What is left in the displaced area.
+fn displaced(fs: &Bundled) -> Vec<(String, Stat)> {
+    let listing = match fs.list(&RelPath::area_root(Area::Displaced)) {
+        Err(error) if error.is_not_found() => return Vec::new(),
+        listing => listing.unwrap(),
+    };
+    let named = |name: Vec<u8>| String::from_utf8(name).unwrap();
+    listing.entries.into_iter().map(|it| (named(it.name), it.stat)).collect()
 }
 
 /// A root in memory with a database, its log and the index of that.
@@ -345,7 +353,7 @@ fn a_database_that_is_written_to_while_it_is_read_stays_what_it_was_or_shows_it(
 }
 
 #[test]
-fn a_settled_database_is_one_plain_file_and_what_it_was_is_displaced() {
+fn a_settled_database_is_one_plain_file_and_nothing_else_is_left_of_it() {
     let disk = Disk::new();
     let connection = logged(&disk.at("x"), 4096);
     insert(&connection, 30, 1_000);
@@ -368,33 +376,11 @@ fn a_settled_database_is_one_plain_file_and_what_it_was_is_displaced() {
     assert_eq!(disk.stat("y"), settled);
     assert!(!disk.fs.is_unsettled(&path("y")).unwrap());
     assert!(disk.settle("y", &settled).unwrap().is_none());
-    // What it was looks as it did, reads the same and goes whole.
-    let displaced = disk.fs.stat(&aside()).unwrap();
-    assert!(displaced.same_content(&seen));
-    assert_eq!(read(disk.fs.open(&aside()).unwrap().as_ref()), bytes);
-    assert_eq!(disk.fs.list(&RelPath::area_root(Area::Displaced)).unwrap().entries.len(), 1);
-    assert!(disk.fs.writer_absent(&aside()).unwrap());
-    disk.fs.remove(&aside()).unwrap();
     for area in Area::PRIVATE {
         let left = std::fs::read_dir(disk.at(".driftless").join(area.directory().unwrap()));
-        let left: Vec<_> = left.unwrap().map(|it| it.unwrap().file_name()).collect();
-        assert!(left.iter().all(|name| name == "new"), "{left:?}");
+        assert!(left.unwrap().all(|it| it.unwrap().file_name() == "new"), "{area:?}");
     }
     assert_eq!(opened(&disk.read("x")), rows(&connection), "the other is as it was");
-}
-
-#[test]
-fn a_displaced_database_comes_back_as_one_file() {
-    let disk = Disk::new();
-    let connection = logged(&disk.at("x"), 4096);
-    insert(&connection, 30, 1_000);
-    disk.abandon("x", "y");
-    let seen = disk.stat("y");
-    disk.settle("y", &seen).unwrap().unwrap();
-    disk.fs.rename_noreplace(&aside(), &path("kept")).unwrap();
-    assert!(!disk.at("kept-wal").exists());
-    assert_eq!(opened(&std::fs::read(disk.at("kept")).unwrap()), rows(&connection));
-    assert!(disk.fs.list(&RelPath::area_root(Area::Displaced)).unwrap().entries.is_empty());
 }
 
 #[test]
@@ -417,7 +403,7 @@ fn a_database_that_is_in_use_or_has_changed_is_not_settled() {
     let seen = disk.stat("y");
     assert_eq!(disk.settle("y", &seen).unwrap(), Some(disk.stat("y")));
     assert!(disk.stat("y").same_content(&seen) && !disk.at("y-wal").exists());
-    assert!(disk.fs.stat(&aside()).unwrap_err().is_not_found());
+    assert_eq!(displaced(&disk.fs), []);
 }
 
 #[test]
@@ -464,14 +450,14 @@ fn a_database_is_whole_wherever_settling_stops() {
     for seed in [None, Some(1), Some(2)] {
         for at in 0.. {
             let (memory, fs) = in_memory(&files);
-            fs.sync(&[path("y")]).unwrap();
+            fs.sync(&[path("y"), path("y-shm")]).unwrap();
             let seen = fs.stat(&path("y")).unwrap();
             let last = memory.operations() + at;
             let stop = move |_: &MemoryUser, it: &Operation| {
                 (it.number > last).then_some(Fault::TooManyOpenFiles)
             };
             memory.set_hook(Some(Arc::new(stop)));
-            let settled = fs.settle(&path("y"), &seen, &aside(), &away, &name("scratch"));
+            let settled = fs.settle(&path("y"), &seen, &away, &name("scratch"));
             memory.set_hook(None);
             if let Some(seed) = seed {
                 memory.crash(seed);
@@ -483,10 +469,10 @@ fn a_database_is_whole_wherever_settling_stops() {
             }
             settled.unwrap_err();
             stops += 1;
-            // What is displaced is no half either: it looks like what was seen, or is not there.
-            match fs.stat(&aside()) {
-                Ok(found) => assert_eq!((found.size, found.mtime_ns), (seen.size, seen.mtime_ns)),
-                Err(error) => assert!(error.is_not_found()),
+            // What is displaced looks as its name says, so that a review takes it away.
+            for (name, stat) in displaced(&fs) {
+                let look = format!("{}.{}", stat.size, stat.mtime_ns);
+                assert!(name.starts_with(&look) || name.ends_with(&look), "{at} {name} {look}");
             }
         }
     }
@@ -518,11 +504,86 @@ fn a_log_that_somebody_writes_to_at_the_last_moment_goes_back() {
             }
         };
         memory.set_hook(Some(Arc::new(hook)));
-        let settled = fs.settle(&path("y"), &seen, &aside(), &away, &name("scratch"));
+        let settled = fs.settle(&path("y"), &seen, &away, &name("scratch"));
         memory.set_hook(None);
         assert!(matches!(settled, Err(FsError::Busy { .. })), "{settled:?}");
         let log = memory.user().read("y-wal").unwrap();
         assert!(log.starts_with(&files[1]) && log.ends_with(b"a commit") != is_held);
+        // Nothing is left that the program's log could be taken for a part of, whatever it does next.
+        assert_eq!(displaced(&fs), []);
+        assert_eq!(memory.user().stat("y-wal").unwrap().nlink, 1);
+    }
+}
+
+/// A program that comes when the copy is in place, commits, merges the log and takes it away.
+#[test]
+fn a_transaction_that_was_merged_at_the_last_moment_is_not_taken_for_what_was_seen() {
+    let disk = Disk::new();
+    let connection = logged(&disk.at("x"), 512);
+    insert(&connection, 20, 300);
+    let logged = ["x", "x-wal", "x-shm"].map(|at| std::fs::read(disk.at(at)).unwrap());
+    checkpoint(&connection, "TRUNCATE");
+    let merged = ["x", "x-wal", "x-shm"].map(|at| std::fs::read(disk.at(at)).unwrap());
+    // Whichever of the files is next when it comes.
+    for (files, at) in [(&logged, "y-wal"), (&logged, "y-shm"), (&merged, "y-wal")] {
+        let (memory, fs) = in_memory(files);
+        let seen = fs.stat(&path("y")).unwrap();
+        let hook = move |user: &MemoryUser, it: &Operation| {
+            if it.kind == OperationKind::Rename && it.path == path(at) {
+                user.open_write("y").unwrap().write_at(100, b"a commit").unwrap();
+                for side in ["y-wal", "y-shm"] {
+                    let _ = user.remove(side);
+                }
+            }
+            None
+        };
+        memory.set_hook(Some(Arc::new(hook)));
+        let settled = fs.settle(&path("y"), &seen, &away, &name("scratch"));
+        memory.set_hook(None);
+        assert!(matches!(settled, Err(FsError::Changed { .. })), "{settled:?}");
+        assert_eq!(&memory.user().read("y").unwrap()[100..108], b"a commit");
+        assert_eq!(displaced(&fs), []);
+    }
+}
+
+/// One that has opened the database before it was exchanged goes on in it, and what another has put into
+/// the copy meanwhile is kept.
+#[test]
+fn a_program_that_came_before_the_exchange_keeps_its_database() {
+    let disk = Disk::new();
+    let connection = logged(&disk.at("x"), 512);
+    insert(&connection, 20, 300);
+    let files = ["x", "x-wal", "x-shm"].map(|at| std::fs::read(disk.at(at)).unwrap());
+    for comes_another in [false, true] {
+        let (memory, fs) = in_memory(&files);
+        let seen = fs.stat(&path("y")).unwrap();
+        let inode = memory.user().stat("y").unwrap().inode;
+        let held = std::sync::Mutex::new(None);
+        let hook = move |user: &MemoryUser, it: &Operation| {
+            let mut held = held.lock().unwrap();
+            match it.kind {
+                OperationKind::Exchange if held.is_none() => {
+                    *held = Some(user.open_write("y").unwrap());
+                }
+                OperationKind::WriterAbsent if held.is_some() && comes_another => {
+                    user.open_write("y").unwrap().write_at(100, b"theirs").unwrap();
+                }
+                _ => {}
+            }
+            None
+        };
+        memory.set_hook(Some(Arc::new(hook)));
+        let settled = fs.settle(&path("y"), &seen, &away, &name("scratch"));
+        memory.set_hook(None);
+        assert!(matches!(settled, Err(FsError::Changed { .. })), "{settled:?}");
+        assert_eq!(memory.user().stat("y").unwrap().inode, inode);
+        assert_eq!(memory.user().read("y-wal").unwrap(), files[1]);
+        let left = displaced(&fs);
+        assert_eq!(left.len(), usize::from(comes_another), "{left:?}");
+        for (name, _) in left {
+            let copy = read(fs.open(&private(Area::Displaced, &name)).unwrap().as_ref());
+            assert_eq!(&copy[100..106], b"theirs");
+        }
     }
 }
 
