@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // What a test calls is test code too.
 
+use async_trait::async_trait;
 use client::context::{FolderContext, Signers};
 use client::daemon::SystemEnvironment;
 use client::engine::handle::Which;
@@ -12,18 +13,24 @@ use client::engine::{
     self, Ask, EngineParts, FolderHandle, FolderStatus, HaltReason, Keep, LogSource, Pins,
 };
 use client::fs::{Bundled, DiskFs, Fs, Root};
-use client::remote::{QuicRemote, Remote, Server as RemoteServer, join};
+use client::remote::{
+    JournalStream, QuicRemote, Remote, RemoteError, Server as RemoteServer, join,
+};
 use client::state::FolderState;
 use client::watch::{Watch, WatchOptions};
 use common::chunk::Chunker;
-use common::ids::{DeviceId, FolderId, UserId};
+use common::ids::{ChunkId, DeviceId, FolderId, UserId};
 use common::keys::{DeviceKeys, FolderKeys, RecoveryKey, UserSecrets};
+use common::record::{Change, SignedGroup};
 use common::revision::Cursor;
 use common::trust::{
     DeviceLog, FolderGenesis, JoinCode, JoinKind, NewDevice, genesis_record, invitation_record,
     redeem_record,
 };
-use common::wire::meta::{FolderCreate, InvitationOpen, Request};
+use common::wire::meta::{
+    CommitPart, FolderCreate, GroupMessage, InvitationOpen, Outcome, OutcomeKind, Outcomes,
+    Rejected, RejectionCode, Reply, Request, Subscribe,
+};
 use server::assemble::{Server, ServerConfig};
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,6 +38,7 @@ use std::future::Future;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -124,13 +132,20 @@ impl Setup {
     }
 
     fn start(&self, device: usize) -> (FolderHandle, std::thread::JoinHandle<()>) {
+        self.start_with(device, Arc::new(remote(&self.server, &self.devices[device])))
+    }
+
+    fn start_with(
+        &self,
+        device: usize,
+        remote: Arc<dyn Remote>,
+    ) -> (FolderHandle, std::thread::JoinHandle<()>) {
         let root = self.root(device);
         fs::create_dir_all(&root).unwrap();
         let state = self.directory.path().join(format!("state-{device}.sqlite"));
         let marker = self.folder.as_bytes().to_vec();
         let keys = &self.devices[device];
         let runtime = tokio::runtime::Handle::current();
-        let remote: Arc<dyn Remote> = Arc::new(remote(&self.server, keys));
         let (folder, user, log) = (self.folder, self.user, self.log.clone());
         let (signer, environment) =
             (keys.signing.clone(), Arc::new(SystemEnvironment::new(runtime.clone())));
@@ -335,5 +350,81 @@ async fn edits_of_one_file_on_two_devices_are_both_kept_and_a_resolution_ends_it
     for thread in [thread_a, thread_b] {
         tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
     }
+    setup.server.shutdown().await;
+}
+
+/// A server to which every new id is one that it has already.
+struct Taken {
+    remote: QuicRemote,
+    commits: AtomicU64,
+}
+
+fn taken(message: GroupMessage) -> Outcome {
+    let signature = common::ids::Signature::from_slice(&message.signature).unwrap();
+    let group = SignedGroup { body: message.body, signature }.decode().unwrap();
+    let entry = group.changes.iter().find_map(|change| match change {
+        Change::Create { entry, .. } => Some(entry.to_vec()),
+        _ => None,
+    });
+    let code = RejectionCode::IdTaken as i32;
+    let rejected = Rejected { code, entry: entry.unwrap(), ..Rejected::default() };
+    Outcome { kind: Some(OutcomeKind::Rejected(rejected)) }
+}
+
+#[async_trait]
+impl Remote for Taken {
+    async fn request(&self, request: Request) -> Result<Vec<Reply>, RemoteError> {
+        self.remote.request(request).await
+    }
+
+    async fn commit(&self, _: FolderId, parts: Vec<CommitPart>) -> Result<Outcomes, RemoteError> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        let groups = parts.into_iter().flat_map(|part| part.groups);
+        Ok(Outcomes { outcomes: groups.map(taken).collect() })
+    }
+
+    async fn subscribe(&self, from: Subscribe) -> Result<Box<dyn JournalStream>, RemoteError> {
+        self.remote.subscribe(from).await
+    }
+
+    async fn put(
+        &self,
+        folder: FolderId,
+        chunks: Vec<(ChunkId, bytes::Bytes)>,
+    ) -> Result<Vec<Vec<u8>>, RemoteError> {
+        self.remote.put(folder, chunks).await
+    }
+
+    async fn get(
+        &self,
+        folder: FolderId,
+        ids: Vec<ChunkId>,
+    ) -> Result<Vec<Option<bytes::Bytes>>, RemoteError> {
+        self.remote.get(folder, ids).await
+    }
+
+    async fn have(&self, folder: FolderId, ids: Vec<ChunkId>) -> Result<Vec<Vec<u8>>, RemoteError> {
+        self.remote.have(folder, ids).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_new_id_is_an_issue_and_no_endless_work() {
+    let setup = Setup::new(1).await;
+    fs::create_dir_all(setup.root(0)).unwrap();
+    fs::write(setup.root(0).join("hello.txt"), "hello").unwrap();
+    let commits = AtomicU64::new(0);
+    let server = Arc::new(Taken { remote: remote(&setup.server, &setup.devices[0]), commits });
+    let (handle, thread) = setup.start_with(0, Arc::clone(&server) as Arc<dyn Remote>);
+    let ask = handle.ask(Ask::Sync);
+    let reached = tokio::time::timeout(Duration::from_secs(20), ask).await;
+    assert_eq!(reached, Ok(Ok(false)), "{} commits", server.commits.load(Ordering::Relaxed));
+    assert!(server.commits.load(Ordering::Relaxed) < 10);
+    let issues = handle.summary().issues;
+    let refused =
+        |issue: &client::engine::PathIssue| issue.reason.contains("the server refuses it");
+    assert!(issues.iter().any(refused), "{issues:?}");
+    drop(handle);
+    tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
     setup.server.shutdown().await;
 }

@@ -211,3 +211,25 @@ fn an_edit_that_nobody_has_seen_does_not_yield_to_another_bundle() {
         }
     });
 }
+
+/// Rules go by being deleted, too: then what they had kept from being a bundle becomes one.
+#[test]
+fn who_deletes_the_rules_sends_the_bundles_that_come_of_it() {
+    in_virtual_time(async {
+        let (world, devices) = world().await;
+        devices[0].writer.write(RULES, b"!*.app\n");
+        devices[0].writer.make_directory("X.app");
+        devices[0].writer.write("X.app/a", b"a part");
+        settled(&world).await;
+        devices[0].writer.delete(RULES);
+        while devices[1].fs.user().read(RULES).is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await; // ok: virtual time
+        }
+        devices[0].link.set_up(false);
+        devices[0].writer.write("X.app/a", b"another part");
+        tokio::time::sleep(std::time::Duration::from_secs(10)).await; // ok: virtual time
+        devices[0].link.set_up(true);
+        settled(&world).await;
+        assert_eq!(devices[1].fs.user().read("X.app/a").unwrap(), b"another part");
+    });
+}

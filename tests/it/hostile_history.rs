@@ -7,11 +7,15 @@ use client::engine::FolderStatus;
 use common::ids::{EntryId, FolderId, Head, UserId};
 use common::keys::SigningKey;
 use common::record::{Change, Group, SignedGroup};
-use common::wire::meta::JournalBatch;
-use std::sync::Mutex;
+use common::wire::meta::{JournalBatch, Reply};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tests::sim::device::{SimDevice, Stop};
 use tests::sim::network::Hostile;
 use tests::sim::rogue::Past;
 use tests::sim::scene::{BEFORE, Scene, play};
+use tests::sim::server::Backup;
 
 const ROOT: EntryId = EntryId::ROOT;
 
@@ -282,4 +286,141 @@ fn a_restored_backup_is_agreed_to_on_one_device_and_the_others_follow() {
         assert_eq!(other.status, FolderStatus::Idle, "{other:?}");
         scene.goes_on().await;
     });
+}
+
+/// The server goes back, and everybody hears of it who is connected.
+fn restore(scene: &Scene, backup: Backup) {
+    scene.world.server.restore(backup);
+    scene.world.ledger.forget_accepted(BTreeSet::new());
+    scene.honest.link.cut();
+    scene.victim.link.cut();
+}
+
+/// Names a revision that it does not bring: who follows a restore does not come to its end.
+struct Unfinished;
+
+impl Hostile for Unfinished {
+    fn replies(&self, mut replies: Vec<Reply>) -> Vec<Reply> {
+        for reply in &mut replies {
+            if let Reply::Folders(part) = reply {
+                part.folders.iter_mut().for_each(|folder| folder.revision += 1_000);
+            }
+        }
+        replies
+    }
+}
+
+fn status(device: &SimDevice) -> FolderStatus {
+    device.handle().unwrap().summary().status
+}
+
+/// What the device had synced before the first restore is no merge base for what the server has after
+/// the second, though its revision is one that the second has kept.
+#[test]
+fn s1_a_second_restore_while_the_first_is_followed_takes_nothing() {
+    play(async |scene: &Scene| {
+        let first = scene.world.server.back_up();
+        scene.honest.link.set_up(false);
+        scene.victim.writer.write(BEFORE, b"on this device alone");
+        scene.wait().await;
+        scene.victim.link.set_up(false);
+        restore(scene, first);
+        scene.honest.link.set_up(true);
+        for number in 0..4 {
+            scene.honest.writer.write(&format!("since {number}"), format!("{number}").as_bytes());
+            scene.wait().await;
+        }
+        let second = scene.world.server.back_up();
+        scene.honest.writer.write("later", b"written since the second backup");
+        scene.wait().await;
+
+        scene.victim.link.set_hostile(Some(Arc::new(Unfinished)));
+        scene.victim.link.set_up(true);
+        scene.wait().await;
+        assert_eq!(status(&scene.victim), FolderStatus::Halted);
+        drop(scene.victim.confirm().await);
+        scene.wait().await;
+        scene.victim.link.set_up(false);
+        restore(scene, second);
+        scene.wait().await;
+        scene.honest.confirm().await.unwrap();
+        scene.wait().await;
+        scene.victim.link.set_hostile(None);
+        scene.victim.link.set_up(true);
+        scene.wait().await;
+        for device in [&scene.victim, &scene.honest] {
+            let bytes = device.fs.user().read(BEFORE).unwrap();
+            assert_eq!(bytes, b"on this device alone", "device {}", device.number);
+        }
+        scene.goes_on().await;
+    });
+}
+
+#[test]
+fn who_is_cut_off_while_it_follows_a_restore_goes_on_when_the_server_is_back() {
+    play(async |scene: &Scene| {
+        let backup = scene.world.server.back_up();
+        scene.honest.writer.write("since", b"written since the backup");
+        scene.wait().await;
+        restore(scene, backup);
+        scene.wait().await;
+        assert_eq!(status(&scene.victim), FolderStatus::Halted);
+        scene.victim.link.set_hostile(Some(Arc::new(Unfinished)));
+        scene.honest.confirm().await.unwrap();
+        scene.wait().await;
+        scene.victim.link.set_hostile(None);
+        scene.victim.link.cut();
+        scene.wait().await;
+        scene.shows(&[BEFORE, "since"]);
+        scene.goes_on().await;
+    });
+}
+
+#[test]
+fn what_a_person_has_agreed_to_reaches_the_others_though_the_device_is_stopped() {
+    play(async |scene: &Scene| {
+        let backup = scene.world.server.back_up();
+        scene.honest.writer.write("since", b"written since the backup");
+        scene.wait().await;
+        restore(scene, backup);
+        scene.wait().await;
+        scene.victim.link.set_hostile(Some(Arc::new(Unfinished)));
+        drop(scene.victim.confirm().await);
+        scene.wait().await;
+        assert_eq!(status(&scene.honest), FolderStatus::Halted, "nobody has told it");
+        scene.victim.stop(Stop::Kill).await;
+        scene.victim.link.set_hostile(None);
+        scene.victim.start().await;
+        scene.wait().await;
+        assert_eq!(status(&scene.honest), FolderStatus::Idle);
+        scene.shows(&[BEFORE, "since"]);
+        scene.goes_on().await;
+    });
+}
+
+/// Both push again what the server has forgotten, one a moment after the other: that the server knows it
+/// by then does not make it another.
+#[test]
+fn what_two_devices_push_again_is_there_once() {
+    for pause_ms in (0..60).step_by(4) {
+        play(async |scene: &Scene| {
+            let backup = scene.world.server.back_up();
+            scene.honest.writer.make_directory("d");
+            scene.honest.writer.write("d/a", b"in the directory");
+            scene.wait().await;
+            scene.victim.link.set_up(false);
+            scene.victim.writer.rename("d", "moved");
+            restore(scene, backup);
+            scene.victim.link.set_up(true);
+            scene.wait().await;
+            scene.honest.confirm().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await; // ok: virtual time
+            // It may have heard of the other's word by now.
+            drop(scene.victim.confirm().await);
+            scene.wait().await;
+            let paths = scene.paths();
+            let moved = [BEFORE, "moved", "moved/a"];
+            assert!(paths == [BEFORE, "d", "d/a"] || paths == moved, "{pause_ms}: {paths:?}");
+        });
+    }
 }

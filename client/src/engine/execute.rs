@@ -8,6 +8,7 @@ use super::run::{Engine, begin_incarnation};
 use crate::apply::{ApplyError, Applying};
 use crate::fs::RelPath;
 use crate::push::{self, Prepared, Rejection};
+use crate::remote::RemoteError;
 use crate::scan::{Target, make_durable};
 use crate::state::{Effect, IssueSource, StateError};
 use client_core::planner::{Plan, PushGroup, Step};
@@ -176,13 +177,23 @@ impl Engine {
 
     /// Gives a node another id that the server knows as one that was deleted, and this device does not: a
     /// restored server has forgotten how it came back, and the deletion is older than what was taken of
-    /// its journal.
-    fn make_new(&self, entry: &EntryId) -> Result<bool, StateError> {
+    /// its journal. To be called when the journal has brought what was there at the refusal: another
+    /// device may just have pushed the same entry again.
+    fn make_new(&mut self, entry: &EntryId, message: &str) -> Result<(), StateError> {
         let state = &self.context.state;
         if state.remote_row(entry)?.is_some() || state.synced_node(entry)?.is_some() {
-            return Ok(false);
+            return Ok(());
         }
-        state.atomically(|_| self.rename(entry, &self.context.fresh_entry()))
+        if self.renewed.contains(entry) {
+            // Nobody can have an id that was drawn here: another one would fare no better.
+            return self.list_failed(*entry, &refused(message));
+        }
+        let fresh = self.context.fresh_entry();
+        if state.atomically(|_| self.rename(entry, &fresh))? {
+            self.renewed.insert(fresh);
+            self.busy = true;
+        }
+        Ok(())
     }
 
     /// Gives a local node another id; its children follow.
@@ -237,6 +248,11 @@ impl Engine {
     /// Sends prepared groups and waits until the journal has brought them back; returns whether all
     /// were accepted.
     pub(super) async fn send(&mut self, ready: Vec<Prepared>) -> Result<bool, RoundError> {
+        if self.context.state.rebuilding()?.is_some() {
+            // What somebody asked for meanwhile is made from half of the server's tree.
+            let text = "what the server has after its restore is still being read";
+            return Err(RemoteError::Closed(text.into()).into());
+        }
         let alone = self.alone;
         let sent = match push::send(&self.context, &mut self.proofs, ready, alone).await {
             Ok(sent) => sent,
@@ -248,8 +264,11 @@ impl Engine {
         // One retry at once, each group alone; after that something has to change first.
         self.busy |= !alone && !sent.rejected.is_empty();
         self.alone = !sent.rejected.is_empty();
-        let mut for_good = Vec::new();
+        let (mut for_good, mut taken) = (Vec::new(), Vec::new());
         for rejection in sent.rejected.iter() {
+            if rejection.code == RejectionCode::IdTaken {
+                taken.extend(rejection.named.map(|entry| (entry, &rejection.message)));
+            }
             if self.rejected(rejection)? {
                 for_good.extend(rejection.entry.map(|entry| (entry, &rejection.message)));
             }
@@ -265,10 +284,13 @@ impl Engine {
         self.pull_up_to(sent.up_to).await?;
         let has_news = sent.accepted > 0 || before != self.context.state.cursor()?;
         self.busy |= has_news;
+        for (entry, message) in taken {
+            self.make_new(&entry, message)?;
+        }
         if alone && !has_news {
             // Nobody was faster: who has the name is not shown here.
             for (entry, message) in for_good {
-                self.list_failed(entry, &format!("the server refuses it: {message}"))?;
+                self.list_failed(entry, &refused(message))?;
             }
         }
         Ok(sent.rejected.is_empty() && !sent.left)
@@ -324,14 +346,13 @@ impl Engine {
                     self.busy |= self.context.state.forget_content(entry)?;
                 }
             }
-            RejectionCode::IdTaken => {
-                if let Some(entry) = named {
-                    self.busy |= self.make_new(entry)?;
-                }
-            }
             // Somebody was faster: what they did comes with the journal, and a new plan with it.
             _ => {}
         }
         Ok(false)
     }
+}
+
+fn refused(message: &str) -> String {
+    format!("the server refuses it: {message}")
 }

@@ -6,6 +6,7 @@ use crate::context::Alarm;
 use crate::pull::{self, PullError, SnapshotError};
 use crate::push::{self, PushError};
 use crate::remote::{JournalStream, RemoteError};
+use crate::state::{Agreement, StateError};
 use common::ids::{EntryId, FolderId};
 use common::record::{Change, RecordError, Registers, SignedGroup};
 use common::revision::{Cursor, Revision};
@@ -125,8 +126,15 @@ impl Engine {
             }
             self.subscribe().await?;
         }
+        if self.journal.is_none() {
+            // It is another journal than before: of this one nothing is known yet.
+            return Ok(false);
+        }
+        if matches!(self.halted, Some(Halted::Rollback { .. })) {
+            // It is again the one that this device follows.
+            self.halted = None;
+        }
         if self.context.state.rebuilding()?.is_some() {
-            // What was begun before this program was stopped, or the link was cut.
             self.finish_rebuild().await?;
         }
         if !self.outbox_known {
@@ -135,6 +143,7 @@ impl Engine {
             self.mistrust_the_disk()?;
             self.outbox_known = true;
         }
+        self.send_agreement().await?;
         self.drain().await?;
         Ok(self.journal.is_some())
     }
@@ -237,7 +246,7 @@ impl Engine {
         let epoch = self.context.state.cursor()?.map(|cursor| cursor.epoch);
         if epoch.is_some_and(|epoch| epoch != batch.epoch) {
             self.journal = None;
-            return Box::pin(self.other_epoch(batch)).await;
+            return self.other_epoch(batch).await;
         }
         let mut revived = pull::Revived::new();
         let mut refreshed = false;
@@ -296,12 +305,18 @@ impl Engine {
             if highest == restored.revision && known.is_some_and(|known| known != head) {
                 return Err(alarm("the restored server has another history"));
             }
-            self.context.state.set_cursor(&Cursor { epoch: batch.epoch, ..cursor })?;
-            if let Some(shared) = self.context.state.rebuilding()? {
-                let shared = shared.min(restored.revision);
-                self.context.state.set_rebuilding(Some(shared))?;
-            }
-            self.forget_presence()?;
+            self.context.state.atomically(|state| {
+                state.set_cursor(&Cursor { epoch: batch.epoch, ..cursor })?;
+                if let Some(pending) = state.rebuilding()? {
+                    state.set_rebuilding(Some(pending.min(restored.revision)))?;
+                }
+                // It was about an earlier restore, of which this journal may know nothing.
+                state.set_agreement(None)?;
+                // What was stored before may not be there any more, whoever has acknowledged it.
+                state.forget_stored()?;
+                Ok::<_, StateError>(())
+            })?;
+            self.forget_presence();
             self.busy = true;
             return Ok(());
         }
@@ -318,12 +333,10 @@ impl Engine {
         Ok(())
     }
 
-    /// What was stored before a restore may not be there any more, whoever has acknowledged it.
-    fn forget_presence(&mut self) -> Result<(), RoundError> {
-        self.context.state.forget_stored()?;
+    /// Nothing proves any more that the server has something.
+    fn forget_presence(&mut self) {
         self.proofs.clear();
         self.recovering = true;
-        Ok(())
     }
 
     /// Whether a device of this user has confirmed the new epoch with a signed group.
@@ -361,31 +374,35 @@ impl Engine {
     }
 
     /// Goes on in a new epoch: the remote tree is built anew, and what the server has forgotten is
-    /// pushed again. `confirm`: this device is the one on which a person agreed.
+    /// pushed again. `agreed`: how far this device had seen the earlier epoch, if it is the one on which
+    /// a person agreed. Nobody has to be asked once this has returned: what is left to do is noted, and
+    /// done whenever the server is reached.
     pub(super) async fn follow(
         &mut self,
         restored: &Cursor,
-        confirm: Option<Cursor>,
+        agreed: Option<Cursor>,
     ) -> Result<(), RoundError> {
-        let shared = Some(restored.revision);
-        pull::take_snapshot(&self.context, restored.epoch, None, shared).await?;
-        for row in self.context.state.outbox()? {
-            self.context.state.remove_outbox(row.counter)?;
-        }
-        self.forget_presence()?;
+        let restore = pull::Restore { restored: *restored, agreed };
+        pull::take_snapshot(&self.context, restored.epoch, None, Some(&restore)).await?;
+        self.forget_presence();
         self.pinned = None;
-        self.open(restored.epoch).await?;
-        self.finish_rebuild().await?;
-        if let Some(highest) = confirm {
-            let change = Change::ConfirmEpoch { restored: *restored, highest };
-            if !self.send_changes(vec![change], Vec::new()).await? {
-                // Still halted: the person who agreed is asked once more.
-                let text = "the server did not take the agreement to go on after the restore";
-                return Err(RemoteError::Closed(text.into()).into());
-            }
-        }
+        self.journal = None;
         self.halted = None;
+        self.retry_at_ns = 0;
         self.busy = true;
+        Ok(())
+    }
+
+    /// Sends what a person has agreed to on this device, unless the journal has it: until then nothing
+    /// else is done, and the other devices wait for it.
+    async fn send_agreement(&mut self) -> Result<(), RoundError> {
+        let Some(owed) = self.context.state.agreement()? else { return Ok(()) };
+        let Agreement { restored, highest } = owed;
+        let change = Change::ConfirmEpoch { restored, highest };
+        if !self.send_changes(vec![change], Vec::new()).await? {
+            let text = "the server did not take the agreement to go on after the restore";
+            return Err(RemoteError::Closed(text.into()).into());
+        }
         Ok(())
     }
 
@@ -447,9 +464,6 @@ impl Engine {
         let Some(cursor) = self.context.state.cursor()? else { return Ok(()) };
         let least = Cursor { revision: cursor.revision + 1, ..cursor };
         pull::take_snapshot(&self.context, cursor.epoch, Some(&least), None).await?;
-        for row in self.context.state.outbox()? {
-            self.context.state.remove_outbox(row.counter)?;
-        }
         self.refresh_ignored()?;
         self.outbox_known = false;
         self.busy = true;

@@ -106,16 +106,19 @@ impl Engine {
         })
     }
 
-    /// Whether a file of rules stands on this disk as the server has it.
+    /// Whether a file of rules stands on this disk as the server has it, or on neither any more.
     fn is_as_synced(&self, file: &str) -> Result<bool, StateError> {
         let state = &self.context.state;
         let Ok(name) = Name::new(file) else { return Ok(false) };
-        let row = state.local_row_at(&Position { parent: EntryId::ROOT, name })?;
-        let Some(row) = row else { return Ok(false) };
+        let position = Position { parent: EntryId::ROOT, name };
+        let stands = self.context.fs.stat(&at_root(file));
+        let Some(row) = state.local_row_at(&position)? else {
+            let is_gone = stands.is_err_and(|error| error.is_not_found());
+            return Ok(is_gone && state.remote_row_at(&position)?.is_none());
+        };
         let base = state.synced_node(&row.entry)?;
         let is_synced = base.is_some_and(|base| row.node().content == Some(base.content));
-        let stands = || self.context.fs.stat(&at_root(file)).ok();
-        Ok(is_synced && stands().is_some_and(|stat| stat.same_content(&row.stat)))
+        Ok(is_synced && stands.is_ok_and(|stat| stat.same_content(&row.stat)))
     }
 
     /// Remembers a file of rules, and lists what is wrong with it.
@@ -160,9 +163,15 @@ impl Engine {
         }
     }
 
-    /// Fetches the server's rules where this disk has never had any, before anything of this disk is
-    /// sent. Returns whether this round has done so.
+    /// Fetches the server's rules where this disk has never had any, and drops those that another device
+    /// has deleted, before anything of this disk is sent. Returns whether this round has done so.
     pub(super) async fn fetch_rules(&mut self) -> Result<bool, RoundError> {
+        if self.is_outlived(BUNDLES_FILE, BUNDLES)? || self.is_outlived(IGNORE_FILE, RULES)? {
+            if !self.load_rules()? {
+                self.targets.extend(rules_files().map(Target::Path));
+            }
+            return Ok(true);
+        }
         for file in [BUNDLES_FILE, IGNORE_FILE] {
             let Some(entry) = self.missing_rules(file)? else { continue };
             let plan = self.plan(Some(entry))?;
@@ -177,6 +186,20 @@ impl Engine {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Whether this device goes by a file of rules that is gone. No row of it is left that a scan could
+    /// miss: the deletion came from another device.
+    fn is_outlived(&self, file: &str, key: &str) -> Result<bool, StateError> {
+        let state = &self.context.state;
+        let Ok(name) = Name::new(file) else { return Ok(false) };
+        let position = Position { parent: EntryId::ROOT, name };
+        if state.meta(key)?.is_none_or(|text| text.is_empty())
+            || state.local_entry_at(&position)?.is_some()
+        {
+            return Ok(false);
+        }
+        Ok(self.context.fs.stat(&at_root(file)).is_err_and(|error| error.is_not_found()))
     }
 
     /// The server's file of rules, if this disk has never had one and it is not known to be

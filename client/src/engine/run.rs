@@ -107,6 +107,8 @@ pub struct Engine {
     pub(super) proofs: Proofs,
     pub(super) recovering: bool,
     pub(super) alone: bool,
+    /// Ids that nodes were given because the server had refused theirs.
+    pub(super) renewed: BTreeSet<EntryId>,
     pub(super) retry_at_ns: i64,
     backoff_ms: u64,
     housekeeping_ns: i64,
@@ -195,6 +197,7 @@ impl Engine {
             // A new database beside a history that was seen before has lost its index.
             recovering: is_new,
             alone: false,
+            renewed: BTreeSet::new(),
             retry_at_ns: 0,
             backoff_ms: BACKOFF_MS.0,
             housekeeping_ns: 0,

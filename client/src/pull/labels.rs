@@ -1,15 +1,16 @@
-//! Labels and settings that the journal brings.
+//! Labels, settings and agreements to a restore that the journal brings.
 //!
 //! Owns their checks. Settings are kept, so that what the devices agreed on holds offline too; labels
-//! are asked for when somebody wants to see them. It must not know what either means.
+//! are asked for when somebody wants to see them; of an agreement only that it was heard. It must not
+//! know what any of them means.
 
 use super::groups::PullError;
 use crate::context::Alarm;
 use crate::state::FolderState;
 use common::record::{Change, StandingSettings};
-use common::revision::Revision;
+use common::revision::{Cursor, Revision};
 
-/// Takes a change of a label or of the settings; others are none of its business.
+/// Takes a change of a label or of the settings, or an agreement; others are none of its business.
 ///
 /// # Errors
 /// [`PullError::Alarm`] for what an honest service has refused.
@@ -33,7 +34,14 @@ pub(super) fn take(
             let settings = settings.clone();
             Ok(state.set_settings(Some(&StandingSettings { revision, time_ms, settings }))?)
         }
-        // A confirmed epoch is read where the journal is checked.
+        Change::ConfirmEpoch { restored, .. } => {
+            // One word is enough, whoever gave it.
+            let same = |at: &Cursor| (at.revision, at.head) == (restored.revision, restored.head);
+            if state.agreement()?.is_some_and(|owed| same(&owed.restored)) {
+                state.set_agreement(None)?;
+            }
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

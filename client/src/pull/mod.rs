@@ -12,4 +12,4 @@ mod snapshot;
 pub use groups::{PullError, Pulled, Revived, apply_batch};
 pub use registers::{RemoteIssue, row as row_of};
 pub(crate) use registers::{set_content, set_place};
-pub use snapshot::{SnapshotError, checkpoint, finish_rebuild, take_snapshot};
+pub use snapshot::{Restore, SnapshotError, checkpoint, finish_rebuild, take_snapshot};

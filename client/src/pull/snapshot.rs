@@ -7,7 +7,7 @@ use super::groups::PullError;
 use super::registers;
 use crate::context::{Alarm, FolderContext};
 use crate::remote::RemoteError;
-use crate::state::{FolderState, IssueSource, StateError};
+use crate::state::{Agreement, FolderState, IssueSource, StateError};
 use common::record::{ConflictRecord, RecordError, RegisterDigest, Registers, StandingSettings};
 use common::revision::{Cursor, Epoch, Revision};
 use common::trust::{Checkpoint, TrustError};
@@ -42,10 +42,21 @@ impl From<Alarm> for SnapshotError {
     }
 }
 
+/// A restore of the server, which has forgotten some of what this device has synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restore {
+    /// The last position that its journal shares with what this device has synced, in the new epoch.
+    pub restored: Cursor,
+    /// How far this device had seen the earlier epoch, if a person has agreed on it.
+    pub agreed: Option<Cursor>,
+}
+
 /// Replaces the remote tree by the server's newest snapshot, or by nothing when there is none, and
-/// moves the cursor there. `at_least` is a position that the snapshot must not be older than. `shared`
-/// is the last revision that the journal shares with what this device has synced, if the server has
-/// forgotten some of that: then the tree is being rebuilt until [`finish_rebuild`].
+/// moves the cursor there. `at_least` is a position that the snapshot must not be older than. After a
+/// `restore` the tree is being rebuilt until [`finish_rebuild`].
+///
+/// What was sent and not answered is forgotten with the same transaction: the journal after the
+/// snapshot does not bring it.
 ///
 /// # Errors
 /// [`SnapshotError`]; the old remote tree stays then.
@@ -53,7 +64,7 @@ pub async fn take_snapshot(
     context: &FolderContext,
     epoch: Epoch,
     at_least: Option<&Cursor>,
-    shared: Option<Revision>,
+    restore: Option<&Restore>,
 ) -> Result<Cursor, SnapshotError> {
     let request = SnapshotRead { folder: context.folder.to_vec() };
     let replies = context.remote.request(Request::Snapshot(request)).await?;
@@ -108,7 +119,17 @@ pub async fn take_snapshot(
         state.swap_shadow()?;
         state.forget_heads()?;
         state.set_cursor(&cursor)?;
-        match shared {
+        state.clear_outbox()?;
+        if let Some(Restore { restored, agreed }) = restore {
+            // What was stored before may not be there any more, whoever has acknowledged it.
+            state.forget_stored()?;
+            let agreement = agreed.map(|highest| Agreement { restored: *restored, highest });
+            state.set_agreement(agreement.as_ref())?;
+        }
+        // A rebuild that did not come to its end has left the merge base as it was before the first
+        // restore: of what came after that one, none is shared.
+        let shared = restore.map(|restore| restore.restored.revision);
+        match shared.into_iter().chain(state.rebuilding()?).min() {
             Some(shared) => state.set_rebuilding(Some(shared))?,
             None => normalise_synced(state, Revision::MAX)?,
         }
@@ -222,4 +243,116 @@ fn normalise_synced(state: &FolderState, shared: Revision) -> Result<(), StateEr
         state.put_synced(&node)?;
     }
     state.mark_all_dirty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Signers;
+    use crate::daemon::SystemEnvironment;
+    use crate::fs::memory::MemoryFs;
+    use crate::fs::{Bundled, Fs};
+    use crate::remote::{JournalStream, Remote};
+    use crate::state::OutboxRow;
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use common::chunk::Chunker;
+    use common::ids::{ChunkId, FolderId, Head, Signature};
+    use common::keys::{DeviceKeys, FolderKeys, RecoveryKey, UserSecrets};
+    use common::record::SignedGroup;
+    use common::trust::{DeviceLog, NewDevice, genesis_record};
+    use common::wire::meta::{CommitPart, Outcomes, Subscribe};
+    use std::sync::Arc;
+
+    /// A server whose folder is empty.
+    struct Empty;
+
+    #[async_trait]
+    impl Remote for Empty {
+        async fn request(&self, _: Request) -> Result<Vec<Reply>, RemoteError> {
+            Ok(vec![Reply::Snapshot(SnapshotPart { last: true, ..SnapshotPart::default() })])
+        }
+
+        async fn commit(&self, _: FolderId, _: Vec<CommitPart>) -> Result<Outcomes, RemoteError> {
+            Err(RemoteError::Closed("it takes nothing".into()))
+        }
+
+        async fn subscribe(&self, _: Subscribe) -> Result<Box<dyn JournalStream>, RemoteError> {
+            Err(RemoteError::Closed("it has no journal".into()))
+        }
+
+        async fn put(
+            &self,
+            _: FolderId,
+            _: Vec<(ChunkId, Bytes)>,
+        ) -> Result<Vec<Vec<u8>>, RemoteError> {
+            Ok(Vec::new())
+        }
+
+        async fn get(
+            &self,
+            _: FolderId,
+            _: Vec<ChunkId>,
+        ) -> Result<Vec<Option<Bytes>>, RemoteError> {
+            Ok(Vec::new())
+        }
+
+        async fn have(&self, _: FolderId, _: Vec<ChunkId>) -> Result<Vec<Vec<u8>>, RemoteError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn context() -> FolderContext {
+        let device = DeviceKeys::from_seed([1; 32]);
+        let secrets = UserSecrets::first([2; 32]);
+        let new = NewDevice { keys: &device, label: "A", secrets: &secrets, seed: [3; 32] };
+        let genesis = genesis_record(&new, &RecoveryKey::from_seed([4; 32]).public(), 1).unwrap();
+        let log = DeviceLog::genesis(&genesis).unwrap();
+        let keys = Arc::new(FolderKeys::new([5; 32], [6; 32]));
+        let bundles = Arc::new(Bundled::new(Arc::new(MemoryFs::new(Arc::new(|| 0)))));
+        let runtime = tokio::runtime::Handle::current();
+        FolderContext {
+            folder: FolderId::from_bytes([7; 32]),
+            chunker: Chunker::new(keys.chunker_seed()),
+            keys,
+            user: log.user(),
+            signer: device.signing.clone(),
+            device_name: "A".to_owned(),
+            signers: Signers::new(log),
+            marker: Vec::new(),
+            fs: Arc::clone(&bundles) as Arc<dyn Fs>,
+            bundles,
+            remote: Arc::new(Empty),
+            state: FolderState::open_in_memory().unwrap(),
+            environment: Arc::new(SystemEnvironment::new(runtime)),
+        }
+    }
+
+    fn at(epoch: Epoch, revision: Revision) -> Cursor {
+        Cursor { epoch, revision, head: Head::from_bytes([9; 32]) }
+    }
+
+    #[tokio::test]
+    async fn what_a_snapshot_says_of_a_restore_is_stored_with_it() {
+        let context = context();
+        let state = &context.state;
+        let group = SignedGroup { body: vec![1], signature: Signature::from_bytes([0; 64]) };
+        state.put_outbox(&OutboxRow { counter: 1, group, effects: Vec::new() }).unwrap();
+        let agreed = Some(at(1, 100));
+        let first = Restore { restored: at(2, 30), agreed };
+        take_snapshot(&context, 2, None, Some(&first)).await.unwrap();
+        assert_eq!(state.outbox().unwrap(), [], "the journal will not bring it");
+        let owed = Agreement { restored: at(2, 30), highest: at(1, 100) };
+        assert_eq!(state.agreement().unwrap(), Some(owed));
+        assert_eq!(state.rebuilding().unwrap(), Some(30));
+
+        // Another restore, whose journal goes on longer: of the base it is still no more that is shared.
+        let second = Restore { restored: at(3, 40), agreed: None };
+        take_snapshot(&context, 3, None, Some(&second)).await.unwrap();
+        assert_eq!((state.rebuilding().unwrap(), state.agreement().unwrap()), (Some(30), None));
+        take_snapshot(&context, 3, None, None).await.unwrap();
+        assert_eq!(state.rebuilding().unwrap(), Some(30), "nothing has ended it");
+        finish_rebuild(&context).unwrap();
+        assert_eq!(state.rebuilding().unwrap(), None);
+    }
 }

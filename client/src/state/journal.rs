@@ -7,8 +7,38 @@ use rusqlite::params;
 
 const CURSOR: &str = "cursor";
 const REBUILDING: &str = "rebuilding";
+const AGREEMENT: &str = "agreement";
 const INCARNATION: &str = "incarnation";
 const COUNTER: &str = "counter";
+
+/// Epoch, revision and head.
+const CURSOR_BYTES: usize = 8 + 8 + 32;
+
+/// A person's word to go on after the server was restored, as the journal is to hear it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// Where the new epoch parted from the one before.
+    pub restored: Cursor,
+    /// How far this device had seen the one before.
+    pub highest: Cursor,
+}
+
+fn cursor_bytes(cursor: &Cursor) -> Vec<u8> {
+    let mut bytes = cursor.epoch.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&cursor.revision.to_le_bytes());
+    bytes.extend_from_slice(cursor.head.as_bytes());
+    bytes
+}
+
+fn cursor_of(bytes: &[u8]) -> Option<Cursor> {
+    let (epoch, rest) = bytes.split_first_chunk()?;
+    let (revision, head) = rest.split_first_chunk()?;
+    Some(Cursor {
+        epoch: u64::from_le_bytes(*epoch),
+        revision: u64::from_le_bytes(*revision),
+        head: Head::from_slice(head).ok()?,
+    })
+}
 
 impl FolderState {
     /// The cursor; `None` before the first snapshot or journal batch has been taken.
@@ -17,17 +47,7 @@ impl FolderState {
     /// [`StateError`].
     pub fn cursor(&self) -> Result<Option<Cursor>, StateError> {
         let Some(bytes) = self.meta(CURSOR)? else { return Ok(None) };
-        let bad = StateError::Corrupt { what: "cursor" };
-        let (numbers, head) = bytes.split_at_checked(16).ok_or(bad)?;
-        let bad = |_| StateError::Corrupt { what: "cursor" };
-        let mut fields = numbers
-            .chunks_exact(8)
-            .map(|field| <[u8; 8]>::try_from(field).map(u64::from_le_bytes).unwrap_or_default());
-        Ok(Some(Cursor {
-            epoch: fields.next().unwrap_or_default(),
-            revision: fields.next().unwrap_or_default(),
-            head: Head::from_slice(head).map_err(bad)?,
-        }))
+        cursor_of(&bytes).map(Some).ok_or(StateError::Corrupt { what: "cursor" })
     }
 
     /// Moves the cursor and adds to the chain. In the transaction of what was read up to there.
@@ -35,10 +55,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn set_cursor(&self, cursor: &Cursor) -> Result<(), StateError> {
-        let mut bytes = cursor.epoch.to_le_bytes().to_vec();
-        bytes.extend_from_slice(&cursor.revision.to_le_bytes());
-        bytes.extend_from_slice(cursor.head.as_bytes());
-        self.set_meta(CURSOR, &bytes)?;
+        self.set_meta(CURSOR, &cursor_bytes(cursor))?;
         self.execute(
             "INSERT OR REPLACE INTO head (revision, head) VALUES (?1, ?2)",
             params![row::signed(cursor.revision), cursor.head.as_bytes().as_slice()],
@@ -65,6 +82,32 @@ impl FolderState {
         match shared {
             Some(shared) => self.set_meta(REBUILDING, &shared.to_le_bytes()),
             None => self.clear_meta(REBUILDING),
+        }
+    }
+
+    /// What a person has agreed to on this device and the journal has not brought yet.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn agreement(&self) -> Result<Option<Agreement>, StateError> {
+        let Some(bytes) = self.meta(AGREEMENT)? else { return Ok(None) };
+        let read = || {
+            let (restored, highest) = bytes.split_at_checked(CURSOR_BYTES)?;
+            Some(Agreement { restored: cursor_of(restored)?, highest: cursor_of(highest)? })
+        };
+        read().map(Some).ok_or(StateError::Corrupt { what: "agreement" })
+    }
+
+    /// Stores what a person has agreed to, or that the journal owes nothing of it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_agreement(&self, agreement: Option<&Agreement>) -> Result<(), StateError> {
+        match agreement {
+            Some(Agreement { restored, highest }) => {
+                self.set_meta(AGREEMENT, &[cursor_bytes(restored), cursor_bytes(highest)].concat())
+            }
+            None => self.clear_meta(AGREEMENT),
         }
     }
 

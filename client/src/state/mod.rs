@@ -24,6 +24,7 @@ mod view;
 
 pub use chunks::ChunkSource;
 pub use issues::{IssueSource, StoredIssue};
+pub use journal::Agreement;
 pub use local::LocalRow;
 pub use outbox::{Effect, OutboxRow};
 pub use partials::KeptChunk;

@@ -256,4 +256,13 @@ impl FolderState {
         self.execute("DELETE FROM outbox WHERE counter = ?1", [row::signed(counter)])?;
         Ok(())
     }
+
+    /// Removes all groups: the journal is taken anew, and will not bring those back that it has.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn clear_outbox(&self) -> Result<(), StateError> {
+        self.execute("DELETE FROM outbox", [])?;
+        Ok(())
+    }
 }

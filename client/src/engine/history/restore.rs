@@ -432,7 +432,8 @@ impl Engine {
 /// What a version says of its entry, unless its content is gone.
 fn registers_of(version: Version) -> Result<Registers, AskError> {
     if version.released {
-        return Err(unreadable("its content was released, as the folder's retention says"));
+        let reason = "its content was released, as the folder's retention says";
+        return Err(AskError::Unreadable(reason.to_owned()));
     }
     let registers = version.registers.map(Registers::try_from).transpose();
     let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
@@ -510,7 +511,8 @@ mod tests {
     fn a_version_that_retention_released_is_not_brought_back() {
         let version = Version { released: true, ..Version::default() };
         let error = registers_of(version).unwrap_err();
-        assert!(error.to_string().contains("released, as the folder's retention says"), "{error}");
+        let reason = "its content was released, as the folder's retention says".to_owned();
+        assert_eq!(error, AskError::Unreadable(reason), "another version can be chosen");
         let error = registers_of(Version::default()).unwrap_err();
         assert!(error.to_string().contains("empty"), "{error}");
     }
