@@ -85,7 +85,13 @@ impl MassDeletionsWait {
             let signature = common::ids::Signature::from_bytes([0; 64]);
             let signed = SignedGroup { body: message.body.clone(), signature };
             let Ok(group) = signed.decode() else { continue };
+            // What comes back empty was deleted where this was planned; the server refuses it by now.
+            let comes_back = |entry: &EntryId| {
+                let is_it = |change: &Change| matches!(change, Change::Revive { entry: it, .. } if it == entry);
+                group.changes.iter().any(is_it)
+            };
             let lost = group.changes.iter().filter_map(|change| self.watched.lost(change));
+            let lost = lost.filter(|entry| !comes_back(entry));
             let (sent, heard) = {
                 let mut round = self.round();
                 round.sent.extend(lost);

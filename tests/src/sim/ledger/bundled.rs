@@ -2,13 +2,13 @@
 
 use super::super::bundles::{Part, Parts, is_archive, is_hollow, parts};
 use super::super::writer::Tree;
-use super::Ledger;
+use super::{Fate, Ledger};
 use client::fs::memory::user::UserEntry;
 
 impl Ledger {
     /// Whether a bundle is one that is known, with things added to it of another one that the device has
     /// aside: what a program put there while the two changed places for a moment is carried over, and
-    /// nothing else of that one, which the server has. From then on it is known.
+    /// nothing else of that one, which the server has. From then on it is a value.
     #[must_use]
     pub fn is_carried_over(&self, archive: &[u8], aside: &Tree) -> bool {
         let Some(found) = parts(archive) else { return false };
@@ -19,22 +19,27 @@ impl Ledger {
                 _ => None,
             })
             .collect();
-        let is_one = {
+        let made_of = {
             let inner = self.lock();
             let of_others = |part: &Part| {
                 let mut held = inner.archives.iter().filter(|(_, parts)| parts.contains(part));
                 held.any(|(tag, _)| inner.accepted.contains(tag))
             };
-            inner.archives.iter().filter(|(_, known)| known.is_subset(&found)).any(|(_, known)| {
+            let known = inner.archives.iter().filter(|(_, known)| {
                 let added = || found.difference(known);
-                let is_new = !added().any(of_others);
-                is_new && others.iter().any(|other| added().all(|part| other.contains(part)))
-            })
+                let is_aside = |other: &Parts| added().all(|part| other.contains(part));
+                known.is_subset(&found) && !added().any(of_others) && others.iter().any(is_aside)
+            });
+            known.max_by_key(|(_, known)| known.len()).map(|(tag, _)| *tag)
         };
-        if is_one {
-            self.torn(archive);
+        let Some(made_of) = made_of else { return false };
+        // It is an edit of the one that stood there.
+        self.written(archive, "carried over");
+        let value = self.values(Fate::Alive).into_iter().find(|(_, value)| value.tag == made_of);
+        if let Some((before, _)) = value {
+            self.settle(&before, Fate::Superseded);
         }
-        is_one
+        true
     }
 
     /// Notes bundles without content, which are nobody's.

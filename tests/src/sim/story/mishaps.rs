@@ -29,6 +29,8 @@ pub(super) struct Mishaps {
     backup: Option<(Backup, BTreeSet<ContentTag>, BTreeSet<Print>)>,
     /// What could not be seen any more when something was shut.
     hidden: Vec<Hidden>,
+    /// What was brought back after the backup to which the server went: to it that is gone, whoever has it.
+    forgotten: BTreeSet<Print>,
     /// Databases lost since the devices last agreed.
     lost: Vec<LostDatabase>,
     /// At which step most of a device's files vanish.
@@ -48,16 +50,17 @@ impl Mishaps {
     pub(super) fn new(seed: u64) -> Self {
         let draw = Draw::new(seed ^ 0x0bad_1dea);
         let purges = Draw::new(seed ^ 0x0bad_1dea_0bad_1dea);
-        let (hidden, lost) = (Vec::new(), Vec::new());
+        let (hidden, forgotten, lost) = (Vec::new(), BTreeSet::new(), Vec::new());
         let collections = Draw::new(seed ^ 0x0000_9a6b_a9e0);
         let (restore, backup, purge, crowds) = (None, None, None, 0);
-        Self { draw, restore, backup, hidden, lost, purge, purges, crowds, collections }
+        Self { draw, restore, backup, hidden, forgotten, lost, purge, purges, crowds, collections }
     }
 
     /// Draws a phase. A restore never goes back to an earlier one: a device may have been enrolled
     /// since, and enrolments are repeated by the account, which is no part of this simulation.
     pub(super) fn begin(&mut self, kinds: Kinds, actions: usize) {
         self.backup = None;
+        self.forgotten.clear();
         self.restore = kinds.restore.then(|| {
             let back_up = self.draw.below(actions / 2);
             (back_up, back_up + 1 + self.draw.below(actions - back_up - 1))
@@ -153,6 +156,8 @@ impl Story {
         self.world.end_trouble().await;
         tokio::time::sleep(SHUT_TIME).await; // ok: virtual time
         learn_restores(&self.world);
+        let forgotten = &self.mishaps.forgotten;
+        self.mishaps.hidden.retain(|hidden| !forgotten.contains(&hidden.print));
         invariants::s7_absence_is_not_deletion(&self.world, &self.mishaps.hidden);
         self.mishaps.hidden.clear();
     }
@@ -255,14 +260,15 @@ impl Story {
         let Some((backup, accepted, again)) = self.mishaps.backup.take() else { return };
         let (ledger, held) = (self.world.ledger.clone(), self.held());
         let lives_again = ledger.second_lives();
+        // What was accepted and gone by then has come back since, with what the server forgets.
+        let come_back: BTreeSet<Print> = lives_again.difference(&again).copied().collect();
         for (print, value) in ledger.values(Fate::Alive) {
-            // What was accepted and gone by then has come back since, with what the server forgets.
-            let has_come_back = lives_again.contains(&print) && !again.contains(&print);
-            let is_kept = accepted.contains(&value.tag) && !has_come_back;
+            let is_kept = accepted.contains(&value.tag) && !come_back.contains(&print);
             if !held.contains(&print) && !is_kept {
                 ledger.settle(&print, Fate::Excused("restore"));
             }
         }
+        self.mishaps.forgotten.extend(come_back);
         self.world.server.restore(backup);
         ledger.forget_accepted(accepted);
         learn_restores(&self.world);
