@@ -281,6 +281,27 @@ fn what_was_restored_is_waited_for_and_nothing_else() {
     });
 }
 
+/// What cannot be on this disk is not waited for without end, nor what lies below it.
+#[test]
+fn who_restores_what_cannot_be_here_is_told() {
+    in_virtual_time(async {
+        let (world, [one, _two]) = World::quiet(38).await;
+        one.writer.make_directory("d");
+        one.writer.write("d/file", b"first");
+        world.settled().await;
+        let at = revision(&one);
+        one.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        world.settled().await;
+        one.fs.user().make_other("d").unwrap();
+        let sent = restore(&one, "d", at).await.unwrap().sent;
+        let handle = one.handle().unwrap();
+        let held = handle.ask(|answer| Ask::Settled(sent, answer));
+        let held = tokio::time::timeout(PATIENCE, held).await.expect("an answer");
+        assert!(!held.unwrap());
+        assert!(handle.summary().issues.iter().any(|issue| issue.path == "d"));
+    });
+}
+
 /// Both are wanted: one is the file's content, the other an open conflict's side.
 #[test]
 fn an_edit_on_another_device_meanwhile_is_not_lost() {

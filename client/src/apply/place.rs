@@ -88,7 +88,7 @@ impl Applying<'_> {
                 self.discard(&built.path)?;
                 return Ok(Outcome::Changed(placing.path));
             }
-            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
+            Err(error) if error.ends_a_batch() => {
                 return Err(error.into());
             }
             Err(error) => {
@@ -209,7 +209,7 @@ impl Applying<'_> {
             Ok(Some((row, stat))) => self.moved(row, position, stat, [old, new])?,
             Ok(None) => self.look_again([old, new]),
             Err(error) if error.is_stale_view() => self.look_again([old, new]),
-            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
+            Err(error) if error.ends_a_batch() => {
                 return Err(error.into());
             }
             Err(error) => self.fail(entry, &error.to_string())?,
@@ -292,7 +292,7 @@ impl Applying<'_> {
                 _ => drop(self.applied.again.insert(Target::Subtree(path))),
             },
             Err(error) if error.is_stale_view() => self.look_again([path]),
-            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
+            Err(error) if error.ends_a_batch() => {
                 return Err(error.into());
             }
             Err(error) => self.fail(entry, &error.to_string())?,
@@ -358,7 +358,7 @@ impl Applying<'_> {
                 self.look_again([path]);
                 Ok(())
             }
-            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => Err(error.into()),
+            Err(error) if error.ends_a_batch() => Err(error.into()),
             Err(error) => Ok(self.fail(entry, &error.to_string())?),
         }
     }
@@ -394,7 +394,7 @@ impl Applying<'_> {
                 self.applied.done += 1;
             }
             Err(error) if error.is_stale_view() => self.look_again([path]),
-            Err(error @ (FsError::NoSpace { .. } | FsError::RootGone { .. })) => {
+            Err(error) if error.ends_a_batch() => {
                 return Err(error.into());
             }
             Err(error) => self.fail(entry, &error.to_string())?,

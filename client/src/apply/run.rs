@@ -31,8 +31,8 @@ pub enum ApplyError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// The disk failed in a way that concerns more than one path.
-    #[error(transparent)]
-    Disk(#[from] FsError),
+    #[error("{0}")]
+    Disk(#[source] FsError),
     /// The disk could not sync what was applied, or what others have written to it.
     #[error("this disk could not store what was written to it: {0}")]
     Unsynced(#[source] FsError),
@@ -42,6 +42,15 @@ pub enum ApplyError {
     /// The program stops.
     #[error(transparent)]
     Stopping(#[from] Stopping),
+}
+
+impl From<FsError> for ApplyError {
+    fn from(error: FsError) -> Self {
+        match error {
+            FsError::Unsynced { source, .. } => Self::Unsynced(*source),
+            error => Self::Disk(error),
+        }
+    }
 }
 
 /// What applying a batch gave.
@@ -106,9 +115,26 @@ impl<'a> Applying<'a> {
     pub async fn run(
         mut self,
         steps: &[Step],
-        mut progress: impl FnMut(u64),
+        progress: impl FnMut(u64),
         must_yield: impl Fn() -> bool,
     ) -> Result<Applied, ApplyError> {
+        let ended = self.all(steps, progress, must_yield).await;
+        // What the system could not write it may drop: no download goes on in it (decision 020).
+        if let Err(ApplyError::Unsynced(_)) = &ended
+            && let Err(error) = self.fetch.forget_kept()
+        {
+            tracing::warn!(%error, "downloads beside a failed sync could not be forgotten");
+        }
+        ended?;
+        Ok(self.applied)
+    }
+
+    async fn all(
+        &mut self,
+        steps: &[Step],
+        progress: impl FnMut(u64),
+        must_yield: impl Fn() -> bool,
+    ) -> Result<(), ApplyError> {
         for step in steps {
             match step {
                 Step::Move { entry, from, to } => self.relocate(entry, from, to)?,
@@ -119,7 +145,24 @@ impl<'a> Applying<'a> {
             }
         }
         self.settle().await?;
-        let (mut wants, mut bytes, mut staged) = (Vec::new(), 0, None);
+        let mut staged = None;
+        let ended = self.all_files(steps, &mut staged, progress, must_yield).await;
+        // What is in staging is swapped in whatever ended the rest.
+        if let Some(last) = staged {
+            self.swap_in(last).await?;
+        }
+        ended
+    }
+
+    /// Builds files and symlinks in groups, and swaps them in but for the last, which is left `staged`.
+    async fn all_files(
+        &mut self,
+        steps: &[Step],
+        staged: &mut Option<Staged>,
+        mut progress: impl FnMut(u64),
+        must_yield: impl Fn() -> bool,
+    ) -> Result<(), ApplyError> {
+        let (mut wants, mut bytes) = (Vec::new(), 0);
         let together = self.context.environment.files_together();
         for step in steps {
             let (entry, at, seen) = match step {
@@ -134,22 +177,18 @@ impl<'a> Applying<'a> {
             wants.push(placing);
             if wants.len() >= together || bytes >= BYTES_TOGETHER {
                 let group = std::mem::take(&mut wants);
-                staged = Some(self.files(group, staged.take(), &mut progress).await?);
+                *staged = Some(self.files(group, staged.take(), &mut progress).await?);
                 bytes = 0;
                 self.applied.yielded = must_yield();
                 if self.applied.cut.is_some() || self.applied.yielded {
-                    wants.clear();
-                    break;
+                    return Ok(());
                 }
             }
         }
         if !wants.is_empty() {
-            staged = Some(self.files(wants, staged.take(), &mut progress).await?);
+            *staged = Some(self.files(wants, staged.take(), &mut progress).await?);
         }
-        if let Some(last) = staged {
-            self.swap_in(last).await?;
-        }
-        Ok(self.applied)
+        Ok(())
     }
 
     /// Builds some files and symlinks and begins to sync them, and meanwhile swaps those in that were
@@ -172,9 +211,6 @@ impl<'a> Applying<'a> {
         };
         let (batch, swapped) = tokio::join!(fetch.build(wants, progress), swap_in);
         let staged = self.stage(placings, batch).await;
-        if let (Err(ApplyError::Unsynced(_)), Ok(files)) = (&swapped, &staged) {
-            self.distrust(files);
-        }
         swapped?;
         let files = staged?;
         // Durable before it can be seen: a power cut must never show a file without its bytes.
@@ -222,12 +258,7 @@ impl<'a> Applying<'a> {
     /// Swaps files in once they are synced.
     async fn swap_in(&mut self, staged: Staged) -> Result<(), ApplyError> {
         let Staged { files, syncing } = staged;
-        if let Err(error) = syncing.await {
-            if matches!(error, ApplyError::Unsynced(_)) {
-                self.distrust(&files);
-            }
-            return Err(error);
-        }
+        syncing.await?;
         let built = files.iter().map(|(_, built)| built.entry).collect();
         for (placing, built) in files {
             match self.place(placing, built)? {
@@ -239,14 +270,6 @@ impl<'a> Applying<'a> {
         }
         self.fetch.hand_over(&built)?;
         self.settle().await
-    }
-
-    /// What the system could not write it may drop: no download goes on in it (decision 020).
-    fn distrust(&self, files: &[(Placing, Built)]) {
-        let built = files.iter().map(|(_, built)| built.entry).collect();
-        if let Err(error) = self.fetch.hand_over(&built) {
-            tracing::warn!(%error, "a download whose sync failed could not be forgotten");
-        }
     }
 
     /// The directory that a staged archive is of, in its place in staging.
@@ -442,5 +465,18 @@ pub(super) fn synced_of(remote: &RemoteRow, at: Position, content: ContentState)
         place_revision: remote.node.place_revision,
         content_revision: remote.node.content_revision,
         held: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_sync_is_one_wherever_it_was_made() {
+        let path = RelPath::root();
+        let error = FsError::Changed { path: path.clone() }.of_sync(&path);
+        assert!(error.ends_a_batch() && !error.is_of_one_path());
+        assert!(matches!(ApplyError::from(error), ApplyError::Unsynced(FsError::Changed { .. })));
     }
 }

@@ -20,6 +20,9 @@ use std::collections::BTreeSet;
 
 /// Steps that are carried out before questions get their turn.
 const STEPS_TOGETHER: usize = 4_000;
+/// Why nothing is done for a person in the first moments after a server was restored.
+pub(super) const REBUILDING: &str = "what the server has after its restore is still being read; \
+                                     try again in a moment";
 
 impl Engine {
     /// Carries out a plan as far as it goes as planned. Questions are answered in between.
@@ -248,10 +251,13 @@ impl Engine {
     /// Sends prepared groups and waits until the journal has brought them back; returns whether all
     /// were accepted.
     pub(super) async fn send(&mut self, ready: Vec<Prepared>) -> Result<bool, RoundError> {
-        if self.context.state.rebuilding()?.is_some() {
-            // What somebody asked for meanwhile is made from half of the server's tree.
-            let text = "what the server has after its restore is still being read";
-            return Err(RemoteError::Closed(text.into()).into());
+        // What somebody asked for meanwhile is made from half of the server's tree, or comes before the
+        // word that a person has given.
+        let is_agreement = |change: &Change| matches!(change, Change::ConfirmEpoch { .. });
+        let agrees = ready.iter().flat_map(|group| &group.changes).all(is_agreement);
+        let state = &self.context.state;
+        if state.rebuilding()?.is_some() || (!agrees && state.agreement()?.is_some()) {
+            return Err(RemoteError::Closed(REBUILDING.into()).into());
         }
         let alone = self.alone;
         let sent = match push::send(&self.context, &mut self.proofs, ready, alone).await {

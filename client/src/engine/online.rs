@@ -311,7 +311,14 @@ impl Engine {
                     state.set_rebuilding(Some(pending.min(restored.revision)))?;
                 }
                 // It was about an earlier restore, of which this journal may know nothing.
-                state.set_agreement(None)?;
+                let is_of_it = |owed: &Agreement| {
+                    batch.lineage.iter().any(|start| {
+                        let Cursor { revision, head, .. } = owed.restored;
+                        start.revision == revision && start.head == head.as_bytes()
+                    })
+                };
+                let owed = state.agreement()?.filter(is_of_it);
+                state.set_agreement(owed.as_ref())?;
                 // What was stored before may not be there any more, whoever has acknowledged it.
                 state.forget_stored()?;
                 Ok::<_, StateError>(())
@@ -410,8 +417,14 @@ impl Engine {
     /// alone would not do: it may be older than what this device and the server have both kept, which
     /// would be taken for an edit.
     async fn finish_rebuild(&mut self) -> Result<(), RoundError> {
-        let (_, last) = self.folder_state().await?;
+        let (epoch, last) = self.folder_state().await?;
         self.pull_up_to(last).await?;
+        let followed = self.context.state.cursor()?.map(|cursor| cursor.epoch);
+        if self.journal.is_none() || followed != Some(epoch) {
+            // Restored once more meanwhile: how far it shares this journal is to be heard first.
+            self.journal = None;
+            return Err(RemoteError::Closed("the server goes on in another epoch".into()).into());
+        }
         pull::finish_rebuild(&self.context)?;
         self.refresh_ignored()?;
         Ok(())

@@ -199,7 +199,10 @@ impl Engine {
         {
             return Ok(false);
         }
-        Ok(self.context.fs.stat(&at_root(file)).is_err_and(|error| error.is_not_found()))
+        // One that takes the place of another is on its way: until then the old rules hold.
+        let has_another = state.remote_entry_at(&position)?.is_some();
+        let stands = self.context.fs.stat(&at_root(file));
+        Ok(!has_another && stands.is_err_and(|error| error.is_not_found()))
     }
 
     /// The server's file of rules, if this disk has never had one and it is not known to be

@@ -267,6 +267,7 @@ impl Engine {
             asked |= !matches!(ask, Ask::Settled(..));
             self.answer(ask).await;
         }
+        self.answer_waits();
         self.publish();
         asked
     }

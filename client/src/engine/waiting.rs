@@ -48,7 +48,12 @@ impl Engine {
 
     /// Answers those for whom nothing is left to be done.
     pub(super) fn answer_waits(&mut self) {
-        let waits_for_person = self.paused || self.halted.is_some();
+        if self.waits.is_empty() {
+            return;
+        }
+        // Or for something on this disk to give way; that is listed.
+        let rests = self.journal.is_some() && self.is_quiet();
+        let waits_for_person = self.paused || self.halted.is_some() || rests;
         for (sent, answer) in std::mem::take(&mut self.waits) {
             match self.left_of(&sent) {
                 // A receiver that is gone has timed out; nobody is there to tell.

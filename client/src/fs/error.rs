@@ -133,6 +133,16 @@ pub enum FsError {
         #[source]
         source: io::Error,
     },
+    /// What was written could not be stored, nor perhaps what others wrote: the system has told so, and
+    /// will not tell again.
+    #[error("{path}: could not be stored: {source}")]
+    Unsynced {
+        /// What was being synced.
+        path: RelPath,
+        /// What the sync came to.
+        #[source]
+        source: Box<FsError>,
+    },
     /// A bundle that no archive can hold, or an archive that no directory can be made of.
     #[error("{path}: cannot be kept whole: {reason}")]
     Unfit {
@@ -266,8 +276,24 @@ impl FsError {
     pub fn is_of_one_path(&self) -> bool {
         !matches!(
             self,
-            Self::NoSpace { .. } | Self::RootGone { .. } | Self::TooManyOpenFiles { .. }
+            Self::NoSpace { .. }
+                | Self::RootGone { .. }
+                | Self::TooManyOpenFiles { .. }
+                | Self::Unsynced { .. }
         )
+    }
+
+    /// Whether nothing else is worth trying before something has changed: no room, no root, or a disk
+    /// that could not store what was written.
+    #[must_use]
+    pub fn ends_a_batch(&self) -> bool {
+        matches!(self, Self::NoSpace { .. } | Self::RootGone { .. } | Self::Unsynced { .. })
+    }
+
+    /// The same as the failure of a sync of a path.
+    #[must_use]
+    pub fn of_sync(self, path: &RelPath) -> Self {
+        Self::Unsynced { path: path.clone(), source: Box::new(self) }
     }
 
     /// The path concerned; `None` when it is the root as a whole.
@@ -275,6 +301,7 @@ impl FsError {
     pub fn path(&self) -> Option<&RelPath> {
         match self {
             Self::NotFound { path, .. }
+            | Self::Unsynced { path, .. }
             | Self::Exists { path, .. }
             | Self::NotADirectory { path, .. }
             | Self::WrongKind { path, .. }

@@ -7,6 +7,7 @@
 use super::lookup::{names_of, relative};
 use super::past::Past;
 use super::{AskError, Engine, unreadable};
+use crate::engine::execute::REBUILDING;
 use crate::engine::handle::{Instant, Moment, RestoreInfo, Sent, Which};
 use crate::engine::run::Halted;
 use crate::pull::row_of;
@@ -128,6 +129,9 @@ impl Engine {
     ) -> Result<RestoreInfo, AskError> {
         if let Some(Halted::Root(_) | Halted::Rollback { .. } | Halted::Alarm(_)) = &self.halted {
             return Err(AskError::Refused("the folder is halted: `driftless status`".to_owned()));
+        }
+        if self.context.state.rebuilding()?.is_some() {
+            return Err(AskError::Refused(REBUILDING.to_owned()));
         }
         let source = self.source(path, which).await?;
         // What stands on the disk now, not what stood there when it was looked at last.

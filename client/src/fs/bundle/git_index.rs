@@ -13,8 +13,8 @@ const NAME: &str = "index";
 const WITHIN: [&str; 2] = ["modules/", "worktrees/"];
 /// Where nothing is an index, whatever it is called: a branch may be named so.
 const REFERENCES: &str = "/refs/";
-/// Longest index that is read as a whole, in bytes: one of about three million files. A longer one is
-/// read as it is.
+/// Longest index that is read as a whole, in bytes, and most of all of a repository together: about three
+/// million files. What is beyond that is read as it is.
 pub(super) const BYTES_MAX: u64 = 256 * 1024 * 1024;
 const MAGIC: &[u8; 4] = b"DIRC";
 const HEADER_BYTES: usize = 12;

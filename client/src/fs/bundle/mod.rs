@@ -166,7 +166,10 @@ impl Bundled {
                 Err(error) => return Err(error),
             }
         }
-        if carried.is_empty() { Ok(()) } else { fs.sync(&carried) }
+        if carried.is_empty() {
+            return Ok(());
+        }
+        fs.sync(&carried).map_err(|error| error.of_sync(to))
     }
 
     /// The bundle that a path lies in, or the path itself.

@@ -49,14 +49,15 @@ impl BundleFile {
         }
         let unfit = |reason: ArchiveError| FsError::Unfit { path: root.clone(), reason };
         let index = seen.index.map_err(unfit)?;
-        let (mut parts, mut start) = (Vec::new(), 0_u64);
+        let (mut parts, mut start, mut kept_bytes) = (Vec::new(), 0_u64, 0_u64);
         for item in index.items() {
             let ItemKind::File(size) = item.kind else { continue };
             let path = below(root, &item.path).map_err(unfit)?;
             if size > 0 {
                 let is_index = seen.is_git && git_index::is_path(&item.path);
-                let is_index = is_index && size <= git_index::BYTES_MAX;
-                let bytes = if is_index { without_disk(fs.as_ref(), &path, size)? } else { None };
+                let is_kept = is_index && kept_bytes.saturating_add(size) <= git_index::BYTES_MAX;
+                let bytes = if is_kept { without_disk(fs.as_ref(), &path, size)? } else { None };
+                kept_bytes += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
                 parts.push(Part { start, size, path, bytes });
             }
             start += size;

@@ -161,6 +161,17 @@ impl Fetch<'_> {
             .atomically(|state| done.iter().try_for_each(|(entry, _)| state.forget_partial(entry)))
     }
 
+    /// Forgets all downloads that were kept: their files are not to be believed.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn forget_kept(&self) -> Result<(), StateError> {
+        let kept = self.context.state.partials()?;
+        self.context
+            .state
+            .atomically(|state| kept.iter().try_for_each(|(entry, _)| state.forget_partial(entry)))
+    }
+
     /// Checks that there is room for a file of this size, of which `held_bytes` are taken already.
     /// Kept downloads that are not being built give way.
     pub(super) fn require_room(&self, size: u64, held_bytes: u64) -> Result<(), FetchError> {

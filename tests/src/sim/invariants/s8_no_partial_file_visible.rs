@@ -13,7 +13,14 @@ pub fn s8_no_partial_file_visible(ledger: &Ledger, device: usize, user: &MemoryU
         {
             let print = print(bytes);
             ledger.shown(device, &[print]);
-            if ledger.knows_print(&print) || ledger.is_carried_over(bytes, &shown_private(user)) {
+            let others = || {
+                // What was aside may have been put beside by now.
+                let mut others = shown(user);
+                others.remove(&path);
+                others.extend(shown_private(user));
+                others
+            };
+            if ledger.knows_print(&print) || ledger.is_carried_over(bytes, &others()) {
                 continue;
             }
             let length = bytes.len();

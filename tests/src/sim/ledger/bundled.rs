@@ -6,13 +6,13 @@ use super::{Fate, Ledger};
 use client::fs::memory::user::UserEntry;
 
 impl Ledger {
-    /// Whether a bundle is one that is known, with things added to it of another one that the device has
-    /// aside: what a program put there while the two changed places for a moment is carried over, and
+    /// Whether a bundle is one that is known, with things added to it of another one that the device
+    /// has: what a program put there while the two changed places for a moment is carried over, and
     /// nothing else of that one, which the server has. From then on it is a value.
     #[must_use]
-    pub fn is_carried_over(&self, archive: &[u8], aside: &Tree) -> bool {
+    pub fn is_carried_over(&self, archive: &[u8], has: &Tree) -> bool {
         let Some(found) = parts(archive) else { return false };
-        let others: Vec<Parts> = aside
+        let others: Vec<Parts> = has
             .values()
             .filter_map(|entry| match entry {
                 UserEntry::File(bytes, _) if is_archive(bytes) => parts(bytes),

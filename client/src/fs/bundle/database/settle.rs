@@ -114,7 +114,8 @@ impl Databases {
             self.discard(&aside, &made)?;
             return Err(changed());
         }
-        self.fs.sync(&[path.clone(), aside.clone()])?;
+        let synced = self.fs.sync(&[path.clone(), aside.clone()]);
+        synced.map_err(|error| error.of_sync(path))?;
         self.fs.remove(&aside)?;
         Ok(made)
     }
