@@ -165,6 +165,7 @@ impl Ledger {
     /// Notes what became of a value; what is settled stays so.
     pub fn settle(&self, print: &Print, fate: Fate) {
         let mut inner = self.lock();
+        inner.merges.values_mut().for_each(|noted| noted.ended.retain(|side| side != print));
         inner.settle(print, fate);
     }
 

@@ -39,13 +39,16 @@ pub(super) struct Copies {
 /// Builds, and what came of copying for each.
 pub(super) type Copied = Vec<(Build, Result<(), FetchError>)>;
 
+/// A job that copies for some builds.
+type Job = dyn Future<Output = Result<Copied, Stopping>> + Send;
+
 /// Builds that are copied for.
 #[derive(Default)]
 pub(super) struct Copying {
     /// Of the next job.
     builds: Vec<(Build, Copies)>,
     bytes: u64,
-    jobs: FuturesOrdered<Pin<Box<dyn Future<Output = Result<Copied, Stopping>> + Send>>>,
+    jobs: FuturesOrdered<Pin<Box<Job>>>,
 }
 
 impl Copying {
