@@ -6,6 +6,7 @@
 //! know how a file was written.
 
 mod bundled;
+mod second;
 
 use super::bundles::{Parts, is_archive, is_hollow, parts, shown, shown_private};
 use super::lineage::Lineage;
@@ -18,6 +19,7 @@ use common::chunk::Chunker;
 use common::ids::{ContentTag, DeviceId, EntryId, FolderId};
 use common::keys::FolderKeys;
 use common::record::{Change, Group, SignedGroup};
+use second::SecondLives;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
@@ -107,23 +109,6 @@ struct Inner {
     /// The value that is followed, and where each device had it last.
     followed: Option<u64>,
     seen: BTreeMap<usize, Vec<String>>,
-}
-
-/// Values that users brought back. One lives again only if all that was done to it before is over: it
-/// was settled before the devices last agreed, and no disk held it then. Of all others it may be that
-/// somebody replaces what he still sees of its first life.
-#[derive(Default)]
-struct SecondLives {
-    agreements: u64,
-    /// How often the devices had agreed when a value was settled.
-    settled: BTreeMap<Print, u64>,
-    /// What disks held at the last agreement.
-    standing: BTreeSet<Print>,
-    lives: BTreeSet<Print>,
-    /// How many there ever were.
-    count: u64,
-    /// All that restores brought, in their order.
-    brought: Vec<Print>,
 }
 
 /// The print of a content.
@@ -272,7 +257,7 @@ impl Ledger {
     pub fn learn_restores(&self, journal: &[(Vec<u8>, Group)]) {
         let mut inner = self.lock();
         let effects = inner.restores.learn(journal, (&self.keys, &self.folder));
-        inner.take_effects(&effects);
+        inner.take_effects(&effects, self.tag(&[]));
     }
 
     /// How many contents restores have brought back.
@@ -341,7 +326,7 @@ impl Ledger {
             merges.extend(group.iter().flat_map(|group| inner.contents.merges(group)));
             if let Ok(group) = &group {
                 let effects = inner.restores.accepted(body, group, (&self.keys, &self.folder));
-                inner.take_effects(&effects);
+                inner.take_effects(&effects, self.tag(&[]));
             }
         }
         for merge in &merges {
@@ -559,9 +544,10 @@ impl Inner {
         }
     }
 
-    fn take_effects(&mut self, effects: &Effects) {
+    /// Takes what restores have done. What had been emptied has this tag: it is no value, and has a name.
+    fn take_effects(&mut self, effects: &Effects, empty: ContentTag) {
         let by_tag = self.values.iter().map(|(print, value)| (value.tag, *print));
-        let by_tag: BTreeMap<ContentTag, Print> = by_tag.collect();
+        let by_tag: BTreeMap<ContentTag, Print> = by_tag.chain([(empty, print(&[]))]).collect();
         for (was, now) in &effects.tied {
             if let (Some(was), Some(now)) = (by_tag.get(was), by_tag.get(now)) {
                 self.lineage.grown(was, now);
@@ -579,22 +565,6 @@ impl Inner {
         }
         for print in effects.brought.iter().filter_map(|tag| by_tag.get(tag)) {
             self.lives_again(print);
-        }
-    }
-
-    fn lives_again(&mut self, print: &Print) {
-        let second = &mut self.second;
-        second.brought.push(*print);
-        let is_over = second.settled.get(print).is_some_and(|at| *at < second.agreements)
-            && !second.standing.contains(print);
-        let Some(value) = self.values.get_mut(print).filter(|_| is_over) else { return };
-        if let Fate::Superseded | Fate::Deleted = value.fate {
-            value.fate = Fate::Alive;
-            second.lives.insert(*print);
-            second.count += 1;
-            if self.trace {
-                eprintln!("    value {}: brought back", value.number);
-            }
         }
     }
 }
