@@ -233,3 +233,25 @@ fn who_deletes_the_rules_sends_the_bundles_that_come_of_it() {
         assert_eq!(devices[1].fs.user().read("X.app/a").unwrap(), b"another part");
     });
 }
+
+/// What is in a bundle may be newer than the present: a clock elsewhere is ahead, or this one was set back.
+/// It rests all the same before it is read.
+#[test]
+fn a_bundle_rests_whatever_the_clock_says() {
+    in_virtual_time(async {
+        let (world, devices) = world().await;
+        devices[0].writer.make_directory("X.app");
+        devices[0].writer.write("X.app/a", b"first");
+        settled(&world).await;
+        devices[0].clock.jump(-3_600_000_000_000);
+        for part in ["X.app/b", "X.app/c", "X.app/d"] {
+            devices[0].writer.write(part, b"a part");
+            tokio::time::sleep(std::time::Duration::from_millis(120)).await; // ok: virtual time
+        }
+        settled(&world).await;
+        let ask = |answer| Ask::Log("X.app".to_owned(), 0, 10, answer);
+        let log = devices[1].handle().unwrap().ask(ask).await.unwrap();
+        assert_eq!(log.versions.len(), 2, "{:?}", log.versions);
+        assert_eq!(devices[1].fs.user().read("X.app/d").unwrap(), b"a part");
+    });
+}

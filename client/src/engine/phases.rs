@@ -294,7 +294,12 @@ impl Engine {
                 self.fresh_until_ns = Some(self.fresh_until_ns.map_or(at, |first| first.min(at)));
                 continue;
             }
-            if let Some(rest) = bundle_rest(&self.context.bundles, &path, &row.stat, wall) {
+            let bundles = &self.context.bundles;
+            let rest = match row.stat.is_bundle() && row.stat.ctime_ns > wall {
+                true => rest_since(bundles, &path, &row, now, &mut self.ahead),
+                false => bundle_rest(bundles, &path, &row.stat, wall),
+            };
+            if let Some(rest) = rest {
                 let at = now + rest;
                 self.fresh_until_ns = Some(self.fresh_until_ns.map_or(at, |first| first.min(at)));
                 continue;
@@ -368,6 +373,12 @@ impl Engine {
                 let path = names.and_then(|names| RelPath::new(names).ok());
                 let Some(path) = path else { continue };
                 match reading {
+                    // It was changed after it was scanned, and has not rested since.
+                    Reading::Read { stat, .. }
+                        if stat.is_bundle() && !stat.same_content(&row.stat) =>
+                    {
+                        again.push(path);
+                    }
                     Reading::Read { tag, stat, begun_ns, root, chunks } => {
                         let racy = is_racy(&stat, begun_ns.min(wall), wall);
                         let row = LocalRow { tag: Some(tag), stat, root, racy, ..row };
@@ -427,6 +438,29 @@ impl Engine {
 pub(super) fn is_racy(stat: &crate::fs::Stat, begun_ns: i64, now_ns: i64) -> bool {
     let close = begun_ns.saturating_sub(RACY_NS)..=now_ns.saturating_add(RACY_NS);
     [stat.mtime_ns, stat.ctime_ns].iter().any(|time| close.contains(time))
+}
+
+/// How long a bundle still has to be left alone of which something is newer than the present, in ns: it
+/// was changed elsewhere, by a clock that is ahead of this one, or this one was set back. When it was last
+/// changed here its times do not tell, so it is seen how long it looks the same.
+fn rest_since(
+    bundles: &Bundled,
+    path: &RelPath,
+    row: &LocalRow,
+    now: i64,
+    ahead: &mut BTreeMap<EntryId, (u64, i64)>,
+) -> Option<i64> {
+    let seen = ahead.entry(row.entry).or_insert((row.stat.inode, now));
+    if seen.0 != row.stat.inode {
+        *seen = (row.stat.inode, now);
+    }
+    let rest_of = |whole: i64| Some(seen.1 + whole - now).filter(|rest| *rest > 0);
+    let locked = || rest_of(LOCK_PATIENCE_NS).filter(|_| bundles.lock_in(path).is_some());
+    let rest = rest_of(BUNDLE_REST_NS).or_else(locked);
+    if rest.is_none() {
+        ahead.remove(&row.entry);
+    }
+    rest
 }
 
 /// Whether a database is in the middle of a transaction that no program will end: nothing has happened to

@@ -102,6 +102,8 @@ pub struct Engine {
     pub(super) failed: BTreeSet<EntryId>,
     /// Files that changed while they were read: how often, and when to try again.
     pub(super) unsteady: BTreeMap<EntryId, (u32, i64)>,
+    /// Bundles with times in the future, what they looked like, and since when they do.
+    pub(super) ahead: BTreeMap<EntryId, (u64, i64)>,
     pub(super) journal: Option<Journal>,
     pub(super) outbox_known: bool,
     pub(super) proofs: Proofs,
@@ -191,6 +193,7 @@ impl Engine {
             moved: BTreeMap::new(),
             failed: BTreeSet::new(),
             unsteady: BTreeMap::new(),
+            ahead: BTreeMap::new(),
             journal: None,
             outbox_known: false,
             proofs: Proofs::default(),
