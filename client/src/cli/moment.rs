@@ -1,7 +1,8 @@
 //! Moments as people write them: `2026-11-20 14:00`, `2 hours ago`, `yesterday`, a revision.
 //!
 //! Owns the notation. Times without a zone are those of the clock on the wall; a day stands for its
-//! beginning, `yesterday` for this time of that day.
+//! beginning, `yesterday` for this time of that day. A time to the second stands for the end of that
+//! second: what is shown as of then is there then.
 
 use crate::daemon::control::{Failure, Moment};
 use jiff::civil::{Date, DateTime, Time};
@@ -9,6 +10,9 @@ use jiff::{Span, Timestamp, Zoned};
 
 const HINT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, or a revision \
                     from `driftless log`";
+
+/// The last millisecond of a second.
+const SECOND_ENDS_MS: u64 = 999;
 
 /// What a person means, now.
 pub(super) fn parse(text: &str) -> Result<Moment, Failure> {
@@ -41,7 +45,18 @@ fn parsed(text: &str, now: &Zoned) -> Option<Moment> {
             }
         }
     };
-    u64::try_from(at.as_millisecond()).ok().map(Moment::TimeMs)
+    let at_ms = u64::try_from(at.as_millisecond()).ok()?;
+    Some(Moment::TimeMs(if is_to_the_second(&text) { at_ms + SECOND_ENDS_MS } else { at_ms }))
+}
+
+/// Whether a time has seconds, and no parts of one: as times are shown.
+fn is_to_the_second(text: &str) -> bool {
+    let is_it = |part: &[u8]| {
+        let digits = |at: usize| part[at].is_ascii_digit() && part[at + 1].is_ascii_digit();
+        digits(0) && part[2] == b':' && digits(3) && part[5] == b':' && digits(6)
+    };
+    let at = text.as_bytes().windows(8).position(is_it);
+    at.is_some_and(|at| !text[at + 8..].starts_with(['.', ',']))
 }
 
 /// `2 hours`, `1 day 3 hours`, `an hour`.
@@ -102,10 +117,12 @@ mod tests {
             ("1 day 2h ago", utc("2026-10-24T09:30:00Z")),
             ("3 weeks ago", utc("2026-10-04T11:30:00Z")),
             ("2026-10-20 14:00", utc("2026-10-20T12:00:00Z")),
-            ("2026-10-20 14:00:07", utc("2026-10-20T12:00:07Z")),
+            ("2026-10-20 14:00:07", utc("2026-10-20T12:00:07.999Z")),
             ("2026-10-20T14:00", utc("2026-10-20T12:00:00Z")),
-            ("2026-10-20T14:00:00Z", utc("2026-10-20T14:00:00Z")),
-            ("2026-10-20 14:00:00+02:00", utc("2026-10-20T12:00:00Z")),
+            ("2026-10-20T14:00:00Z", utc("2026-10-20T14:00:00.999Z")),
+            ("2026-10-20T14:00:00.25Z", utc("2026-10-20T14:00:00.25Z")),
+            ("2026-10-20 14:00:00+02:00", utc("2026-10-20T12:00:00.999Z")),
+            ("09:15:20", utc("2026-10-25T08:15:20.999Z")),
             ("2026-10-20", utc("2026-10-19T22:00:00Z")),
             ("09:15", utc("2026-10-25T08:15:00Z")),
             ("", None),
