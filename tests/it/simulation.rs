@@ -68,6 +68,21 @@ fn two_files_reach_all_devices() {
 
 #[test]
 fn no_rule_is_broken_whatever_the_seed() {
+    hold(number("DRIFTLESS_SIM_SEEDS").unwrap_or(1000), options);
+}
+
+/// S10, N3 and N4 where it is hardest: of every seed the history is thinned, and garbage collected
+/// beside the uploads, all the time. A tenth as many seeds, of the same numbers.
+#[test]
+fn no_rule_is_broken_while_history_is_thinned_and_collected_all_the_time() {
+    hold(number("DRIFTLESS_SIM_SEEDS").unwrap_or(1000).div_ceil(10), |seed| {
+        let kinds = Kinds { thinning: true, gc: true, ..Kinds::draw(seed) };
+        Options { trouble: Some(kinds), ..options(seed) }
+    });
+}
+
+/// Runs so many seeds, or the one that was asked for.
+fn hold(count: u64, options: impl Fn(u64) -> Options + Sync) {
     be_quiet_about_crashes();
     if let Some(seed) = number("DRIFTLESS_SIM_SEED") {
         let ending = run(Options { trace: true, ..options(seed) });
@@ -75,7 +90,6 @@ fn no_rule_is_broken_whatever_the_seed() {
         return;
     }
     let first = number("DRIFTLESS_SIM_FIRST").unwrap_or(1);
-    let count = number("DRIFTLESS_SIM_SEEDS").unwrap_or(1000);
     let (next, total) = (AtomicU64::new(first), Mutex::new(Report::default()));
     let failed: Mutex<Vec<Ending>> = Mutex::default();
     let begun = Instant::now(); // ok: printed in the report, asserted by nothing
