@@ -98,9 +98,13 @@ impl Lineage {
         self.tie(Knot::Value(*before), Knot::Value(*after));
     }
 
-    /// Notes that a user gave a value a name again, wherever the file is.
+    /// Notes that a user gave a value a name again, wherever the file is. What nobody could judge stays
+    /// so.
     pub(super) fn named(&mut self, print: Print, name: &str) {
-        self.names.entry(print).or_default().insert(plain_name(name));
+        let class = self.top(Knot::Value(print));
+        if self.names.keys().any(|known| self.top(Knot::Value(*known)) == class) {
+            self.names.entry(print).or_default().insert(plain_name(name));
+        }
     }
 
     /// The devices agree: what stands at one path from now on has nothing to do with what stood

@@ -114,6 +114,7 @@ pub(super) struct Effects {
 #[derive(Clone, Default)]
 struct Held {
     contents: BTreeMap<EntryId, ContentTag>,
+    names: BTreeMap<EntryId, String>,
 }
 
 impl Held {
@@ -126,7 +127,7 @@ impl Held {
     ) -> Effects {
         let before = self.contents.clone();
         let mut effects = Effects::default();
-        let (mut edited, mut deleted, mut placed) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let (mut edited, mut deleted, mut placed) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         for change in &group.changes {
             match change {
                 Change::Create { entry, content, .. } | Change::Edit { entry, content, .. } => {
@@ -143,7 +144,9 @@ impl Held {
                 Change::Create { entry, place, .. }
                 | Change::Move { entry, place, .. }
                 | Change::Revive { entry, place, .. } => {
-                    placed.push((*entry, name_of(keys, folder, entry, place)));
+                    placed.insert(*entry);
+                    let name = name_of(keys, folder, entry, place);
+                    self.names.extend(name.map(|name| (*entry, name)));
                     if let Change::Revive { .. } = change {
                         edited.insert(*entry);
                     }
@@ -154,6 +157,8 @@ impl Held {
         if asked.is_empty() {
             return Effects::default();
         }
+        // What is brought back has the name of where it comes to, whatever stood there.
+        placed.extend(&edited);
         for entry in edited {
             let Some(now) = self.contents.get(&entry).copied() else { continue };
             effects.brought.push(now);
@@ -168,8 +173,9 @@ impl Held {
         // A swap that has come half way shows a value twice: taking one of the two away is enough.
         let brought = &effects.brought;
         effects.removed.retain(|(tag, _)| !brought.contains(tag));
-        for (entry, name) in placed {
-            effects.named.extend(self.contents.get(&entry).copied().zip(name));
+        for entry in placed {
+            let (tag, name) = (self.contents.get(&entry), self.names.get(&entry));
+            effects.named.extend(tag.copied().zip(name.cloned()));
         }
         effects
     }
@@ -275,6 +281,7 @@ mod tests {
     use super::super::ledger::Ledger;
     use super::super::writer::Tree;
     use super::*;
+    use client::fs::memory::user::UserEntry;
     use common::chunk::{Attributes, seal_attributes, seal_name};
     use common::ids::{Head, RequestId, UserId};
     use common::keys::SigningKey;
@@ -396,6 +403,22 @@ mod tests {
             assert_eq!(book.fate(b"later"), expected);
             under_way.into_iter().for_each(|number| book.ledger.restore_ends(number));
         }
+    }
+
+    /// Seed 4430: a power cut tears a file, and a restore brings its place back first and then what
+    /// it held, in a group that names nothing.
+    #[test]
+    fn what_is_brought_back_has_the_name_of_where_it_comes_to() {
+        let mut book = Book::new();
+        book.ledger.written(b"moved", "other");
+        let file = UserEntry::File(b"moved".to_vec(), 0o644);
+        book.ledger.changed(0, &Tree::new(), &Tree::from([("other".to_owned(), file)]));
+        book.commit(book.create(FILE, b"torn, which nobody wrote"));
+        let under_way = book.ledger.restore_begins(asked(None));
+        book.commit(book.edit(b"moved", Some(1)));
+        book.ledger.restore_ends(under_way);
+        let names = book.ledger.names().remove(&print(b"moved")).unwrap_or_default();
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["file", "other"]);
     }
 
     /// Seed 236: a user swaps two files, and only half of that has come to the server when somebody else
