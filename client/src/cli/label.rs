@@ -16,8 +16,8 @@ pub(super) enum LabelCommand {
     Add {
         /// The label's name
         name: String,
-        /// The moment, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, or a revision [default: what
-        /// this device has synced]
+        /// The moment, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, a revision, or another label
+        /// [default: what this device has synced]
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
         /// The folder [default: the only one]
@@ -43,7 +43,8 @@ pub(super) enum LabelCommand {
 pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, Failure> {
     let request = match command {
         LabelCommand::Add { name, at, folder } => {
-            Request::LabelAdd { folder, name, at: at.as_deref().map(moment::parse).transpose()? }
+            let at = at.as_deref().map(moment::parse).transpose()?;
+            Request::LabelAdd { folder, name: name_of_its_own(name)?, at }
         }
         LabelCommand::Ls { folder } => Request::LabelList { folder },
         LabelCommand::Rm { name, folder } => Request::LabelRemove { folder, name },
@@ -61,6 +62,16 @@ pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, F
         }
         _ => Err(unexpected(&context.home)),
     }
+}
+
+/// A name by which the label can be asked for: a time or a revision would be taken as that.
+fn name_of_its_own(name: String) -> Result<String, Failure> {
+    if !moment::is_time_or_revision(&name) {
+        return Ok(name);
+    }
+    let message = format!("{name}: is a time or a revision, and `--at {name}` would mean that");
+    let hint = "choose a name that is neither a time nor a number";
+    Err(Failure::new("bad_name", message, hint))
 }
 
 /// The revision that a moment is given by.

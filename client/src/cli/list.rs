@@ -20,7 +20,8 @@ pub(super) struct ListFlags {
     /// What was deleted, and can be brought back
     #[arg(long, conflicts_with = "at")]
     deleted: bool,
-    /// What was there at a time, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, or a revision
+    /// What was there at a time, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, at a revision,
+    /// or at a label
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
 }

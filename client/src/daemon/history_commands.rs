@@ -10,7 +10,7 @@ use super::control::{
     StepAnswer, Which, WhyAnswer,
 };
 use super::shared::Shared;
-use super::summaries;
+use super::{label_commands, summaries};
 use crate::engine::handle::{self, Destination, DiffSides, DiffTo};
 use crate::engine::{Ask, FolderHandle};
 use common::ids::DeviceId;
@@ -19,18 +19,22 @@ use std::path::PathBuf;
 /// Versions that one answer shows at most.
 const VERSIONS_MAX: u32 = 10_000;
 
-pub(super) fn moment(moment: Moment) -> handle::Moment {
+pub(super) async fn moment(
+    folder: &FolderHandle,
+    moment: Moment,
+) -> Result<handle::Moment, Failure> {
     match moment {
-        Moment::Revision(revision) => handle::Moment::Revision(revision),
-        Moment::TimeMs(time_ms) => handle::Moment::Time(time_ms),
+        Moment::Revision(revision) => Ok(handle::Moment::Revision(revision)),
+        Moment::TimeMs(time_ms) => Ok(handle::Moment::Time(time_ms)),
+        Moment::Label(name) => label_commands::marked(folder, &name).await,
     }
 }
 
-fn version(which: Which) -> handle::Which {
+async fn version(folder: &FolderHandle, which: Which) -> Result<handle::Which, Failure> {
     match which {
-        Which::Revision(revision) => handle::Which::Revision(revision),
-        Which::Older(revision, older) => handle::Which::Older(revision, older),
-        Which::At(at) => handle::Which::At(moment(at)),
+        Which::Revision(revision) => Ok(handle::Which::Revision(revision)),
+        Which::Older(revision, older) => Ok(handle::Which::Older(revision, older)),
+        Which::At(at) => moment(folder, at).await.map(handle::Which::At),
     }
 }
 
@@ -57,7 +61,7 @@ pub(super) async fn list(
     let what = match what {
         Listing::Now => handle::Listing::Now,
         Listing::Deleted => handle::Listing::Deleted,
-        Listing::At(at) => handle::Listing::At(moment(at)),
+        Listing::At(at) => handle::Listing::At(moment(&handle, at).await?),
     };
     let listed = handle.ask(|answer| Ask::List(path, what, answer)).await?;
     let entries = listed.entries.into_iter().map(summaries::entry).collect();
@@ -91,7 +95,7 @@ pub(super) async fn export(
     bytes_only: bool,
 ) -> Result<Answer, Failure> {
     let (at, handle) = find(shared, path)?;
-    let which = version(which);
+    let which = version(&handle, which).await?;
     let to = Destination { path: to, bytes_only };
     let exported_bytes = handle.ask(|answer| Ask::Export(at.path, which, to, answer)).await?;
     Ok(Answer::Exported(ExportedAnswer { exported_bytes }))
@@ -105,7 +109,7 @@ pub(super) async fn restore(
     dry_run: bool,
 ) -> Result<Answer, Failure> {
     let (at, handle) = find(shared, path)?;
-    let (on, which) = (at.path.clone(), version(which));
+    let (on, which) = (at.path.clone(), version(&handle, which).await?);
     let restored = handle.ask(|answer| Ask::Restore(at.path, which, dry_run, answer)).await?;
     let complete = match dry_run {
         true => false,

@@ -12,11 +12,14 @@ use super::control::{
 use super::shared::Shared;
 use super::{history_commands, times};
 use crate::engine::labels::{LabelAsk, LabelInfo, SettingsChange, SettingsInfo};
-use crate::engine::{Ask, AskError, FolderHandle};
+use crate::engine::{Ask, AskError, FolderHandle, handle};
 use common::chunk::MergePolicy;
 use common::duration::window_text;
 use common::name::LabelName;
 use common::record::Retention;
+
+const NO_MOMENT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, a revision \
+                         from `driftless log`, or a label from `driftless label ls`";
 
 type Reply<T> = crate::engine::handle::Answer<T>;
 
@@ -33,13 +36,50 @@ pub(super) async fn add(
     name: &str,
     at: Option<Moment>,
 ) -> Result<Answer, Failure> {
-    let at = at.map(history_commands::moment);
     let hint = "choose another name";
     let name = LabelName::new(name);
     let name = name.map_err(|error| Failure::new("bad_name", error.to_string(), hint))?;
     let handle = handle(shared, &named_or_only(shared, folder)?)?;
+    let at = match at {
+        Some(at) => Some(history_commands::moment(&handle, at).await?),
+        None => None,
+    };
     let label = ask(&handle, |answer| LabelAsk::Add(name, at, answer)).await?;
     Ok(Answer::Label(label_answer(&*shared.account.lock().await, label)))
+}
+
+/// The moment that a label marks.
+pub(super) async fn marked(handle: &FolderHandle, name: &str) -> Result<handle::Moment, Failure> {
+    let labels = match ask(handle, LabelAsk::List).await {
+        Ok(labels) => labels,
+        Err(error) => {
+            let failure = Failure::from(error);
+            let message = format!("the label {name} was to be looked up: {}", failure.message);
+            return Err(Failure { message, ..failure });
+        }
+    };
+    moment_of(name, &labels)
+}
+
+/// The moment that the labels of a name mark: two devices may have added one of it at once.
+fn moment_of(name: &str, labels: &[LabelInfo]) -> Result<handle::Moment, Failure> {
+    let named = labels.iter().filter(|label| label.name == name);
+    let mut revisions: Vec<_> = named.map(|label| label.at).collect();
+    revisions.sort_unstable();
+    revisions.dedup();
+    match revisions[..] {
+        [revision] => Ok(handle::Moment::Revision(revision)),
+        [] => Err(Failure::new(
+            "usage",
+            format!("{name}: is no time and no revision, and no label has this name"),
+            NO_MOMENT,
+        )),
+        _ => Err(Failure::new(
+            "usage",
+            format!("{name}: several labels have this name"),
+            "give the revision of one of them, which `driftless label ls` lists",
+        )),
+    }
 }
 
 pub(super) async fn list(shared: &Shared, folder: Option<&str>) -> Result<Answer, Failure> {
@@ -148,5 +188,30 @@ fn retention_answer(retention: &Retention) -> RetentionAnswer {
         keep_all: window_text(retention.keep_all_ms),
         daily: window_text(retention.daily_ms),
         monthly: window_text(retention.monthly_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::LabelId;
+
+    #[test]
+    fn a_name_that_marks_two_moments_stands_for_neither() {
+        let label = |name: &str, at| LabelInfo {
+            label: LabelId::from_bytes([7; 16]),
+            name: name.to_owned(),
+            at,
+            at_ms: 0,
+            added_ms: 0,
+            device: None,
+            unreadable: None,
+        };
+        let labels = [label("a", 1), label("b", 2), label("b", 2), label("a", 3)];
+        assert_eq!(moment_of("b", &labels), Ok(handle::Moment::Revision(2)));
+        let failure = moment_of("a", &labels).unwrap_err();
+        assert!(failure.message.contains("several labels"), "{failure:?}");
+        let failure = moment_of("c", &labels).unwrap_err();
+        assert!(failure.message.contains("no label has this name"), "{failure:?}");
     }
 }

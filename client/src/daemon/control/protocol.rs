@@ -250,17 +250,19 @@ pub enum Merge {
 }
 
 /// A moment of a folder's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// A revision.
     Revision(u64),
     /// The last revision at or before a time in milliseconds since 1970.
     TimeMs(u64),
+    /// What a label of the folder marks, by its name.
+    Label(String),
 }
 
 /// What of a folder is listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Listing {
     /// What is there.
@@ -272,7 +274,7 @@ pub enum Listing {
 }
 
 /// Which version of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Which {
     /// A revision of it; of a directory, the folder's.
