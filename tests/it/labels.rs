@@ -33,7 +33,9 @@ fn labelled_and_set() -> Result<()> {
     fs::write(first.root().join("a.txt"), "three")?;
     first.sync(SYNC_SECONDS)?;
     is_refused(&first, &["label", "add", "the first"], "exists")?;
-    is_refused(&first, &["label", "add", "two\nlines"], "bad_name")?;
+    for name in ["two\nlines", "first ", " first", " ", "a\u{202e}b"] {
+        is_refused(&first, &["label", "add", name], "bad_name")?;
+    }
     is_refused(&first, &["label", "add", "far", "--at", "1000"], "no_such_revision")?;
     is_refused(&first, &["label", "rm", "nothing"], "no_such_label")?;
 

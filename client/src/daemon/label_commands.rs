@@ -36,9 +36,7 @@ pub(super) async fn add(
     name: &str,
     at: Option<Moment>,
 ) -> Result<Answer, Failure> {
-    let hint = "choose another name";
-    let name = LabelName::new(name);
-    let name = name.map_err(|error| Failure::new("bad_name", error.to_string(), hint))?;
+    let name = typed_name(name)?;
     let handle = handle(shared, &named_or_only(shared, folder)?)?;
     let at = match at {
         Some(at) => Some(history_commands::moment(&handle, at).await?),
@@ -46,6 +44,30 @@ pub(super) async fn add(
     };
     let label = ask(&handle, |answer| LabelAsk::Add(name, at, answer)).await?;
     Ok(Answer::Label(label_answer(&*shared.account.lock().await, label)))
+}
+
+/// A name that a person can type again as it is shown. Labels are read by a wider rule: those of other
+/// devices keep their names.
+fn typed_name(text: &str) -> Result<LabelName, Failure> {
+    let bad = |message| Failure::new("bad_name", message, "choose another name");
+    let name = LabelName::new(text).map_err(|error| bad(error.to_string()))?;
+    if text.trim() != text {
+        return Err(bad(format!("{text:?}: a label's name neither begins nor ends with a blank")));
+    }
+    if text.chars().any(is_unseen) {
+        return Err(bad(format!("{text:?}: a label's name has no characters that are not seen")));
+    }
+    Ok(name)
+}
+
+/// Whether a character is not shown, or changes the order in which others are. The joiners of Unicode
+/// are part of words and of emoji.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
+    ) || ('\u{2028}'..='\u{202e}').contains(&c)
+        || ('\u{2060}'..='\u{206f}').contains(&c)
 }
 
 /// The moment that a label marks.
@@ -195,6 +217,32 @@ fn retention_answer(retention: &Retention) -> RetentionAnswer {
 mod tests {
     use super::*;
     use common::ids::LabelId;
+
+    #[test]
+    fn a_label_is_called_as_it_can_be_typed_again() {
+        for name in ["v1", "the first draft", "Übung: 2026/11", "می\u{200c}خواهم", "👩\u{200d}🔬"]
+        {
+            assert_eq!(typed_name(name).as_ref().map(LabelName::as_str), Ok(name));
+        }
+        for name in [
+            "",
+            " ",
+            "first ",
+            " first",
+            "\u{a0}first",
+            "a\tb",
+            "a\u{7f}",
+            "\u{1b}[31mred",
+            "a\u{200b}",
+            "\u{202e}desrever",
+            "two\u{2028}lines",
+            "\u{feff}a",
+        ] {
+            let failure = typed_name(name).unwrap_err();
+            assert_eq!(failure.kind, "bad_name", "{name:?}");
+            assert!(!failure.message.contains(char::is_control), "{failure:?}");
+        }
+    }
 
     #[test]
     fn a_name_that_marks_two_moments_stands_for_neither() {
