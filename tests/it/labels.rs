@@ -117,6 +117,17 @@ fn asked_for_by_label() -> Result<()> {
         is_refused(&device, &["label", "add", name], "bad_name")?;
     }
     server.kill()?;
+    let changes: [&[&str]; 2] =
+        [&["retention", "set", "--keep-all", "9d"], &["label", "rm", "first-draft"]];
+    for command in changes {
+        let lost = device.ask(command)?;
+        let error = &lost.json()?["error"];
+        ensure!(lost.code == Some(1) && error["kind"] == "offline", "{command:?}: {error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("the server cannot be reached"), "{command:?}: {error}");
+        let hint = error["hint"].as_str().unwrap_or_default();
+        ensure!(hint.contains("ask again"), "{command:?}: {error}");
+    }
     let lost = device.ask(&["ls", "--at", "first-draft"])?.json()?["error"].clone();
     ensure!(lost["kind"] == "offline", "{lost}");
     Ok(())

@@ -21,7 +21,23 @@ use common::record::Retention;
 const NO_MOMENT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, a revision \
                          from `driftless log`, or a label from `driftless label ls`";
 
+const NOT_KEPT: &str = "it is not kept to be done later: ask again once `driftless status` says that the server \
+                        is connected; if the connection was lost only now it may have been done";
+
 type Reply<T> = crate::engine::handle::Answer<T>;
+
+/// Asks for a change of the folder, which the server alone decides.
+async fn ask_to_change<T>(
+    handle: &FolderHandle,
+    of: impl FnOnce(Reply<T>) -> LabelAsk,
+) -> Result<T, Failure> {
+    ask(handle, of).await.map_err(|error| {
+        let is_offline = matches!(error, AskError::Offline(_));
+        let failure = Failure::from(error);
+        let hint = if is_offline { NOT_KEPT.to_owned() } else { failure.hint };
+        Failure { hint, ..failure }
+    })
+}
 
 async fn ask<T>(
     handle: &FolderHandle,
@@ -42,7 +58,7 @@ pub(super) async fn add(
         Some(at) => Some(history_commands::moment(&handle, at).await?),
         None => None,
     };
-    let label = ask(&handle, |answer| LabelAsk::Add(name, at, answer)).await?;
+    let label = ask_to_change(&handle, |answer| LabelAsk::Add(name, at, answer)).await?;
     Ok(Answer::Label(label_answer(&*shared.account.lock().await, label)))
 }
 
@@ -119,7 +135,7 @@ pub(super) async fn remove(
 ) -> Result<Answer, Failure> {
     let handle = handle(shared, &named_or_only(shared, folder)?)?;
     let on = name.clone();
-    ask(&handle, |answer| LabelAsk::Remove(name, answer)).await?;
+    ask_to_change(&handle, |answer| LabelAsk::Remove(name, answer)).await?;
     Ok(done([on]))
 }
 
@@ -136,7 +152,8 @@ pub(super) async fn set(
 ) -> Result<Answer, Failure> {
     let folder = named_or_only(shared, folder)?;
     let change = change(set);
-    let info = ask(&handle(shared, &folder)?, |answer| LabelAsk::Set(change, answer)).await?;
+    let handle = handle(shared, &folder)?;
+    let info = ask_to_change(&handle, |answer| LabelAsk::Set(change, answer)).await?;
     Ok(Answer::Settings(settings_answer(folder.name, info)))
 }
 
