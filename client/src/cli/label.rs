@@ -1,6 +1,6 @@
 //! `driftless label`: names for moments of a folder, which are then kept.
 
-use super::asking::{ask, unexpected};
+use super::asking::{ask, folder_argument, unexpected};
 use super::moment;
 use super::table::titled;
 use super::{Context, Outcome};
@@ -20,13 +20,13 @@ pub(super) enum LabelCommand {
         /// [default: what this device has synced]
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
-        /// The folder [default: the only one]
+        /// The folder [default: the one around the working directory, or the only one]
         #[arg(long, value_name = "NAME")]
         folder: Option<String>,
     },
     /// List the labels
     Ls {
-        /// The folder [default: the only one]
+        /// The folder [default: the one around the working directory, or the only one]
         #[arg(long, value_name = "NAME")]
         folder: Option<String>,
     },
@@ -34,7 +34,7 @@ pub(super) enum LabelCommand {
     Rm {
         /// The label's name, or its id
         name: String,
-        /// The folder [default: the only one]
+        /// The folder [default: the one around the working directory, or the only one]
         #[arg(long, value_name = "NAME")]
         folder: Option<String>,
     },
@@ -44,10 +44,13 @@ pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, F
     let request = match command {
         LabelCommand::Add { name, at, folder } => {
             let at = at.as_deref().map(moment::parse).transpose()?;
+            let folder = folder_argument(folder);
             Request::LabelAdd { folder, name: name_of_its_own(name)?, at }
         }
-        LabelCommand::Ls { folder } => Request::LabelList { folder },
-        LabelCommand::Rm { name, folder } => Request::LabelRemove { folder, name },
+        LabelCommand::Ls { folder } => Request::LabelList { folder: folder_argument(folder) },
+        LabelCommand::Rm { name, folder } => {
+            Request::LabelRemove { folder: folder_argument(folder), name }
+        }
     };
     match ask(context, &request)? {
         Answer::Label(label) => context.output.answer(&label, || {

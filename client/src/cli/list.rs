@@ -1,6 +1,6 @@
 //! `driftless ls`: what a folder, or a directory in it, holds, held, or has lost.
 
-use super::asking::{ask, path_argument, unexpected};
+use super::asking::{ask, folder_argument, path_argument, unexpected};
 use super::moment;
 use super::table::{suffix, titled};
 use super::{Context, Outcome};
@@ -14,7 +14,8 @@ const DELETED_TITLES: [&str; 4] = ["REVISION", "BYTES", "DELETED", "PATH"];
 /// Flags of `ls`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ListFlags {
-    /// A path in a synced folder, or FOLDER:PATH [default: the only folder]
+    /// A path in a synced folder, or FOLDER:PATH [default: the folder around the working directory,
+    /// or the only one]
     #[arg(value_name = "PATH")]
     path: Option<String>,
     /// What was deleted, and can be brought back
@@ -28,12 +29,13 @@ pub(super) struct ListFlags {
 
 pub(super) fn run(flags: ListFlags, context: &Context) -> Result<Outcome, Failure> {
     let path = flags.path.map(path_argument).transpose()?;
+    let folder = folder_argument(None);
     let what = match (flags.deleted, &flags.at) {
         (true, _) => Listing::Deleted,
         (false, Some(at)) => Listing::At(moment::parse(at)?),
         (false, None) => Listing::Now,
     };
-    match ask(context, &Request::List { path, what })? {
+    match ask(context, &Request::List { path, folder, what })? {
         Answer::List(list) if flags.deleted => {
             let rows = list.entries.iter().map(deleted_row);
             context.output.answer(&list, || titled(&DELETED_TITLES, rows))

@@ -1,6 +1,6 @@
 //! `driftless retention`: how much of a folder's past is kept.
 
-use super::asking::{ask, unexpected};
+use super::asking::{ask, folder_argument, unexpected};
 use super::table::{count, table};
 use super::{Context, Outcome};
 use crate::daemon::control::{
@@ -19,7 +19,7 @@ const MOMENTS_SHOWN: usize = 20;
 pub(super) enum RetentionCommand {
     /// Show how much is kept
     Show {
-        /// The folder [default: the only one]
+        /// The folder [default: the one around the working directory, or the only one]
         #[arg(long, value_name = "NAME")]
         folder: Option<String>,
     },
@@ -53,7 +53,7 @@ struct Windows {
 pub(super) struct SetFlags {
     #[command(flatten)]
     windows: Windows,
-    /// The folder [default: the only one]
+    /// The folder [default: the one around the working directory, or the only one]
     #[arg(long, value_name = "NAME")]
     folder: Option<String>,
 }
@@ -63,7 +63,7 @@ pub(super) struct SetFlags {
 pub(super) struct PreviewFlags {
     #[command(flatten)]
     windows: Windows,
-    /// The folder [default: the only one]
+    /// The folder [default: the one around the working directory, or the only one]
     #[arg(long, value_name = "NAME")]
     folder: Option<String>,
 }
@@ -83,12 +83,14 @@ impl Windows {
 
 pub(super) fn run(command: RetentionCommand, context: &Context) -> Result<Outcome, Failure> {
     let request = match command {
-        RetentionCommand::Show { folder } => Request::SettingsShow { folder },
+        RetentionCommand::Show { folder } => {
+            Request::SettingsShow { folder: folder_argument(folder) }
+        }
         RetentionCommand::Set(SetFlags { windows, folder }) => {
-            Request::SettingsSet { folder, set: windows.argument() }
+            Request::SettingsSet { folder: folder_argument(folder), set: windows.argument() }
         }
         RetentionCommand::Preview(PreviewFlags { windows, folder }) => {
-            Request::RetentionPreview { folder, set: windows.argument() }
+            Request::RetentionPreview { folder: folder_argument(folder), set: windows.argument() }
         }
     };
     match ask(context, &request)? {

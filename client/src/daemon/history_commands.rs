@@ -3,14 +3,14 @@
 //! Owns the way from these requests to a folder's engine, and back to an answer. It must not know how
 //! a version is read or brought back.
 
-use super::commands::{find, handle, only_folder};
+use super::commands::{find, handle};
 use super::control::{
-    Answer, DiffAnswer, ExportedAnswer, Failure, FolderPlanAnswer, HolderAnswer, IgnoredAnswer,
-    IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, PathArgument, PlanAnswer, RestoreAnswer,
-    StepAnswer, Which, WhyAnswer,
+    Answer, DiffAnswer, ExportedAnswer, Failure, FolderArgument, FolderPlanAnswer, HolderAnswer,
+    IgnoredAnswer, IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, PathArgument, PlanAnswer,
+    RestoreAnswer, StepAnswer, Which, WhyAnswer,
 };
 use super::shared::Shared;
-use super::{label_commands, summaries};
+use super::{label_commands, paths, summaries};
 use crate::engine::handle::{self, Destination, DiffSides, DiffTo};
 use crate::engine::{Ask, FolderHandle};
 use common::ids::DeviceId;
@@ -38,15 +38,19 @@ async fn version(folder: &FolderHandle, which: Which) -> Result<handle::Which, F
     }
 }
 
-/// A path in a folder; the only folder when nothing is said.
-fn meant(shared: &Shared, path: Option<PathArgument>) -> Result<(String, FolderHandle), Failure> {
+/// A path in a folder; the whole folder when none is said.
+fn meant(
+    shared: &Shared,
+    path: Option<PathArgument>,
+    folder: &FolderArgument,
+) -> Result<(String, FolderHandle), Failure> {
     match path {
         Some(argument) => {
             let (at, handle) = find(shared, &argument)?;
             Ok((at.path, handle))
         }
         None => {
-            let folder = only_folder(shared)?;
+            let folder = paths::folder_meant(&shared.config(), folder)?;
             Ok((String::new(), handle(shared, &folder)?))
         }
     }
@@ -55,9 +59,10 @@ fn meant(shared: &Shared, path: Option<PathArgument>) -> Result<(String, FolderH
 pub(super) async fn list(
     shared: &Shared,
     path: Option<PathArgument>,
+    folder: &FolderArgument,
     what: Listing,
 ) -> Result<Answer, Failure> {
-    let (path, handle) = meant(shared, path)?;
+    let (path, handle) = meant(shared, path, folder)?;
     let what = match what {
         Listing::Now => handle::Listing::Now,
         Listing::Deleted => handle::Listing::Deleted,
@@ -71,10 +76,11 @@ pub(super) async fn list(
 pub(super) async fn log(
     shared: &Shared,
     path: Option<PathArgument>,
+    folder: &FolderArgument,
     before: u64,
     limit: u32,
 ) -> Result<Answer, Failure> {
-    let (path, handle) = meant(shared, path)?;
+    let (path, handle) = meant(shared, path, folder)?;
     let (asked, limit) = (path.clone(), limit.clamp(1, VERSIONS_MAX));
     let log = handle.ask(|answer| Ask::Log(asked, before, limit, answer)).await?;
     let account = shared.account.lock().await;

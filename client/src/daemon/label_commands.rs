@@ -4,11 +4,12 @@
 //! nothing.
 
 use super::account::Account;
-use super::commands::{done, handle, named_or_only};
+use super::commands::{done, handle};
 use super::control::{
-    Answer, Failure, LabelAnswer, LabelsAnswer, Merge, Moment, MomentAnswer, PreviewAnswer,
-    RetentionAnswer, SettingsAnswer, SettingsArgument, UntilAnswer,
+    Answer, Failure, FolderArgument, LabelAnswer, LabelsAnswer, Merge, Moment, MomentAnswer,
+    PreviewAnswer, RetentionAnswer, SettingsAnswer, SettingsArgument, UntilAnswer,
 };
+use super::paths::folder_meant;
 use super::shared::Shared;
 use super::{history_commands, times};
 use crate::engine::labels::{LabelAsk, LabelInfo, SettingsChange, SettingsInfo};
@@ -48,12 +49,12 @@ async fn ask<T>(
 
 pub(super) async fn add(
     shared: &Shared,
-    folder: Option<&str>,
+    folder: &FolderArgument,
     name: &str,
     at: Option<Moment>,
 ) -> Result<Answer, Failure> {
     let name = typed_name(name)?;
-    let handle = handle(shared, &named_or_only(shared, folder)?)?;
+    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
     let at = match at {
         Some(at) => Some(history_commands::moment(&handle, at).await?),
         None => None,
@@ -120,8 +121,8 @@ fn moment_of(name: &str, labels: &[LabelInfo]) -> Result<handle::Moment, Failure
     }
 }
 
-pub(super) async fn list(shared: &Shared, folder: Option<&str>) -> Result<Answer, Failure> {
-    let handle = handle(shared, &named_or_only(shared, folder)?)?;
+pub(super) async fn list(shared: &Shared, folder: &FolderArgument) -> Result<Answer, Failure> {
+    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
     let labels = ask(&handle, LabelAsk::List).await?;
     let account = shared.account.lock().await;
     let labels = labels.into_iter().map(|label| label_answer(&account, label));
@@ -130,27 +131,27 @@ pub(super) async fn list(shared: &Shared, folder: Option<&str>) -> Result<Answer
 
 pub(super) async fn remove(
     shared: &Shared,
-    folder: Option<&str>,
+    folder: &FolderArgument,
     name: String,
 ) -> Result<Answer, Failure> {
-    let handle = handle(shared, &named_or_only(shared, folder)?)?;
+    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
     let on = name.clone();
     ask_to_change(&handle, |answer| LabelAsk::Remove(name, answer)).await?;
     Ok(done([on]))
 }
 
-pub(super) async fn show(shared: &Shared, folder: Option<&str>) -> Result<Answer, Failure> {
-    let folder = named_or_only(shared, folder)?;
+pub(super) async fn show(shared: &Shared, folder: &FolderArgument) -> Result<Answer, Failure> {
+    let folder = folder_meant(&shared.config(), folder)?;
     let info = ask(&handle(shared, &folder)?, LabelAsk::Settings).await?;
     Ok(Answer::Settings(settings_answer(folder.name, info)))
 }
 
 pub(super) async fn set(
     shared: &Shared,
-    folder: Option<&str>,
+    folder: &FolderArgument,
     set: &SettingsArgument,
 ) -> Result<Answer, Failure> {
-    let folder = named_or_only(shared, folder)?;
+    let folder = folder_meant(&shared.config(), folder)?;
     let change = change(set);
     let handle = handle(shared, &folder)?;
     let info = ask_to_change(&handle, |answer| LabelAsk::Set(change, answer)).await?;
@@ -159,10 +160,10 @@ pub(super) async fn set(
 
 pub(super) async fn preview(
     shared: &Shared,
-    folder: Option<&str>,
+    folder: &FolderArgument,
     set: &SettingsArgument,
 ) -> Result<Answer, Failure> {
-    let folder = named_or_only(shared, folder)?;
+    let folder = folder_meant(&shared.config(), folder)?;
     let handle = handle(shared, &folder)?;
     let standing = ask(&handle, LabelAsk::Settings).await?.retention;
     let retention = change(set).retention(standing);

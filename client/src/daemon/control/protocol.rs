@@ -19,15 +19,21 @@ pub enum Request {
     },
     /// What a folder, or a directory of it, holds.
     List {
-        /// Where; the only folder when it is not said.
+        /// Where; the whole folder when it is not said.
         path: Option<PathArgument>,
+        /// Of which folder, when there is no path.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// What is, what was, or what is deleted.
         what: Listing,
     },
     /// Versions of a path.
     Log {
-        /// Of what; the only folder when it is not said.
+        /// Of what; the whole folder when it is not said.
         path: Option<PathArgument>,
+        /// Of which folder, when there is no path.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// Only those before this revision; all when it is 0.
         before: u64,
         /// About so many; a page holds whole revisions.
@@ -136,8 +142,9 @@ pub enum Request {
     },
     /// A join code.
     Invite {
-        /// The folder that it invites to; the only one when it is not said.
-        folder: Option<String>,
+        /// The folder that it invites to.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// How long it works, in milliseconds.
         life_ms: u64,
     },
@@ -164,8 +171,9 @@ pub enum Request {
     },
     /// Names a moment.
     LabelAdd {
-        /// Of which folder; the only one when it is not said.
-        folder: Option<String>,
+        /// Of which folder.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// The label's name.
         name: String,
         /// The moment; what this device has when it is not said.
@@ -173,32 +181,37 @@ pub enum Request {
     },
     /// The labels of a folder.
     LabelList {
-        /// Which; the only one when it is not said.
-        folder: Option<String>,
+        /// Which.
+        #[serde(flatten)]
+        folder: FolderArgument,
     },
     /// Takes a label away.
     LabelRemove {
-        /// Of which folder; the only one when it is not said.
-        folder: Option<String>,
+        /// Of which folder.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// Its name or its id.
         name: String,
     },
     /// What a folder is set to.
     SettingsShow {
-        /// Which; the only one when it is not said.
-        folder: Option<String>,
+        /// Which.
+        #[serde(flatten)]
+        folder: FolderArgument,
     },
     /// Sets what is said, and leaves the rest.
     SettingsSet {
-        /// Of which folder; the only one when it is not said.
-        folder: Option<String>,
+        /// Of which folder.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// What.
         set: SettingsArgument,
     },
     /// What retention would release now.
     RetentionPreview {
-        /// Of which folder; the only one when it is not said.
-        folder: Option<String>,
+        /// Of which folder.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// Under these windows; those that are not said are as they are set.
         set: SettingsArgument,
     },
@@ -294,6 +307,17 @@ pub struct PathArgument {
     pub directory: PathBuf,
 }
 
+/// A folder as it was named, or where nobody named one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderArgument {
+    /// Its name. When it is not said, the one that the directory lies in is meant, or the only one.
+    #[serde(rename = "folder")]
+    pub name: Option<String>,
+    /// The working directory of who asks.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+}
+
 /// Which side of a conflict stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -378,5 +402,8 @@ mod tests {
             r#"{"command":"resolve","path":{"text":"a:b","directory":"/c"},"keep":"theirs"}"#;
         assert_eq!(json, expected);
         assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request);
+        let json = r#"{"command":"label_list","folder":null}"#;
+        let folder = FolderArgument::default();
+        assert_eq!(serde_json::from_str::<Request>(json).unwrap(), Request::LabelList { folder });
     }
 }
