@@ -4,7 +4,7 @@ use super::asking::{ask, unexpected};
 use super::progress::state_text;
 use super::table::{count, printable, size, table};
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, FolderStatusAnswer, Request, StatusAnswer};
+use crate::daemon::control::{Answer, Failure, FolderStatusAnswer, Request, State, StatusAnswer};
 
 /// Paths of a mass deletion that are shown.
 const PATHS_SHOWN: usize = 10;
@@ -72,6 +72,9 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
         }
         rows.push(vec!["  to do".into(), halt.hint.clone()]);
     }
+    if folder.state == State::Paused {
+        rows.push(vec!["  to do".into(), "`driftless resume` to go on".into()]);
+    }
     // What halted it is said already.
     let halt = folder.halt.as_ref().map(|halt| &halt.message);
     if let Some(trouble) = folder.trouble.as_ref().filter(|trouble| Some(*trouble) != halt) {
@@ -95,7 +98,7 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::control::{IssueAnswer, ServerAnswer, State};
+    use crate::daemon::control::{IssueAnswer, ServerAnswer};
 
     #[test]
     fn a_status_is_read_by_people() {
@@ -130,5 +133,7 @@ folder notes  up to date but for paths that are not synced (/n)
   not synced: and 23 more
 ";
         assert_eq!(text(&status), expected);
+        let paused = FolderStatusAnswer { state: State::Paused, ..status.folders[0].clone() };
+        assert!(folder_text(&paused).contains("\n  to do       `driftless resume` to go on\n"));
     }
 }

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Kinds of failures that a sync ends.
+const AWAIT_SYNC: [&str; 3] = ["not_heard", "unsynced", "no_history"];
 /// How long an invitation waits for a folder's checkpoint: the engine answers between two steps.
 const CHECKPOINT_TIME_MAX: Duration = Duration::from_secs(15);
 
@@ -35,16 +37,47 @@ impl Commands for Control {
         request: Request,
         progress: ProgressSender,
     ) -> Result<Answer, Failure> {
-        let path = request.path().cloned();
+        let (path, folder) = (request.path().cloned(), request.folder().cloned());
         let done = self.carry_out_as_named(request, progress).await;
-        done.map_err(|failure| match path {
-            Some(path) => paths::or_no_folder(&self.0.config(), &path, failure),
-            None => failure,
+        done.map_err(|failure| {
+            let config = self.0.config();
+            let meant = match (&path, &folder) {
+                (Some(path), _) => paths::resolve(&config, path).ok().map(|found| found.folder),
+                (None, Some(folder)) => paths::folder_meant(&config, folder).ok(),
+                (None, None) => None,
+            };
+            let failure = match meant {
+                Some(folder) => self.or_it_rests(&folder, failure),
+                None => failure,
+            };
+            match &path {
+                Some(path) => paths::or_no_folder(&config, path, failure),
+                None => failure,
+            }
         })
     }
 }
 
 impl Control {
+    /// Says of what a sync would bring that this folder does not sync for now.
+    fn or_it_rests(&self, folder: &FolderConfig, failure: Failure) -> Failure {
+        if !AWAIT_SYNC.contains(&failure.kind.as_str()) {
+            return failure;
+        }
+        let is_halted = || {
+            let handle = self.0.handle(&folder.id);
+            handle.is_some_and(|handle| self.0.shown(&handle).halt.is_some())
+        };
+        let first = if folder.paused {
+            "the folder is paused: run `driftless resume` first"
+        } else if is_halted() {
+            "the folder waits for a person, `driftless status` says for what"
+        } else {
+            return failure;
+        };
+        Failure { hint: format!("{first}; {}", failure.hint), ..failure }
+    }
+
     async fn carry_out_as_named(
         &self,
         request: Request,

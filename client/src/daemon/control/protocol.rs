@@ -235,6 +235,23 @@ impl Request {
             _ => None,
         }
     }
+
+    /// The folder that it is about, if it is about one and names no path.
+    #[must_use]
+    pub fn folder(&self) -> Option<&FolderArgument> {
+        match self {
+            Self::List { path: None, folder, .. }
+            | Self::Log { path: None, folder, .. }
+            | Self::LabelAdd { folder, .. }
+            | Self::LabelList { folder }
+            | Self::LabelRemove { folder, .. }
+            | Self::SettingsShow { folder }
+            | Self::SettingsSet { folder, .. }
+            | Self::RetentionPreview { folder, .. }
+            | Self::Invite { folder, .. } => Some(folder),
+            _ => None,
+        }
+    }
 }
 
 /// Settings as they were asked for. Windows are in milliseconds; the largest number is for ever.
