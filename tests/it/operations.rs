@@ -4,6 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use tests::harness::{Device, Finished, Programs, Random, Server, Tree, eventually};
 
@@ -201,6 +203,40 @@ fn restored() -> Result<()> {
     ensure!(gc["held"] == 1, "{gc}");
     let shown = report(first.ask(&["retention", "show"])?, "retention show")?;
     ensure!(shown["until"]["retention"]["keep_all"] == "forever", "{shown}");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_goes_away_during_a_backup_is_not_taken_for_another_version() {
+    gone_meanwhile().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn gone_meanwhile() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let data = directory.path().join("data");
+    fs::create_dir(&data)?;
+    let listener = UnixListener::bind(data.join("control.sock"))?;
+    // Nothing of an answer, or the beginning of one.
+    let begun: [&[u8]; 2] = [b"", b"{\"backup\":{\"path\""];
+    let going = std::thread::spawn(move || -> std::io::Result<()> {
+        for answer in begun {
+            let (mut stream, _) = listener.accept()?;
+            BufReader::new(&stream).read_line(&mut String::new())?;
+            stream.write_all(answer)?;
+        }
+        Ok(())
+    });
+    let to = directory.path().join("backup");
+    for _ in begun {
+        let lost = admin(&programs, directory.path(), &["backup", text(&to)?], &data)?;
+        let error = lost.json()?["error"].clone();
+        ensure!(lost.code == Some(1) && error["kind"] == "server_gone", "{error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("is not complete"), "{error}");
+        ensure!(error["hint"].as_str().is_some_and(|hint| hint.contains("again")), "{error}");
+    }
+    going.join().map_err(|_| anyhow::anyhow!("the server that goes away"))??;
     Ok(())
 }
 
