@@ -207,6 +207,32 @@ fn restored() -> Result<()> {
 }
 
 #[test]
+fn a_backup_in_the_servers_own_data_is_refused() {
+    beside_the_data().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn beside_the_data() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let server = Server::start(&programs, directory.path())?;
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(server.data(), &link)?;
+    let data = server.data();
+    for to in [data.to_owned(), data.join("backup"), link.join("chunks/new"), link] {
+        let refused = server.ask(&["backup", text(&to)?])?;
+        let error = refused.json()?["error"].clone();
+        ensure!(refused.code == Some(1) && error["kind"] == "backup", "{to:?}: {error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("lies in the server's own data directory"), "{to:?}: {error}");
+    }
+    for made in ["backup", "backup.json", "incomplete", "chunks/new"] {
+        ensure!(!data.join(made).exists(), "{made} was made");
+    }
+    report(server.ask(&["backup", text(&directory.path().join("elsewhere"))?])?, "backup")?;
+    Ok(())
+}
+
+#[test]
 fn a_server_that_goes_away_during_a_backup_is_not_taken_for_another_version() {
     gone_meanwhile().unwrap_or_else(|error| panic!("{error:?}"));
 }
@@ -267,6 +293,7 @@ fn admin(programs: &Programs, logs: &Path, arguments: &[&str], data: &Path) -> R
 fn refusals(programs: &Programs, server: &Server, backup: &Path, home: &Path) -> Result<()> {
     let restore = |from: &Path, to: &Path| admin(programs, home, &["restore", text(from)?], to);
     ensure!(error_kind(&restore(backup, server.data())?)? == "not_empty");
+    ensure!(error_kind(&restore(backup, &backup.join("server"))?)? == "in_backup");
     let half = home.join("half");
     fs::create_dir(&half)?;
     fs::write(half.join("incomplete"), b"")?;
