@@ -175,6 +175,7 @@ fn restored() -> Result<()> {
     let data = home.join("server");
     let back = admin(&programs, directory.path(), &["restore", text(&backup)?], &data)?;
     let back = report(back, "restore")?;
+    told_what_is_lost(&programs, &backup, directory.path())?;
     ensure!(back["folders"] == 1 && back["problems"] == serde_json::json!([]), "{back}");
     let server = Server::start_at(&programs, &home, &address)?;
     ensure!(report(server.ask(&["check"])?, "check after the restore")?["ok"] == true);
@@ -287,6 +288,21 @@ fn admin(programs: &Programs, logs: &Path, arguments: &[&str], data: &Path) -> R
     let mut command = std::process::Command::new(programs.server());
     command.args(arguments).arg("--json").arg("--data").arg(data);
     tests::harness::Running::start("admin", &mut command, &logs.join("admin.log"))?.wait()
+}
+
+/// Labels and settings are not sent again by devices: who restores is told.
+fn told_what_is_lost(programs: &Programs, backup: &Path, home: &Path) -> Result<()> {
+    let mut command = std::process::Command::new(programs.server());
+    command.arg("restore").arg(backup).arg("--data").arg(home.join("restored to look"));
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let time =
+        printed.lines().next().and_then(|line| line.rsplit(' ').next()).context("no time")?;
+    ensure!(output.status.success() && time.ends_with('Z'), "{printed}");
+    let lost = format!("Labels, retention and merge settings that were set after {time} are lost");
+    ensure!(said.contains(&lost) && said.contains("driftless retention show"), "{said}");
+    Ok(())
 }
 
 /// What is not restored, and where it is not restored to.
