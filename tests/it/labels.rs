@@ -104,6 +104,11 @@ fn asked_for_by_label() -> Result<()> {
     ensure!(shown.stdout == b"draft", "{shown:?}");
     told(&device, &["restore", "folder:", "--at", "first-draft"])?;
     ensure!(fs::read(&file)? == b"draft" && !device.root().join("b.txt").exists(), "not as it was");
+    // Its time is that moment too, to the millisecond, whatever else happened within the second.
+    let time = label["time"].as_str().context("no time")?;
+    ensure!(time.len() == "2026-11-20T14:00:00.000Z".len() && time.ends_with('Z'), "{label}");
+    let listed = told(&device, &["ls", "--at", time])?;
+    ensure!(listed["at"] == json!({ "revision": label["revision"], "time": time }), "{listed}");
     let same = told(&device, &["label", "add", "the same", "--at", "first-draft"])?;
     ensure!(same["revision"] == label["revision"], "{same}");
 

@@ -1,6 +1,7 @@
 //! `driftless invite`: a join code for another device.
 
 use super::asking::{ask, folder_argument, unexpected};
+use super::table::to_the_second;
 use super::{Context, Outcome, qr};
 use crate::daemon::control::{Answer, Failure, Request};
 use common::duration::parse_life_ms;
@@ -30,9 +31,10 @@ pub(super) fn run(flags: InviteFlags, context: &Context) -> Result<Outcome, Fail
     {
         context.output.remark(&picture);
     }
-    context
-        .output
-        .remark(&format!("It works once, until {}. On the other device:", invitation.expires));
+    context.output.remark(&format!(
+        "It works once, until {}. On the other device:",
+        to_the_second(&invitation.expires)
+    ));
     context.output.remark("  driftless join CODE DIR");
     Ok(outcome)
 }

@@ -2,7 +2,7 @@
 
 use super::asking::{ask, folder_argument, unexpected};
 use super::moment;
-use super::table::titled;
+use super::table::{titled, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, LabelAnswer, Request};
 
@@ -55,7 +55,7 @@ pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, F
     match ask(context, &request)? {
         Answer::Label(label) => context.output.answer(&label, || {
             let LabelAnswer { name, revision, time, .. } = &label;
-            format!("{name} is revision {revision} of {time}")
+            format!("{name} is revision {revision} of {}", to_the_second(time))
         }),
         Answer::Labels(labels) => {
             context.output.answer(&labels, || titled(&TITLES, labels.labels.iter().map(row)))
@@ -84,5 +84,5 @@ fn row(label: &LabelAnswer) -> Vec<String> {
         Some(reason) => format!("{} ({reason})", label.id),
     };
     let LabelAnswer { time, revision, added, device, .. } = label;
-    vec![name, time.clone(), revision.to_string(), added.clone(), device.clone()]
+    vec![name, to_the_second(time), revision.to_string(), to_the_second(added), device.clone()]
 }

@@ -2,7 +2,7 @@
 
 use super::asking::{ask, folder_argument, path_argument, unexpected};
 use super::moment;
-use super::table::{suffix, titled};
+use super::table::{suffix, titled, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, EntryAnswer, Failure, Listing, Request};
 
@@ -42,7 +42,8 @@ pub(super) fn run(flags: ListFlags, context: &Context) -> Result<Outcome, Failur
         }
         Answer::List(list) => {
             let at = list.at.as_ref();
-            let at = at.map(|at| format!("as of revision {} ({})", at.revision, at.time));
+            let at = at
+                .map(|at| format!("as of revision {} ({})", at.revision, to_the_second(&at.time)));
             if let Some(at) = at {
                 context.output.remark(&at);
             }
@@ -53,18 +54,18 @@ pub(super) fn run(flags: ListFlags, context: &Context) -> Result<Outcome, Failur
 }
 
 fn row(entry: &EntryAnswer) -> Vec<String> {
-    line(entry, entry.mtime.as_ref())
+    line(entry, entry.mtime.clone())
 }
 
 fn deleted_row(entry: &EntryAnswer) -> Vec<String> {
-    line(entry, entry.deleted_at.as_ref())
+    line(entry, entry.deleted_at.as_deref().map(to_the_second))
 }
 
-fn line(entry: &EntryAnswer, time: Option<&String>) -> Vec<String> {
+fn line(entry: &EntryAnswer, time: Option<String>) -> Vec<String> {
     vec![
         entry.revision.to_string(),
         entry.size.to_string(),
-        time.cloned().unwrap_or_else(|| "-".to_owned()),
+        time.unwrap_or_else(|| "-".to_owned()),
         format!("{}{}", entry.path, suffix(&entry.kind)),
     ]
 }

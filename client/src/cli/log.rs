@@ -1,7 +1,7 @@
 //! `driftless log`: the versions of a path, newest first; of a directory or a folder, its timeline.
 
 use super::asking::{ask, folder_argument, path_argument, unexpected};
-use super::table::{mark, printable, suffix, titled};
+use super::table::{mark, printable, suffix, titled, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, LogAnswer, Request, VersionAnswer};
 
@@ -69,7 +69,14 @@ fn row(version: &VersionAnswer) -> Vec<String> {
         0 => version.revision.to_string(),
         older => format!("{}.{older}", version.revision),
     };
-    vec![revision, version.time.clone(), version.device.clone(), version.change.clone(), size, path]
+    vec![
+        revision,
+        to_the_second(&version.time),
+        version.device.clone(),
+        version.change.clone(),
+        size,
+        path,
+    ]
 }
 
 #[cfg(test)]

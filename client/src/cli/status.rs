@@ -2,7 +2,7 @@
 
 use super::asking::{ask, unexpected};
 use super::progress::state_text;
-use super::table::{count, printable, size, table};
+use super::table::{count, printable, size, table, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, FolderStatusAnswer, Request, State, StatusAnswer};
 
@@ -63,7 +63,7 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
         rows.push(vec!["".into(), format!("{mergeable} of them {merge} cleanly: {command}")]);
     }
     if let Some(halt) = &folder.halt {
-        let since = halt.since.as_ref().map(|since| format!(" (since {since})"));
+        let since = halt.since.as_ref().map(|since| format!(" (since {})", to_the_second(since)));
         rows.push(vec!["  halted".into(), halt.message.clone() + &since.unwrap_or_default()]);
         let shown = halt.entries.iter().take(PATHS_SHOWN);
         rows.extend(shown.map(|path| vec!["  would go".into(), path.clone()]));
