@@ -10,6 +10,7 @@ mod data_dir;
 mod error;
 mod offline;
 mod reserve;
+mod within;
 
 pub use admin::{MintError, Minted};
 pub use data_dir::{DataDir, DataDirError, ServerKeys};
@@ -175,7 +176,8 @@ impl Server {
         };
         let cluster = keys.cluster_id().to_string();
         let identity = Identity { cluster, key_file: data.key_file() };
-        let core = Arc::new(Core::new(service, gc, identity, local_addr, addresses)?);
+        let core =
+            Arc::new(Core::new(service, gc, (data.path(), identity), local_addr, addresses)?);
         let control = ControlSocket::bind(data.path(), Arc::clone(&core) as Arc<_>)?;
         tracing::info!(%local_addr, cluster = %keys.cluster_id(), "serving");
         Ok((core, listener, control))

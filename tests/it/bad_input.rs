@@ -628,7 +628,12 @@ fn what_cannot_be_shown_or_restored_is_told_with_what_to_do() {
         // Not synced yet, because nothing is while the folder is paused.
         first.ask(&["pause"])?.success("pause")?;
         fs::write(root.join("new"), "new")?;
-        refused(&first.ask(&["log", &at("new")?])?, "no_history", &["new: has no history yet"])?;
+        let waits = first.ask(&["log", &at("new")?])?;
+        refused(&waits, "no_history", &["new: has no history yet"])?;
+        // A sync alone would not end that.
+        let hint = waits.json()?["error"]["hint"].as_str().unwrap_or_default().to_owned();
+        ensure!(hint.starts_with("the folder is paused: run `driftless resume` first"), "{hint}");
+        ensure!(first.ask(&["sync", "--timeout", "60"])?.code == Some(3), "a sync while paused");
         first.ask(&["resume"])?.success("resume")?;
         first.sync(SYNC_SECONDS)?;
         first.ask(&["log", &at("new")?])?.success("log once it is synced")?;

@@ -167,8 +167,8 @@ fn parsed(time: &Value) -> Result<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).with_context(|| format!("not RFC 3339: {text}"))
 }
 
-/// The clock that the server reads too, to the second, as times are shown.
+/// The clock that the server reads too, to the millisecond, as times are printed.
 fn now() -> Result<OffsetDateTime> {
     let now = OffsetDateTime::now_utc(); // ok: held against what the programs say
-    Ok(now.replace_nanosecond(0)?)
+    Ok(now.replace_millisecond(now.millisecond())?)
 }

@@ -33,7 +33,9 @@ fn labelled_and_set() -> Result<()> {
     fs::write(first.root().join("a.txt"), "three")?;
     first.sync(SYNC_SECONDS)?;
     is_refused(&first, &["label", "add", "the first"], "exists")?;
-    is_refused(&first, &["label", "add", "two\nlines"], "bad_name")?;
+    for name in ["two\nlines", "first ", " first", " ", "a\u{202e}b"] {
+        is_refused(&first, &["label", "add", name], "bad_name")?;
+    }
     is_refused(&first, &["label", "add", "far", "--at", "1000"], "no_such_revision")?;
     is_refused(&first, &["label", "rm", "nothing"], "no_such_label")?;
 
@@ -74,6 +76,65 @@ fn labelled_and_set() -> Result<()> {
     server.run()?;
     first.sync(SYNC_SECONDS)?;
     ensure!(told(&first, &["retention", "show"])? == all, "the server has forgotten");
+    Ok(())
+}
+
+#[test]
+fn a_label_stands_for_its_moment() {
+    asked_for_by_label().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn asked_for_by_label() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let mut server = Server::start(&programs, directory.path())?;
+    let device = Device::join(&programs, directory.path(), "one", &server.invite()?)?;
+    let file = device.root().join("a.txt");
+    fs::write(&file, "draft")?;
+    device.sync(SYNC_SECONDS)?;
+    let label = told(&device, &["label", "add", "first-draft"])?;
+    fs::write(&file, "final")?;
+    fs::write(device.root().join("b.txt"), "later")?;
+    device.sync(SYNC_SECONDS)?;
+
+    let listed = told(&device, &["ls", "--at", "first-draft"])?;
+    ensure!(listed["at"]["revision"] == label["revision"], "{listed}");
+    ensure!(listed["entries"].as_array().map(Vec::len) == Some(1), "{listed}");
+    let shown = device.plain(&["cat", "folder:a.txt", "--at", "first-draft"])?;
+    ensure!(shown.stdout == b"draft", "{shown:?}");
+    told(&device, &["restore", "folder:", "--at", "first-draft"])?;
+    ensure!(fs::read(&file)? == b"draft" && !device.root().join("b.txt").exists(), "not as it was");
+    // Its time is that moment too, to the millisecond, whatever else happened within the second.
+    let time = label["time"].as_str().context("no time")?;
+    ensure!(time.len() == "2026-11-20T14:00:00.000Z".len() && time.ends_with('Z'), "{label}");
+    let listed = told(&device, &["ls", "--at", time])?;
+    ensure!(listed["at"] == json!({ "revision": label["revision"], "time": time }), "{listed}");
+    let same = told(&device, &["label", "add", "the same", "--at", "first-draft"])?;
+    ensure!(same["revision"] == label["revision"], "{same}");
+
+    let unknown = device.ask(&["ls", "--at", "second-draft"])?;
+    let error = &unknown.json()?["error"];
+    ensure!(unknown.code == Some(2) && error["kind"] == "usage", "{error}");
+    let message = error["message"].as_str().unwrap_or_default();
+    ensure!(message == "second-draft: is no time and no revision, and no label has this name");
+    // What would be taken for a time or a revision could not be asked for.
+    for name in ["7", "yesterday", "2026-11-20 14:00", "2 hours ago"] {
+        is_refused(&device, &["label", "add", name], "bad_name")?;
+    }
+    server.kill()?;
+    let changes: [&[&str]; 2] =
+        [&["retention", "set", "--keep-all", "9d"], &["label", "rm", "first-draft"]];
+    for command in changes {
+        let lost = device.ask(command)?;
+        let error = &lost.json()?["error"];
+        ensure!(lost.code == Some(1) && error["kind"] == "offline", "{command:?}: {error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("the server cannot be reached"), "{command:?}: {error}");
+        let hint = error["hint"].as_str().unwrap_or_default();
+        ensure!(hint.contains("ask again"), "{command:?}: {error}");
+    }
+    let lost = device.ask(&["ls", "--at", "first-draft"])?.json()?["error"].clone();
+    ensure!(lost["kind"] == "offline", "{lost}");
     Ok(())
 }
 

@@ -2,7 +2,10 @@
 //! beside others.
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use tests::harness::{Device, Programs, Server, eventually};
 
 /// More than the request streams of a connection, far below the most that a device may have.
@@ -72,5 +75,61 @@ fn one_is_halted() -> Result<()> {
     })?;
     let log = device.ask(&["log", "other:file"])?.success("log")?.json()?;
     ensure!(log["versions"].as_array().is_some_and(|versions| versions.len() == 1), "{log}");
+    Ok(())
+}
+
+#[test]
+fn the_folder_around_the_working_directory_is_meant() {
+    meant_by_where_one_is().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn meant_by_where_one_is() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let server = Server::start(&programs, directory.path())?;
+    let device = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
+    let below = directory.path().join("other/below");
+    fs::create_dir_all(&below)?;
+    let other = below.parent().context("a directory below nothing")?;
+    fs::write(other.join("file"), "of the other one")?;
+    let text = other.to_str().context("a directory that is no UTF-8")?;
+    device.ask(&["folder", "add", text, "--name", "other"])?.success("folder add")?;
+    device.sync(SYNC_SECONDS)?;
+
+    let asked_in = |at: &Path, arguments: &[&str]| -> Result<(Option<i32>, Value)> {
+        let mut command = Command::new(programs.device());
+        command.arg("--home").arg(device.home()).arg("--json").args(arguments);
+        let output = command.current_dir(at).output()?;
+        Ok((output.status.code(), serde_json::from_slice(&output.stdout)?))
+    };
+    let commands: [&[&str]; 7] = [
+        &["log", "--limit", "5"],
+        &["ls", "--at", "now"],
+        &["label", "add", "here"],
+        &["label", "ls"],
+        &["retention", "show"],
+        &["retention", "preview"],
+        &["invite"],
+    ];
+    for arguments in commands {
+        let (code, answer) = asked_in(&below, arguments)?;
+        ensure!(code == Some(0), "{arguments:?}: {answer}");
+        let folder = &answer["folder"];
+        ensure!(folder.is_null() || folder == "other", "{arguments:?}: {answer}");
+        // Of no folder in particular.
+        let (code, answer) = asked_in(directory.path(), arguments)?;
+        ensure!(code == Some(2) && answer["error"]["kind"] == "usage", "{arguments:?}: {answer}");
+    }
+    // The whole folder, as with one alone, not the directory.
+    let (_, listed) = asked_in(&below, &["ls"])?;
+    let has_file = |entry: &Value| entry["path"] == "file";
+    ensure!(listed["entries"].as_array().is_some_and(|it| it.iter().any(has_file)), "{listed}");
+    let (_, labels) = asked_in(device.root(), &["label", "ls"])?;
+    ensure!(
+        labels["labels"] == Value::Array(Vec::new()),
+        "the wrong folder was labelled: {labels}"
+    );
+    let (_, settings) = asked_in(&below, &["retention", "show", "--folder", "folder"])?;
+    ensure!(settings["folder"] == "folder", "a name comes first: {settings}");
     Ok(())
 }

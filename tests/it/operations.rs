@@ -4,6 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use tests::harness::{Device, Finished, Programs, Random, Server, Tree, eventually};
 
@@ -173,6 +175,7 @@ fn restored() -> Result<()> {
     let data = home.join("server");
     let back = admin(&programs, directory.path(), &["restore", text(&backup)?], &data)?;
     let back = report(back, "restore")?;
+    told_what_is_lost(&programs, &backup, directory.path())?;
     ensure!(back["folders"] == 1 && back["problems"] == serde_json::json!([]), "{back}");
     let server = Server::start_at(&programs, &home, &address)?;
     ensure!(report(server.ask(&["check"])?, "check after the restore")?["ok"] == true);
@@ -204,6 +207,66 @@ fn restored() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_backup_in_the_servers_own_data_is_refused() {
+    beside_the_data().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn beside_the_data() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let server = Server::start(&programs, directory.path())?;
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(server.data(), &link)?;
+    let data = server.data();
+    for to in [data.to_owned(), data.join("backup"), link.join("chunks/new"), link] {
+        let refused = server.ask(&["backup", text(&to)?])?;
+        let error = refused.json()?["error"].clone();
+        ensure!(refused.code == Some(1) && error["kind"] == "backup", "{to:?}: {error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("lies in the server's own data directory"), "{to:?}: {error}");
+    }
+    for made in ["backup", "backup.json", "incomplete", "chunks/new"] {
+        ensure!(!data.join(made).exists(), "{made} was made");
+    }
+    report(server.ask(&["backup", text(&directory.path().join("elsewhere"))?])?, "backup")?;
+    Ok(())
+}
+
+#[test]
+fn a_server_that_goes_away_during_a_backup_is_not_taken_for_another_version() {
+    gone_meanwhile().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn gone_meanwhile() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let data = directory.path().join("data");
+    fs::create_dir(&data)?;
+    let listener = UnixListener::bind(data.join("control.sock"))?;
+    // Nothing of an answer, or the beginning of one.
+    let begun: [&[u8]; 2] = [b"", b"{\"backup\":{\"path\""];
+    let going = std::thread::spawn(move || -> std::io::Result<()> {
+        for answer in begun {
+            let (mut stream, _) = listener.accept()?;
+            BufReader::new(&stream).read_line(&mut String::new())?;
+            stream.write_all(answer)?;
+        }
+        Ok(())
+    });
+    let to = directory.path().join("backup");
+    for _ in begun {
+        let lost = admin(&programs, directory.path(), &["backup", text(&to)?], &data)?;
+        let error = lost.json()?["error"].clone();
+        ensure!(lost.code == Some(1) && error["kind"] == "server_gone", "{error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("is not complete"), "{error}");
+        ensure!(error["hint"].as_str().is_some_and(|hint| hint.contains("again")), "{error}");
+    }
+    going.join().map_err(|_| anyhow::anyhow!("the server that goes away"))??;
+    Ok(())
+}
+
 /// A person agrees to a restored server on one device, and both come to the same.
 fn agreed(first: &Device, second: &Device) -> Result<()> {
     // A connection of before the restore may be found dead only by this.
@@ -227,10 +290,26 @@ fn admin(programs: &Programs, logs: &Path, arguments: &[&str], data: &Path) -> R
     tests::harness::Running::start("admin", &mut command, &logs.join("admin.log"))?.wait()
 }
 
+/// Labels and settings are not sent again by devices: who restores is told.
+fn told_what_is_lost(programs: &Programs, backup: &Path, home: &Path) -> Result<()> {
+    let mut command = std::process::Command::new(programs.server());
+    command.arg("restore").arg(backup).arg("--data").arg(home.join("restored to look"));
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let time =
+        printed.lines().next().and_then(|line| line.rsplit(' ').next()).context("no time")?;
+    ensure!(output.status.success() && time.ends_with('Z'), "{printed}");
+    let lost = format!("Labels, retention and merge settings that were set after {time} are lost");
+    ensure!(said.contains(&lost) && said.contains("driftless retention show"), "{said}");
+    Ok(())
+}
+
 /// What is not restored, and where it is not restored to.
 fn refusals(programs: &Programs, server: &Server, backup: &Path, home: &Path) -> Result<()> {
     let restore = |from: &Path, to: &Path| admin(programs, home, &["restore", text(from)?], to);
     ensure!(error_kind(&restore(backup, server.data())?)? == "not_empty");
+    ensure!(error_kind(&restore(backup, &backup.join("server"))?)? == "in_backup");
     let half = home.join("half");
     fs::create_dir(&half)?;
     fs::write(half.join("incomplete"), b"")?;

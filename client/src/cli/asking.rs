@@ -1,10 +1,12 @@
 //! Asking the running daemon.
 //!
 //! Owns what it means for a person that none runs, and the working directory that path arguments
-//! are relative to.
+//! are relative to and that says which folder is meant.
 
 use super::Context;
-use crate::daemon::control::{self, Answer, AskFailure, Failure, PathArgument, Request};
+use crate::daemon::control::{
+    self, Answer, AskFailure, Failure, FolderArgument, PathArgument, Request,
+};
 use crate::daemon::roots::RootError;
 use crate::home::Home;
 use std::path::{Path, PathBuf};
@@ -47,6 +49,13 @@ pub(super) fn unexpected(home: &Home) -> Failure {
 /// A path argument with the directory that it is relative to.
 pub(super) fn path_argument(text: String) -> Result<PathArgument, Failure> {
     Ok(PathArgument { text, directory: in_utf8(working_directory()?)? })
+}
+
+/// A folder by its name, with the directory that tells which is meant when there is no name.
+pub(super) fn folder_argument(name: Option<String>) -> FolderArgument {
+    let directory = working_directory().and_then(in_utf8);
+    // None of the folders lies in a directory that cannot be told.
+    FolderArgument { name, directory: directory.ok() }
 }
 
 /// A directory or file outside the folders, made absolute.

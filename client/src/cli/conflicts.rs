@@ -1,7 +1,7 @@
 //! `driftless conflicts`: what is open.
 
 use super::asking::{ask, path_argument, unexpected};
-use super::table::{printable, size, suffix, table};
+use super::table::{printable, size, suffix, table, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, ConflictAnswer, Failure, Request};
 
@@ -45,7 +45,7 @@ fn text(conflict: &ConflictAnswer) -> String {
             format!("  {}{}", printable(path), suffix(side.kind.as_deref().unwrap_or("file"))),
             printable(&side.device),
             format!("revision {}", side.revision),
-            side.time.clone(),
+            to_the_second(&side.time),
             side.unreadable.clone().unwrap_or_else(|| size(side.size)),
         ]);
     }
@@ -54,7 +54,7 @@ fn text(conflict: &ConflictAnswer) -> String {
             "  what both started from".to_owned(),
             base.device.as_deref().map(printable).unwrap_or_default(),
             format!("revision {}", base.revision),
-            base.time.clone().unwrap_or_default(),
+            base.time.as_deref().map(to_the_second).unwrap_or_default(),
             base.size.map_or_else(|| "not in the history".to_owned(), size),
         ]);
     }
@@ -66,7 +66,11 @@ fn text(conflict: &ConflictAnswer) -> String {
     };
     let diff = conflict.diff.iter().flat_map(|diff| diff.lines());
     let diff: String = diff.map(|line| format!("{}\n", printable_line(line))).collect();
-    format!("{folder}:{path} (opened {})\n{}{merge}{diff}", conflict.opened, table(&rows))
+    format!(
+        "{folder}:{path} (opened {})\n{}{merge}{diff}",
+        to_the_second(&conflict.opened),
+        table(&rows)
+    )
 }
 
 /// A line of a file on a terminal: its tabs are what they were.

@@ -1,7 +1,7 @@
 //! `driftless devices`: the devices of this user.
 
 use super::asking::{ask, unexpected};
-use super::table::table;
+use super::table::{table, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, DeviceAnswer, Failure, Request};
 
@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
 }
 
 fn row(device: &DeviceAnswer) -> Vec<String> {
-    let seen = device.last_seen.as_ref().map(|seen| format!("last seen {seen}"));
+    let seen = device.last_seen.as_ref().map(|seen| format!("last seen {}", to_the_second(seen)));
     let state = match device {
         DeviceAnswer { revoked: true, .. } => "revoked".to_owned(),
         DeviceAnswer { online: Some(true), .. } => "online".to_owned(),

@@ -3,7 +3,7 @@
 use super::asking::{ask, path_argument, unexpected};
 use super::changes::changes;
 use super::exported::Exported;
-use super::table::size;
+use super::table::{size, to_the_second};
 use super::which::revision;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, DiffAnswer, Failure, InstantAnswer, Request, Which};
@@ -102,7 +102,8 @@ fn compare_bytes(diff: &mut DiffAnswer, old: &[u8], new: &[u8], parts: [u32; 2])
 }
 
 fn text(diff: &DiffAnswer) -> String {
-    let named = |it: &InstantAnswer| format!("revision {} ({})", it.revision, it.time);
+    let named =
+        |it: &InstantAnswer| format!("revision {} ({})", it.revision, to_the_second(&it.time));
     let from = diff.from.as_ref().map_or_else(|| "nothing".to_owned(), named);
     let to = diff.to.as_ref().map_or_else(|| "what is on this disk".to_owned(), named);
     if diff.kind != "file" {

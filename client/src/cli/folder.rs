@@ -1,6 +1,6 @@
 //! `driftless folder`: the folders of this device and its user.
 
-use super::asking::{absolute, ask, unexpected};
+use super::asking::{absolute, ask, folder_argument, unexpected};
 use super::table::table;
 use super::{Context, Outcome, retention};
 use crate::daemon::control::{Answer, Failure, FolderAnswer, Merge, Request, SettingsArgument};
@@ -55,7 +55,7 @@ pub(super) fn run(command: FolderCommand, context: &Context) -> Result<Outcome, 
         FolderCommand::Rm { name } => Request::FolderRemove { name },
         FolderCommand::Set { name, merge } => {
             let set = SettingsArgument { merge: Some(merge), ..SettingsArgument::default() };
-            Request::SettingsSet { folder: Some(name), set }
+            Request::SettingsSet { folder: folder_argument(Some(name)), set }
         }
     };
     match ask(context, &request)? {

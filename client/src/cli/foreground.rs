@@ -5,6 +5,7 @@
 use super::join::{hand_over_recovery_key, recovery_key};
 use super::output::Output;
 use super::progress::Shown;
+use super::table::to_the_second;
 use super::{Context, Outcome, qr};
 use crate::daemon::control::Failure;
 use crate::daemon::embedded::Embedded;
@@ -162,7 +163,8 @@ fn print_ready(output: Output, ready: &Ready) -> Result<bool, Failure> {
             output.line(&picture)?;
         }
         output.line(&format!("join code: {code}"))?;
-        let until = ready.expires.as_deref().unwrap_or("it is used");
+        let until = ready.expires.as_deref().map(to_the_second);
+        let until = until.unwrap_or_else(|| "it is used".to_owned());
         output.remark(&format!("It works once, until {until}. On the other device:"));
         output.remark("  driftless join CODE DIR");
     }

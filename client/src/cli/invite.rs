@@ -1,6 +1,7 @@
 //! `driftless invite`: a join code for another device.
 
-use super::asking::{ask, unexpected};
+use super::asking::{ask, folder_argument, unexpected};
+use super::table::to_the_second;
 use super::{Context, Outcome, qr};
 use crate::daemon::control::{Answer, Failure, Request};
 use common::duration::parse_life_ms;
@@ -8,7 +9,8 @@ use common::duration::parse_life_ms;
 /// Flags of `invite`.
 #[derive(Debug, clap::Args)]
 pub(super) struct InviteFlags {
-    /// The folder that the other device is to sync [default: the only one]
+    /// The folder that the other device is to sync [default: the one around the working directory,
+    /// or the only one]
     #[arg(long, value_name = "NAME")]
     folder: Option<String>,
     /// How long the code works: 90s, 30m, 24h, 7d
@@ -18,6 +20,7 @@ pub(super) struct InviteFlags {
 
 pub(super) fn run(flags: InviteFlags, context: &Context) -> Result<Outcome, Failure> {
     let InviteFlags { folder, expires: life_ms } = flags;
+    let folder = folder_argument(folder);
     let Answer::Invite(invitation) = ask(context, &Request::Invite { folder, life_ms })? else {
         return Err(unexpected(&context.home));
     };
@@ -28,9 +31,10 @@ pub(super) fn run(flags: InviteFlags, context: &Context) -> Result<Outcome, Fail
     {
         context.output.remark(&picture);
     }
-    context
-        .output
-        .remark(&format!("It works once, until {}. On the other device:", invitation.expires));
+    context.output.remark(&format!(
+        "It works once, until {}. On the other device:",
+        to_the_second(&invitation.expires)
+    ));
     context.output.remark("  driftless join CODE DIR");
     Ok(outcome)
 }

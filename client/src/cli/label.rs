@@ -1,8 +1,8 @@
 //! `driftless label`: names for moments of a folder, which are then kept.
 
-use super::asking::{ask, unexpected};
+use super::asking::{ask, folder_argument, unexpected};
 use super::moment;
-use super::table::titled;
+use super::table::{titled, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, LabelAnswer, Request};
 
@@ -16,17 +16,17 @@ pub(super) enum LabelCommand {
     Add {
         /// The label's name
         name: String,
-        /// The moment, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, or a revision [default: what
-        /// this device has synced]
+        /// The moment, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, a revision, or another label
+        /// [default: what this device has synced]
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
-        /// The folder [default: the only one]
+        /// The folder [default: the one around the working directory, or the only one]
         #[arg(long, value_name = "NAME")]
         folder: Option<String>,
     },
     /// List the labels
     Ls {
-        /// The folder [default: the only one]
+        /// The folder [default: the one around the working directory, or the only one]
         #[arg(long, value_name = "NAME")]
         folder: Option<String>,
     },
@@ -34,7 +34,7 @@ pub(super) enum LabelCommand {
     Rm {
         /// The label's name, or its id
         name: String,
-        /// The folder [default: the only one]
+        /// The folder [default: the one around the working directory, or the only one]
         #[arg(long, value_name = "NAME")]
         folder: Option<String>,
     },
@@ -43,15 +43,19 @@ pub(super) enum LabelCommand {
 pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, Failure> {
     let request = match command {
         LabelCommand::Add { name, at, folder } => {
-            Request::LabelAdd { folder, name, at: at.as_deref().map(moment::parse).transpose()? }
+            let at = at.as_deref().map(moment::parse).transpose()?;
+            let folder = folder_argument(folder);
+            Request::LabelAdd { folder, name: name_of_its_own(name)?, at }
         }
-        LabelCommand::Ls { folder } => Request::LabelList { folder },
-        LabelCommand::Rm { name, folder } => Request::LabelRemove { folder, name },
+        LabelCommand::Ls { folder } => Request::LabelList { folder: folder_argument(folder) },
+        LabelCommand::Rm { name, folder } => {
+            Request::LabelRemove { folder: folder_argument(folder), name }
+        }
     };
     match ask(context, &request)? {
         Answer::Label(label) => context.output.answer(&label, || {
             let LabelAnswer { name, revision, time, .. } = &label;
-            format!("{name} is revision {revision} of {time}")
+            format!("{name} is revision {revision} of {}", to_the_second(time))
         }),
         Answer::Labels(labels) => {
             context.output.answer(&labels, || titled(&TITLES, labels.labels.iter().map(row)))
@@ -63,6 +67,16 @@ pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, F
     }
 }
 
+/// A name by which the label can be asked for: a time or a revision would be taken as that.
+fn name_of_its_own(name: String) -> Result<String, Failure> {
+    if !moment::is_time_or_revision(&name) {
+        return Ok(name);
+    }
+    let message = format!("{name}: is a time or a revision, and `--at {name}` would mean that");
+    let hint = "choose a name that is neither a time nor a number";
+    Err(Failure::new("bad_name", message, hint))
+}
+
 /// The revision that a moment is given by.
 fn row(label: &LabelAnswer) -> Vec<String> {
     let name = match &label.unreadable {
@@ -70,5 +84,5 @@ fn row(label: &LabelAnswer) -> Vec<String> {
         Some(reason) => format!("{} ({reason})", label.id),
     };
     let LabelAnswer { time, revision, added, device, .. } = label;
-    vec![name, time.clone(), revision.to_string(), added.clone(), device.clone()]
+    vec![name, to_the_second(time), revision.to_string(), to_the_second(added), device.clone()]
 }

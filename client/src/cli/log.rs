@@ -1,7 +1,7 @@
 //! `driftless log`: the versions of a path, newest first; of a directory or a folder, its timeline.
 
-use super::asking::{ask, path_argument, unexpected};
-use super::table::{mark, printable, suffix, titled};
+use super::asking::{ask, folder_argument, path_argument, unexpected};
+use super::table::{mark, printable, suffix, titled, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, LogAnswer, Request, VersionAnswer};
 
@@ -14,7 +14,8 @@ const PAGE: u32 = 1000;
 /// Flags of `log`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LogFlags {
-    /// A path in a synced folder, or FOLDER:PATH [default: the only folder]
+    /// A path in a synced folder, or FOLDER:PATH [default: the folder around the working directory,
+    /// or the only one]
     #[arg(value_name = "PATH")]
     path: Option<String>,
     /// How many versions a page has, about: it holds whole revisions
@@ -27,8 +28,9 @@ pub(super) struct LogFlags {
 
 pub(super) fn run(flags: LogFlags, context: &Context) -> Result<Outcome, Failure> {
     let path = flags.path.map(path_argument).transpose()?;
+    let folder = folder_argument(None);
     let (before, limit) = (flags.before.unwrap_or(0), flags.limit);
-    match ask(context, &Request::Log { path, before, limit })? {
+    match ask(context, &Request::Log { path, folder, before, limit })? {
         Answer::Log(log) => {
             if let Some(bundle) = &log.bundle {
                 let (path, bundle) = (printable(&log.path), printable(bundle));
@@ -67,7 +69,14 @@ fn row(version: &VersionAnswer) -> Vec<String> {
         0 => version.revision.to_string(),
         older => format!("{}.{older}", version.revision),
     };
-    vec![revision, version.time.clone(), version.device.clone(), version.change.clone(), size, path]
+    vec![
+        revision,
+        to_the_second(&version.time),
+        version.device.clone(),
+        version.change.clone(),
+        size,
+        path,
+    ]
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
-//! Moments as people write them: `2026-11-20 14:00`, `2 hours ago`, `yesterday`, a revision.
+//! Moments as people write them: `2026-11-20 14:00`, `2 hours ago`, `yesterday`, a revision, a label.
 //!
 //! Owns the notation. Times without a zone are those of the clock on the wall; a day stands for its
 //! beginning, `yesterday` for this time of that day. A time to the second stands for the end of that
-//! second: what is shown as of then is there then.
+//! second: what is shown as of then is there then. What is neither a time nor a revision is the name
+//! of a label, and no new label is called like a time or a revision.
 
 use crate::daemon::control::{Failure, Moment};
+use common::name::LabelName;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, Zoned};
 
-const HINT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, or a revision \
-                    from `driftless log`";
+const HINT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, a revision \
+                    from `driftless log`, or a label from `driftless label ls`";
 
 /// The last millisecond of a second.
 const SECOND_ENDS_MS: u64 = 999;
@@ -17,7 +19,16 @@ const SECOND_ENDS_MS: u64 = 999;
 /// What a person means, now.
 pub(super) fn parse(text: &str) -> Result<Moment, Failure> {
     parsed(text, &Zoned::now())
-        .ok_or_else(|| Failure::new("usage", format!("{text}: is not a time"), HINT))
+        .or_else(|| LabelName::new(text).ok().map(|label| Moment::Label(label.as_str().to_owned())))
+        .ok_or_else(|| {
+            let message = format!("{text:?} is no time, no revision and no label's name");
+            Failure::new("usage", message, HINT)
+        })
+}
+
+/// Whether a text stands for a time or a revision, so that no label can be asked for by it.
+pub(super) fn is_time_or_revision(text: &str) -> bool {
+    parsed(text, &Zoned::now()).is_some()
 }
 
 fn parsed(text: &str, now: &Zoned) -> Option<Moment> {
@@ -102,6 +113,25 @@ mod tests {
     fn utc(text: &str) -> Option<Moment> {
         let time: Timestamp = text.parse().unwrap();
         u64::try_from(time.as_millisecond()).ok().map(Moment::TimeMs)
+    }
+
+    #[test]
+    fn what_is_neither_a_time_nor_a_revision_is_a_label() {
+        let label = |name: &str| Some(Moment::Label(name.to_owned()));
+        for (text, expected) in [
+            ("first-draft", label("first-draft")),
+            ("Thesis handed in", label("Thesis handed in")),
+            ("2026-13-01", label("2026-13-01")),
+            ("v2", label("v2")),
+            ("2", Some(Moment::Revision(2))),
+            ("", None),
+            ("two\nlines", None),
+        ] {
+            assert_eq!(parse(text).ok(), expected, "{text}");
+            let is_other = matches!(expected, Some(Moment::Revision(_)));
+            assert_eq!(is_time_or_revision(text), is_other, "{text}");
+        }
+        assert!(is_time_or_revision("2026-11-20 14:00") && is_time_or_revision("Yesterday"));
     }
 
     #[test]

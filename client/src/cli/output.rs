@@ -171,7 +171,7 @@ mod tests {
             assert!(shapes.iter().any(|(shape, _)| *shape == known), "{known}: {shapes:?}");
         }
         // No command prints what goes over the control socket.
-        let unprinted = ["PathArgument", "FolderProgress", "SettingsArgument"];
+        let unprinted = ["PathArgument", "FolderArgument", "FolderProgress", "SettingsArgument"];
         let printed = shapes.iter().filter(|(shape, _)| !unprinted.contains(shape));
         for (shape, fields) in printed {
             assert!(!fields.is_empty(), "{shape}");

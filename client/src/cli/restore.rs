@@ -3,7 +3,7 @@
 
 use super::asking::{absolute, ask, path_argument, unexpected};
 use super::changes::changes;
-use super::table::{count, size};
+use super::table::{count, size, to_the_second};
 use super::which::WhichFlags;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, Request, RestoreAnswer, Which};
@@ -50,10 +50,11 @@ pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Fai
 
 fn told(restored: &RestoreAnswer, path: &str, older: u32) -> String {
     let RestoreAnswer { at, .. } = restored;
+    let time = to_the_second(&at.time);
     let then = match older {
-        0 => format!("as it was at revision {} ({})", at.revision, at.time),
+        0 => format!("as it was at revision {} ({time})", at.revision),
         // Not what the revision came to: one of the contents that it was made of.
-        older => format!("as revision {}.{older} has it ({})", at.revision, at.time),
+        older => format!("as revision {}.{older} has it ({time})", at.revision),
     };
     let number = count(restored.changes.len() as u64, "change", "changes");
     let list = changes(&restored.changes);

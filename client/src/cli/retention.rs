@@ -1,7 +1,7 @@
 //! `driftless retention`: how much of a folder's past is kept.
 
-use super::asking::{ask, unexpected};
-use super::table::{count, table};
+use super::asking::{ask, folder_argument, unexpected};
+use super::table::{count, table, to_the_second};
 use super::{Context, Outcome};
 use crate::daemon::control::{
     Answer, Failure, Merge, PreviewAnswer, Request, RetentionAnswer, SettingsAnswer,
@@ -19,7 +19,7 @@ const MOMENTS_SHOWN: usize = 20;
 pub(super) enum RetentionCommand {
     /// Show how much is kept
     Show {
-        /// The folder [default: the only one]
+        /// The folder [default: the one around the working directory, or the only one]
         #[arg(long, value_name = "NAME")]
         folder: Option<String>,
     },
@@ -53,7 +53,7 @@ struct Windows {
 pub(super) struct SetFlags {
     #[command(flatten)]
     windows: Windows,
-    /// The folder [default: the only one]
+    /// The folder [default: the one around the working directory, or the only one]
     #[arg(long, value_name = "NAME")]
     folder: Option<String>,
 }
@@ -63,7 +63,7 @@ pub(super) struct SetFlags {
 pub(super) struct PreviewFlags {
     #[command(flatten)]
     windows: Windows,
-    /// The folder [default: the only one]
+    /// The folder [default: the one around the working directory, or the only one]
     #[arg(long, value_name = "NAME")]
     folder: Option<String>,
 }
@@ -83,12 +83,14 @@ impl Windows {
 
 pub(super) fn run(command: RetentionCommand, context: &Context) -> Result<Outcome, Failure> {
     let request = match command {
-        RetentionCommand::Show { folder } => Request::SettingsShow { folder },
+        RetentionCommand::Show { folder } => {
+            Request::SettingsShow { folder: folder_argument(folder) }
+        }
         RetentionCommand::Set(SetFlags { windows, folder }) => {
-            Request::SettingsSet { folder, set: windows.argument() }
+            Request::SettingsSet { folder: folder_argument(folder), set: windows.argument() }
         }
         RetentionCommand::Preview(PreviewFlags { windows, folder }) => {
-            Request::RetentionPreview { folder, set: windows.argument() }
+            Request::RetentionPreview { folder: folder_argument(folder), set: windows.argument() }
         }
     };
     match ask(context, &request)? {
@@ -119,11 +121,14 @@ pub(super) fn settings_text(settings: &SettingsAnswer) -> String {
     ];
     if let Some(until) = &settings.until {
         let before = windows_text(&until.retention);
-        rows.push(vec!["until".to_owned(), format!("{}: also what was kept before", until.time)]);
+        rows.push(vec![
+            "until".to_owned(),
+            format!("{}: also what was kept before", to_the_second(&until.time)),
+        ]);
         rows.push(vec!["before".to_owned(), before]);
     }
     if let Some(since) = &settings.whole_since {
-        rows.push(vec!["whole since".to_owned(), since.clone()]);
+        rows.push(vec!["whole since".to_owned(), to_the_second(since)]);
     }
     rows.push(vec!["merge".to_owned(), merge.to_owned()]);
     table(&rows)
@@ -139,11 +144,17 @@ fn preview_text(preview: &PreviewAnswer) -> String {
     );
     if let Some(since) = &preview.whole_since {
         let before = if preview.kept.is_empty() { "" } else { ", and before it:" };
+        let since = to_the_second(since);
         let _ = writeln!(text, "every moment stays since {since}{before}");
     }
     let rows = preview.kept.iter().rev().take(MOMENTS_SHOWN);
     let rows: Vec<Vec<String>> = rows
-        .map(|moment| vec![format!("  {}", moment.time), format!("revision {}", moment.revision)])
+        .map(|moment| {
+            vec![
+                format!("  {}", to_the_second(&moment.time)),
+                format!("revision {}", moment.revision),
+            ]
+        })
         .collect();
     text.push_str(&table(&rows));
     match preview.kept.len().saturating_sub(MOMENTS_SHOWN) {

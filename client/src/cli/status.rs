@@ -2,9 +2,9 @@
 
 use super::asking::{ask, unexpected};
 use super::progress::state_text;
-use super::table::{count, printable, size, table};
+use super::table::{count, printable, size, table, to_the_second};
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, FolderStatusAnswer, Request, StatusAnswer};
+use crate::daemon::control::{Answer, Failure, FolderStatusAnswer, Request, State, StatusAnswer};
 
 /// Paths of a mass deletion that are shown.
 const PATHS_SHOWN: usize = 10;
@@ -63,7 +63,7 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
         rows.push(vec!["".into(), format!("{mergeable} of them {merge} cleanly: {command}")]);
     }
     if let Some(halt) = &folder.halt {
-        let since = halt.since.as_ref().map(|since| format!(" (since {since})"));
+        let since = halt.since.as_ref().map(|since| format!(" (since {})", to_the_second(since)));
         rows.push(vec!["  halted".into(), halt.message.clone() + &since.unwrap_or_default()]);
         let shown = halt.entries.iter().take(PATHS_SHOWN);
         rows.extend(shown.map(|path| vec!["  would go".into(), path.clone()]));
@@ -71,6 +71,9 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
             rows.push(vec!["".into(), "and others: `driftless plan` lists all".into()]);
         }
         rows.push(vec!["  to do".into(), halt.hint.clone()]);
+    }
+    if folder.state == State::Paused {
+        rows.push(vec!["  to do".into(), "`driftless resume` to go on".into()]);
     }
     // What halted it is said already.
     let halt = folder.halt.as_ref().map(|halt| &halt.message);
@@ -95,7 +98,7 @@ pub(super) fn folder_text(folder: &FolderStatusAnswer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::control::{IssueAnswer, ServerAnswer, State};
+    use crate::daemon::control::{IssueAnswer, ServerAnswer};
 
     #[test]
     fn a_status_is_read_by_people() {
@@ -130,5 +133,7 @@ folder notes  up to date but for paths that are not synced (/n)
   not synced: and 23 more
 ";
         assert_eq!(text(&status), expected);
+        let paused = FolderStatusAnswer { state: State::Paused, ..status.folders[0].clone() };
+        assert!(folder_text(&paused).contains("\n  to do       `driftless resume` to go on\n"));
     }
 }

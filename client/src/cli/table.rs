@@ -51,6 +51,14 @@ pub(super) fn printable(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// A time of an answer as people read it: to the second.
+pub(super) fn to_the_second(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) if time.ends_with('Z') => format!("{seconds}Z"),
+        _ => time.to_owned(),
+    }
+}
+
 /// A size in the largest unit of which there is at least one.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -74,6 +82,17 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_shown_to_the_second() {
+        for (time, shown) in [
+            ("2026-11-20T14:00:00.123Z", "2026-11-20T14:00:00Z"),
+            ("2026-11-20T14:00:00Z", "2026-11-20T14:00:00Z"),
+            ("18446744073709551615 ms after 1970", "18446744073709551615 ms after 1970"),
+        ] {
+            assert_eq!(to_the_second(time), shown);
+        }
+    }
 
     #[test]
     fn columns_are_aligned() {

@@ -12,7 +12,8 @@ pub(super) struct WhichFlags {
     /// Which revision, from `log`
     #[arg(long = "rev", value_name = "REVISION", value_parser = revision)]
     revision: Option<(u64, u32)>,
-    /// As it was at a time, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, or a revision
+    /// As it was at a time, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, at a revision, or at
+    /// a label
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
 }

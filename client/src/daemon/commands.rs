@@ -5,10 +5,10 @@
 
 use super::account::{self, Invite, Revoked};
 use super::control::{
-    Answer, Commands, DeviceAnswer, DevicesAnswer, DoneAnswer, Failure, InviteAnswer, PathArgument,
-    ProgressSender, Request, ServerAnswer, StatusAnswer, SyncAnswer,
+    Answer, Commands, DeviceAnswer, DevicesAnswer, DoneAnswer, Failure, FolderArgument,
+    InviteAnswer, PathArgument, ProgressSender, Request, ServerAnswer, StatusAnswer, SyncAnswer,
 };
-use super::paths::{self, InFolder};
+use super::paths::{self, InFolder, no_such_folder};
 use super::shared::Shared;
 use super::{conflict_commands, history_commands, label_commands, summaries, times};
 use crate::engine::handle::Answer as Reply;
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Kinds of failures that a sync ends.
+const AWAIT_SYNC: [&str; 3] = ["not_heard", "unsynced", "no_history"];
 /// How long an invitation waits for a folder's checkpoint: the engine answers between two steps.
 const CHECKPOINT_TIME_MAX: Duration = Duration::from_secs(15);
 
@@ -35,16 +37,47 @@ impl Commands for Control {
         request: Request,
         progress: ProgressSender,
     ) -> Result<Answer, Failure> {
-        let path = request.path().cloned();
+        let (path, folder) = (request.path().cloned(), request.folder().cloned());
         let done = self.carry_out_as_named(request, progress).await;
-        done.map_err(|failure| match path {
-            Some(path) => paths::or_no_folder(&self.0.config(), &path, failure),
-            None => failure,
+        done.map_err(|failure| {
+            let config = self.0.config();
+            let meant = match (&path, &folder) {
+                (Some(path), _) => paths::resolve(&config, path).ok().map(|found| found.folder),
+                (None, Some(folder)) => paths::folder_meant(&config, folder).ok(),
+                (None, None) => None,
+            };
+            let failure = match meant {
+                Some(folder) => self.or_it_rests(&folder, failure),
+                None => failure,
+            };
+            match &path {
+                Some(path) => paths::or_no_folder(&config, path, failure),
+                None => failure,
+            }
         })
     }
 }
 
 impl Control {
+    /// Says of what a sync would bring that this folder does not sync for now.
+    fn or_it_rests(&self, folder: &FolderConfig, failure: Failure) -> Failure {
+        if !AWAIT_SYNC.contains(&failure.kind.as_str()) {
+            return failure;
+        }
+        let is_halted = || {
+            let handle = self.0.handle(&folder.id);
+            handle.is_some_and(|handle| self.0.shown(&handle).halt.is_some())
+        };
+        let first = if folder.paused {
+            "the folder is paused: run `driftless resume` first"
+        } else if is_halted() {
+            "the folder waits for a person, `driftless status` says for what"
+        } else {
+            return failure;
+        };
+        Failure { hint: format!("{first}; {}", failure.hint), ..failure }
+    }
+
     async fn carry_out_as_named(
         &self,
         request: Request,
@@ -54,9 +87,11 @@ impl Control {
         match request {
             Request::Status => Ok(Answer::Status(shared.status())),
             Request::Sync { timeout_ms } => sync(shared, timeout_ms, progress).await,
-            Request::List { path, what } => history_commands::list(shared, path, what).await,
-            Request::Log { path, before, limit } => {
-                history_commands::log(shared, path, before, limit).await
+            Request::List { path, folder, what } => {
+                history_commands::list(shared, path, &folder, what).await
+            }
+            Request::Log { path, folder, before, limit } => {
+                history_commands::log(shared, path, &folder, before, limit).await
             }
             Request::Export { path, which, to, bytes_only } => {
                 history_commands::export(shared, &path, which, to, bytes_only).await
@@ -83,27 +118,25 @@ impl Control {
             Request::Why { path } => history_commands::why(shared, &path).await,
             Request::Plan { folder } => history_commands::plan(shared, folder.as_deref()).await,
             Request::Invite { folder, life_ms } => {
-                invite(shared, folder.as_deref(), life_ms).await.map(Answer::Invite)
+                invite(shared, &folder, life_ms).await.map(Answer::Invite)
             }
             Request::FolderAdd { directory, name } => shared.add_folder(directory, name).await,
             Request::FolderList => shared.list_folders().await,
             Request::FolderLink { name, directory } => shared.link_folder(&name, directory).await,
             Request::FolderRemove { name } => shared.remove_folder(&name).await,
             Request::LabelAdd { folder, name, at } => {
-                label_commands::add(shared, folder.as_deref(), &name, at).await
+                label_commands::add(shared, &folder, &name, at).await
             }
-            Request::LabelList { folder } => label_commands::list(shared, folder.as_deref()).await,
+            Request::LabelList { folder } => label_commands::list(shared, &folder).await,
             Request::LabelRemove { folder, name } => {
-                label_commands::remove(shared, folder.as_deref(), name).await
+                label_commands::remove(shared, &folder, name).await
             }
-            Request::SettingsShow { folder } => {
-                label_commands::show(shared, folder.as_deref()).await
-            }
+            Request::SettingsShow { folder } => label_commands::show(shared, &folder).await,
             Request::SettingsSet { folder, set } => {
-                label_commands::set(shared, folder.as_deref(), &set).await
+                label_commands::set(shared, &folder, &set).await
             }
             Request::RetentionPreview { folder, set } => {
-                label_commands::preview(shared, folder.as_deref(), &set).await
+                label_commands::preview(shared, &folder, &set).await
             }
         }
     }
@@ -111,14 +144,6 @@ impl Control {
 
 pub(super) fn done(on: impl IntoIterator<Item = String>) -> Answer {
     Answer::Done(DoneAnswer { done: true, on: on.into_iter().collect(), ..DoneAnswer::default() })
-}
-
-pub(super) fn no_such_folder(name: &str) -> Failure {
-    Failure::new(
-        "no_such_folder",
-        format!("no folder named {name} is synced here"),
-        "`driftless folder ls` lists the folders",
-    )
 }
 
 impl Shared {
@@ -172,30 +197,6 @@ pub(super) fn handle(shared: &Shared, folder: &FolderConfig) -> Result<FolderHan
         let message = format!("folder {} does not run: {reason}", folder.name);
         Failure::new("engine", message, "it is tried again by itself")
     })
-}
-
-/// The named folder, or the only one.
-pub(super) fn named_or_only(shared: &Shared, name: Option<&str>) -> Result<FolderConfig, Failure> {
-    let Some(name) = name else { return only_folder(shared) };
-    shared.config().folder_named(name).cloned().ok_or_else(|| no_such_folder(name))
-}
-
-/// The folder that is meant when none is named: the only one.
-pub(super) fn only_folder(shared: &Shared) -> Result<FolderConfig, Failure> {
-    let mut folders = shared.config().folders;
-    match folders.len() {
-        1 => Ok(folders.remove(0)),
-        0 => Err(Failure::new(
-            "no_such_folder",
-            "no folder is synced here",
-            "add one with `driftless folder add DIR`",
-        )),
-        _ => Err(Failure::new(
-            "usage",
-            "several folders are synced here",
-            "say which: `driftless folder ls` lists them",
-        )),
-    }
 }
 
 async fn sync(
@@ -388,15 +389,10 @@ pub(super) fn told(handle: &FolderHandle, error: AskError) -> Failure {
 
 pub(super) async fn invite(
     shared: &Shared,
-    name: Option<&str>,
+    folder: &FolderArgument,
     life_ms: u64,
 ) -> Result<InviteAnswer, Failure> {
-    let folder = match name {
-        Some(name) => {
-            shared.config().folder_named(name).cloned().ok_or_else(|| no_such_folder(name))?
-        }
-        None => only_folder(shared)?,
-    };
+    let folder = paths::folder_meant(&shared.config(), folder)?;
     let checkpoints = checkpoints(shared).await;
     let invite =
         Invite { server: shared.advertised.clone(), folder: Some(folder.id), checkpoints, life_ms };

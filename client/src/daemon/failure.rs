@@ -277,7 +277,7 @@ impl From<AskError> for Failure {
 fn begun(first_ms: u64) -> String {
     match first_ms {
         0 => "nothing has been synced to it yet".to_owned(),
-        first_ms => format!("what is known begins {}", super::times::from_ms(first_ms)),
+        first_ms => format!("what is known begins {}", super::times::in_words(first_ms)),
     }
 }
 

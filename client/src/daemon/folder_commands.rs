@@ -4,9 +4,10 @@
 //! folder of the user that can be linked again.
 
 use super::account;
-use super::commands::{done, no_such_folder};
+use super::commands::done;
 use super::control::{Answer, Failure, FolderAnswer, FoldersAnswer};
 use super::enrolment::folder_name;
+use super::paths::no_such_folder;
 use super::roots;
 use super::shared::{Shared, blocking};
 use crate::home::{Config, FolderConfig};

@@ -3,14 +3,14 @@
 //! Owns the way from these requests to a folder's engine, and back to an answer. It must not know how
 //! a version is read or brought back.
 
-use super::commands::{find, handle, only_folder};
+use super::commands::{find, handle};
 use super::control::{
-    Answer, DiffAnswer, ExportedAnswer, Failure, FolderPlanAnswer, HolderAnswer, IgnoredAnswer,
-    IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, PathArgument, PlanAnswer, RestoreAnswer,
-    StepAnswer, Which, WhyAnswer,
+    Answer, DiffAnswer, ExportedAnswer, Failure, FolderArgument, FolderPlanAnswer, HolderAnswer,
+    IgnoredAnswer, IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, PathArgument, PlanAnswer,
+    RestoreAnswer, StepAnswer, Which, WhyAnswer,
 };
 use super::shared::Shared;
-use super::summaries;
+use super::{label_commands, paths, summaries};
 use crate::engine::handle::{self, Destination, DiffSides, DiffTo};
 use crate::engine::{Ask, FolderHandle};
 use common::ids::DeviceId;
@@ -19,30 +19,38 @@ use std::path::PathBuf;
 /// Versions that one answer shows at most.
 const VERSIONS_MAX: u32 = 10_000;
 
-pub(super) fn moment(moment: Moment) -> handle::Moment {
+pub(super) async fn moment(
+    folder: &FolderHandle,
+    moment: Moment,
+) -> Result<handle::Moment, Failure> {
     match moment {
-        Moment::Revision(revision) => handle::Moment::Revision(revision),
-        Moment::TimeMs(time_ms) => handle::Moment::Time(time_ms),
+        Moment::Revision(revision) => Ok(handle::Moment::Revision(revision)),
+        Moment::TimeMs(time_ms) => Ok(handle::Moment::Time(time_ms)),
+        Moment::Label(name) => label_commands::marked(folder, &name).await,
     }
 }
 
-fn version(which: Which) -> handle::Which {
+async fn version(folder: &FolderHandle, which: Which) -> Result<handle::Which, Failure> {
     match which {
-        Which::Revision(revision) => handle::Which::Revision(revision),
-        Which::Older(revision, older) => handle::Which::Older(revision, older),
-        Which::At(at) => handle::Which::At(moment(at)),
+        Which::Revision(revision) => Ok(handle::Which::Revision(revision)),
+        Which::Older(revision, older) => Ok(handle::Which::Older(revision, older)),
+        Which::At(at) => moment(folder, at).await.map(handle::Which::At),
     }
 }
 
-/// A path in a folder; the only folder when nothing is said.
-fn meant(shared: &Shared, path: Option<PathArgument>) -> Result<(String, FolderHandle), Failure> {
+/// A path in a folder; the whole folder when none is said.
+fn meant(
+    shared: &Shared,
+    path: Option<PathArgument>,
+    folder: &FolderArgument,
+) -> Result<(String, FolderHandle), Failure> {
     match path {
         Some(argument) => {
             let (at, handle) = find(shared, &argument)?;
             Ok((at.path, handle))
         }
         None => {
-            let folder = only_folder(shared)?;
+            let folder = paths::folder_meant(&shared.config(), folder)?;
             Ok((String::new(), handle(shared, &folder)?))
         }
     }
@@ -51,13 +59,14 @@ fn meant(shared: &Shared, path: Option<PathArgument>) -> Result<(String, FolderH
 pub(super) async fn list(
     shared: &Shared,
     path: Option<PathArgument>,
+    folder: &FolderArgument,
     what: Listing,
 ) -> Result<Answer, Failure> {
-    let (path, handle) = meant(shared, path)?;
+    let (path, handle) = meant(shared, path, folder)?;
     let what = match what {
         Listing::Now => handle::Listing::Now,
         Listing::Deleted => handle::Listing::Deleted,
-        Listing::At(at) => handle::Listing::At(moment(at)),
+        Listing::At(at) => handle::Listing::At(moment(&handle, at).await?),
     };
     let listed = handle.ask(|answer| Ask::List(path, what, answer)).await?;
     let entries = listed.entries.into_iter().map(summaries::entry).collect();
@@ -67,10 +76,11 @@ pub(super) async fn list(
 pub(super) async fn log(
     shared: &Shared,
     path: Option<PathArgument>,
+    folder: &FolderArgument,
     before: u64,
     limit: u32,
 ) -> Result<Answer, Failure> {
-    let (path, handle) = meant(shared, path)?;
+    let (path, handle) = meant(shared, path, folder)?;
     let (asked, limit) = (path.clone(), limit.clamp(1, VERSIONS_MAX));
     let log = handle.ask(|answer| Ask::Log(asked, before, limit, answer)).await?;
     let account = shared.account.lock().await;
@@ -91,7 +101,7 @@ pub(super) async fn export(
     bytes_only: bool,
 ) -> Result<Answer, Failure> {
     let (at, handle) = find(shared, path)?;
-    let which = version(which);
+    let which = version(&handle, which).await?;
     let to = Destination { path: to, bytes_only };
     let exported_bytes = handle.ask(|answer| Ask::Export(at.path, which, to, answer)).await?;
     Ok(Answer::Exported(ExportedAnswer { exported_bytes }))
@@ -105,7 +115,7 @@ pub(super) async fn restore(
     dry_run: bool,
 ) -> Result<Answer, Failure> {
     let (at, handle) = find(shared, path)?;
-    let (on, which) = (at.path.clone(), version(which));
+    let (on, which) = (at.path.clone(), version(&handle, which).await?);
     let restored = handle.ask(|answer| Ask::Restore(at.path, which, dry_run, answer)).await?;
     let complete = match dry_run {
         true => false,

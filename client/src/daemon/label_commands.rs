@@ -4,21 +4,41 @@
 //! nothing.
 
 use super::account::Account;
-use super::commands::{done, handle, named_or_only};
+use super::commands::{done, handle};
 use super::control::{
-    Answer, Failure, LabelAnswer, LabelsAnswer, Merge, Moment, MomentAnswer, PreviewAnswer,
-    RetentionAnswer, SettingsAnswer, SettingsArgument, UntilAnswer,
+    Answer, Failure, FolderArgument, LabelAnswer, LabelsAnswer, Merge, Moment, MomentAnswer,
+    PreviewAnswer, RetentionAnswer, SettingsAnswer, SettingsArgument, UntilAnswer,
 };
+use super::paths::folder_meant;
 use super::shared::Shared;
 use super::{history_commands, times};
 use crate::engine::labels::{LabelAsk, LabelInfo, SettingsChange, SettingsInfo};
-use crate::engine::{Ask, AskError, FolderHandle};
+use crate::engine::{Ask, AskError, FolderHandle, handle};
 use common::chunk::MergePolicy;
 use common::duration::window_text;
 use common::name::LabelName;
 use common::record::Retention;
 
+const NO_MOMENT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, a revision \
+                         from `driftless log`, or a label from `driftless label ls`";
+
+const NOT_KEPT: &str = "it is not kept to be done later: ask again once `driftless status` says that the server \
+                        is connected; if the connection was lost only now it may have been done";
+
 type Reply<T> = crate::engine::handle::Answer<T>;
+
+/// Asks for a change of the folder, which the server alone decides.
+async fn ask_to_change<T>(
+    handle: &FolderHandle,
+    of: impl FnOnce(Reply<T>) -> LabelAsk,
+) -> Result<T, Failure> {
+    ask(handle, of).await.map_err(|error| {
+        let is_offline = matches!(error, AskError::Offline(_));
+        let failure = Failure::from(error);
+        let hint = if is_offline { NOT_KEPT.to_owned() } else { failure.hint };
+        Failure { hint, ..failure }
+    })
+}
 
 async fn ask<T>(
     handle: &FolderHandle,
@@ -29,21 +49,80 @@ async fn ask<T>(
 
 pub(super) async fn add(
     shared: &Shared,
-    folder: Option<&str>,
+    folder: &FolderArgument,
     name: &str,
     at: Option<Moment>,
 ) -> Result<Answer, Failure> {
-    let at = at.map(history_commands::moment);
-    let hint = "choose another name";
-    let name = LabelName::new(name);
-    let name = name.map_err(|error| Failure::new("bad_name", error.to_string(), hint))?;
-    let handle = handle(shared, &named_or_only(shared, folder)?)?;
-    let label = ask(&handle, |answer| LabelAsk::Add(name, at, answer)).await?;
+    let name = typed_name(name)?;
+    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
+    let at = match at {
+        Some(at) => Some(history_commands::moment(&handle, at).await?),
+        None => None,
+    };
+    let label = ask_to_change(&handle, |answer| LabelAsk::Add(name, at, answer)).await?;
     Ok(Answer::Label(label_answer(&*shared.account.lock().await, label)))
 }
 
-pub(super) async fn list(shared: &Shared, folder: Option<&str>) -> Result<Answer, Failure> {
-    let handle = handle(shared, &named_or_only(shared, folder)?)?;
+/// A name that a person can type again as it is shown. Labels are read by a wider rule: those of other
+/// devices keep their names.
+fn typed_name(text: &str) -> Result<LabelName, Failure> {
+    let bad = |message| Failure::new("bad_name", message, "choose another name");
+    let name = LabelName::new(text).map_err(|error| bad(error.to_string()))?;
+    if text.trim() != text {
+        return Err(bad(format!("{text:?}: a label's name neither begins nor ends with a blank")));
+    }
+    if text.chars().any(is_unseen) {
+        return Err(bad(format!("{text:?}: a label's name has no characters that are not seen")));
+    }
+    Ok(name)
+}
+
+/// Whether a character is not shown, or changes the order in which others are. The joiners of Unicode
+/// are part of words and of emoji.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
+    ) || ('\u{2028}'..='\u{202e}').contains(&c)
+        || ('\u{2060}'..='\u{206f}').contains(&c)
+}
+
+/// The moment that a label marks.
+pub(super) async fn marked(handle: &FolderHandle, name: &str) -> Result<handle::Moment, Failure> {
+    let labels = match ask(handle, LabelAsk::List).await {
+        Ok(labels) => labels,
+        Err(error) => {
+            let failure = Failure::from(error);
+            let message = format!("the label {name} was to be looked up: {}", failure.message);
+            return Err(Failure { message, ..failure });
+        }
+    };
+    moment_of(name, &labels)
+}
+
+/// The moment that the labels of a name mark: two devices may have added one of it at once.
+fn moment_of(name: &str, labels: &[LabelInfo]) -> Result<handle::Moment, Failure> {
+    let named = labels.iter().filter(|label| label.name == name);
+    let mut revisions: Vec<_> = named.map(|label| label.at).collect();
+    revisions.sort_unstable();
+    revisions.dedup();
+    match revisions[..] {
+        [revision] => Ok(handle::Moment::Revision(revision)),
+        [] => Err(Failure::new(
+            "usage",
+            format!("{name}: is no time and no revision, and no label has this name"),
+            NO_MOMENT,
+        )),
+        _ => Err(Failure::new(
+            "usage",
+            format!("{name}: several labels have this name"),
+            "give the revision of one of them, which `driftless label ls` lists",
+        )),
+    }
+}
+
+pub(super) async fn list(shared: &Shared, folder: &FolderArgument) -> Result<Answer, Failure> {
+    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
     let labels = ask(&handle, LabelAsk::List).await?;
     let account = shared.account.lock().await;
     let labels = labels.into_iter().map(|label| label_answer(&account, label));
@@ -52,38 +131,39 @@ pub(super) async fn list(shared: &Shared, folder: Option<&str>) -> Result<Answer
 
 pub(super) async fn remove(
     shared: &Shared,
-    folder: Option<&str>,
+    folder: &FolderArgument,
     name: String,
 ) -> Result<Answer, Failure> {
-    let handle = handle(shared, &named_or_only(shared, folder)?)?;
+    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
     let on = name.clone();
-    ask(&handle, |answer| LabelAsk::Remove(name, answer)).await?;
+    ask_to_change(&handle, |answer| LabelAsk::Remove(name, answer)).await?;
     Ok(done([on]))
 }
 
-pub(super) async fn show(shared: &Shared, folder: Option<&str>) -> Result<Answer, Failure> {
-    let folder = named_or_only(shared, folder)?;
+pub(super) async fn show(shared: &Shared, folder: &FolderArgument) -> Result<Answer, Failure> {
+    let folder = folder_meant(&shared.config(), folder)?;
     let info = ask(&handle(shared, &folder)?, LabelAsk::Settings).await?;
     Ok(Answer::Settings(settings_answer(folder.name, info)))
 }
 
 pub(super) async fn set(
     shared: &Shared,
-    folder: Option<&str>,
+    folder: &FolderArgument,
     set: &SettingsArgument,
 ) -> Result<Answer, Failure> {
-    let folder = named_or_only(shared, folder)?;
+    let folder = folder_meant(&shared.config(), folder)?;
     let change = change(set);
-    let info = ask(&handle(shared, &folder)?, |answer| LabelAsk::Set(change, answer)).await?;
+    let handle = handle(shared, &folder)?;
+    let info = ask_to_change(&handle, |answer| LabelAsk::Set(change, answer)).await?;
     Ok(Answer::Settings(settings_answer(folder.name, info)))
 }
 
 pub(super) async fn preview(
     shared: &Shared,
-    folder: Option<&str>,
+    folder: &FolderArgument,
     set: &SettingsArgument,
 ) -> Result<Answer, Failure> {
-    let folder = named_or_only(shared, folder)?;
+    let folder = folder_meant(&shared.config(), folder)?;
     let handle = handle(shared, &folder)?;
     let standing = ask(&handle, LabelAsk::Settings).await?.retention;
     let retention = change(set).retention(standing);
@@ -148,5 +228,56 @@ fn retention_answer(retention: &Retention) -> RetentionAnswer {
         keep_all: window_text(retention.keep_all_ms),
         daily: window_text(retention.daily_ms),
         monthly: window_text(retention.monthly_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::LabelId;
+
+    #[test]
+    fn a_label_is_called_as_it_can_be_typed_again() {
+        for name in ["v1", "the first draft", "Übung: 2026/11", "می\u{200c}خواهم", "👩\u{200d}🔬"]
+        {
+            assert_eq!(typed_name(name).as_ref().map(LabelName::as_str), Ok(name));
+        }
+        for name in [
+            "",
+            " ",
+            "first ",
+            " first",
+            "\u{a0}first",
+            "a\tb",
+            "a\u{7f}",
+            "\u{1b}[31mred",
+            "a\u{200b}",
+            "\u{202e}desrever",
+            "two\u{2028}lines",
+            "\u{feff}a",
+        ] {
+            let failure = typed_name(name).unwrap_err();
+            assert_eq!(failure.kind, "bad_name", "{name:?}");
+            assert!(!failure.message.contains(char::is_control), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_marks_two_moments_stands_for_neither() {
+        let label = |name: &str, at| LabelInfo {
+            label: LabelId::from_bytes([7; 16]),
+            name: name.to_owned(),
+            at,
+            at_ms: 0,
+            added_ms: 0,
+            device: None,
+            unreadable: None,
+        };
+        let labels = [label("a", 1), label("b", 2), label("b", 2), label("a", 3)];
+        assert_eq!(moment_of("b", &labels), Ok(handle::Moment::Revision(2)));
+        let failure = moment_of("a", &labels).unwrap_err();
+        assert!(failure.message.contains("several labels"), "{failure:?}");
+        let failure = moment_of("c", &labels).unwrap_err();
+        assert!(failure.message.contains("no label has this name"), "{failure:?}");
     }
 }

@@ -34,7 +34,7 @@ use crate::home::{Home, HomeLock};
 use crate::remote::{QuicRemote, Server};
 use account::Account;
 use commands::Control;
-use control::{ControlSocket, Failure, FolderProgress, InviteAnswer};
+use control::{ControlSocket, Failure, FolderArgument, FolderProgress, InviteAnswer};
 use embedded::Embedded;
 use shared::{Shared, SharedParts, blocking};
 use std::sync::Arc;
@@ -117,7 +117,8 @@ impl Daemon {
         folder: Option<&str>,
         life_ms: u64,
     ) -> Result<InviteAnswer, Failure> {
-        commands::invite(&self.shared, folder, life_ms).await
+        let folder = FolderArgument { name: folder.map(str::to_owned), directory: None };
+        commands::invite(&self.shared, &folder, life_ms).await
     }
 
     /// How far each folder is.

@@ -1,9 +1,10 @@
-//! Path arguments: real paths inside a synced folder, or `FOLDER:relative/path`.
+//! Path arguments: real paths inside a synced folder, or `FOLDER:relative/path`; which folder is meant.
 //!
-//! Owns how a typed path is brought to a folder and a path in it. It follows symlinks above the
+//! Owns how a typed path is brought to a folder and a path in it, and which folder is meant where none
+//! is named. It follows symlinks above the
 //! last name, as the shell does, and never the last name itself, which may be a synced link.
 
-use super::control::{Failure, PathArgument};
+use super::control::{Failure, FolderArgument, PathArgument};
 use crate::home::{Config, FolderConfig};
 use std::path::{Component, Path, PathBuf};
 
@@ -28,6 +29,42 @@ pub(super) fn resolve(config: &Config, argument: &PathArgument) -> Result<InFold
     in_folders(config, &normal(&real))
         .or_else(|| in_folders(config, &resolved(&normal(&real))))
         .ok_or_else(|| not_synced(text))?
+}
+
+/// The folder that is named; else the one that the working directory lies in; else the only one.
+pub(super) fn folder_meant(
+    config: &Config,
+    argument: &FolderArgument,
+) -> Result<FolderConfig, Failure> {
+    if let Some(name) = &argument.name {
+        return config.folder_named(name).cloned().ok_or_else(|| no_such_folder(name));
+    }
+    let around = argument.directory.as_ref().and_then(|directory| {
+        let text = ".".to_owned();
+        resolve(config, &PathArgument { text, directory: directory.clone() }).ok()
+    });
+    match (around, &config.folders[..]) {
+        (Some(around), _) => Ok(around.folder),
+        (None, [only]) => Ok(only.clone()),
+        (None, []) => Err(Failure::new(
+            "no_such_folder",
+            "no folder is synced here",
+            "add one with `driftless folder add DIR`",
+        )),
+        (None, _) => Err(Failure::new(
+            "usage",
+            "several folders are synced here, and the working directory is in none of them",
+            "say which, or change to a directory in it: `driftless folder ls` lists them",
+        )),
+    }
+}
+
+pub(super) fn no_such_folder(name: &str) -> Failure {
+    Failure::new(
+        "no_such_folder",
+        format!("no folder named {name} is synced here"),
+        "`driftless folder ls` lists the folders",
+    )
 }
 
 fn not_synced(text: &str) -> Failure {
@@ -115,6 +152,11 @@ mod tests {
     use crate::home::ServerConfig;
     use common::ids::{ClusterId, FolderId};
 
+    fn folder(path: &Path, id: u8, name: &str) -> FolderConfig {
+        let id = FolderId::from_bytes([id; 32]);
+        FolderConfig { id, name: name.into(), path: path.to_owned(), paused: false }
+    }
+
     fn config(path: &Path) -> Config {
         Config {
             device: "d".into(),
@@ -124,12 +166,7 @@ mod tests {
                 embedded: false,
                 listen: None,
             },
-            folders: vec![FolderConfig {
-                id: FolderId::from_bytes([0xab; 32]),
-                name: "notes".into(),
-                path: path.to_owned(),
-                paused: false,
-            }],
+            folders: vec![folder(path, 0xab, "notes")],
             invited: Vec::new(),
             merge_tool: None,
         }
@@ -168,5 +205,39 @@ mod tests {
         }
         assert_eq!(path_of(&config, &base, "elsewhere"), Err("no_such_path".into()));
         assert_eq!(path_of(&config, &base, "notes:../x"), Err("usage".into()));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_named_is_the_one_around_or_the_only_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(directory.path()).unwrap();
+        let root = base.join("root");
+        let photos = base.join("photos");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::create_dir_all(&photos).unwrap();
+        std::os::unix::fs::symlink(&root, base.join("link")).unwrap();
+        let mut config = config(&root);
+        let meant = |config: &Config, name: Option<&str>, directory: Option<&Path>| {
+            let name = name.map(str::to_owned);
+            let argument = FolderArgument { name, directory: directory.map(Path::to_owned) };
+            folder_meant(config, &argument).map(|it| it.name).map_err(|failure| failure.kind)
+        };
+        for directory in [None, Some(base.as_path()), Some(&root)] {
+            assert_eq!(meant(&config, None, directory).as_deref(), Ok("notes"));
+        }
+        config.folders.push(folder(&photos, 0xcd, "photos"));
+        for (name, directory, expected) in [
+            (None, Some(root.join("a/b")), Ok("notes")),
+            (None, Some(root.clone()), Ok("notes")),
+            (None, Some(base.join("link/a")), Ok("notes")),
+            (None, Some(photos.clone()), Ok("photos")),
+            (Some("notes"), Some(photos.clone()), Ok("notes")),
+            (Some("none"), Some(photos.clone()), Err("no_such_folder")),
+            (None, Some(base.clone()), Err("usage")),
+            (None, None, Err("usage")),
+        ] {
+            let found = meant(&config, name, directory.as_deref());
+            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{directory:?}");
+        }
     }
 }

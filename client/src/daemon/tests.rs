@@ -1,6 +1,8 @@
 //! The daemon from enrolment to commands, with a real server, disk and engine.
 
-use super::control::{Answer, AskFailure, Keep, Listing, PathArgument, Request, State, Which, ask};
+use super::control::{
+    Answer, AskFailure, FolderArgument, Keep, Listing, PathArgument, Request, State, Which, ask,
+};
 use super::embedded::Embedded;
 use super::enrolment::{Enrolled, Enrolment, enrol};
 use super::*;
@@ -143,7 +145,12 @@ async fn what_happens_in_one_folder_happens_in_the_other() {
     assert_eq!(fs::read_to_string(one.root.join("a.txt")).unwrap(), "two");
 
     let Answer::Log(log) = one
-        .ask(Request::Log { path: Some(one.path("a.txt")), before: 0, limit: 10 })
+        .ask(Request::Log {
+            path: Some(one.path("a.txt")),
+            folder: FolderArgument::default(),
+            before: 0,
+            limit: 10,
+        })
         .await
         .unwrap()
     else {
@@ -393,7 +400,11 @@ async fn a_folder_that_does_not_start_is_not_in_sync_and_says_why() {
     assert_eq!((keyless.name.as_str(), keyless.state), ("keyless", State::Halted));
     let halt = keyless.halt.as_ref().unwrap();
     assert!(halt.message.contains("not in the keyring"), "{halt:?}");
-    let list = Request::List { path: Some(one.path("keyless:")), what: Listing::Now };
+    let list = Request::List {
+        path: Some(one.path("keyless:")),
+        folder: FolderArgument::default(),
+        what: Listing::Now,
+    };
     assert_eq!(one.kind(list).await, "engine");
     one.daemon.stop().await;
 }

@@ -7,6 +7,7 @@ use super::online::RoundError;
 use super::run::{Engine, Halted};
 use super::waiting::SyncWait;
 use crate::fs::RelPath;
+use crate::push::PushError;
 use crate::remote::RemoteError;
 use crate::scan::Target;
 use crate::state::StateError;
@@ -23,7 +24,7 @@ impl From<StateError> for AskError {
 impl From<RoundError> for AskError {
     fn from(error: RoundError) -> Self {
         match error {
-            RoundError::Remote(error) => error.into(),
+            RoundError::Remote(error) | RoundError::Push(PushError::Remote(error)) => error.into(),
             other => Self::Engine(other.to_string()),
         }
     }

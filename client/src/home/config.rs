@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Largest configuration that is read, in bytes.
 pub(super) const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What stands above all tables. In TOML a line below the beginning of a table is the table's.
+const ABOVE_ALL_TABLES: [&str; 3] = ["version", "device", "merge_tool"];
 /// Version of the file that this program writes.
 const VERSION: u32 = 1;
 
@@ -217,6 +219,11 @@ fn hex32(text: &str) -> Result<[u8; 32], String> {
         .ok_or_else(|| format!("{text:?} is not 64 hex digits"))
 }
 
+/// Whether a table begins in a text.
+fn is_in_a_table(text: &str) -> bool {
+    text.lines().any(|line| line.trim_start().starts_with('['))
+}
+
 /// What is wrong with a text, and in which line, without a picture of it.
 fn wrong_in(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
@@ -225,6 +232,12 @@ fn wrong_in(text: &str, error: &toml::de::Error) -> String {
         Some((before, _)) => {
             let number = before.matches('\n').count();
             let line = text.lines().nth(number).unwrap_or_default().trim();
+            let key = line.split('=').next().unwrap_or_default().trim();
+            let message = if ABOVE_ALL_TABLES.contains(&key) && is_in_a_table(before) {
+                format!("{key} belongs above the first line that begins with `[`")
+            } else {
+                message
+            };
             format!("line {}, `{line}`: {message}", number + 1)
         }
         None => message,

@@ -138,6 +138,14 @@ fn a_mistake_of_a_person_in_the_configuration_is_told_in_one_line_with_its_key()
         assert!(error.contains(says), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
+    // Where people add lines, and where it would be a folder's.
+    let number = whole.lines().count() + 1;
+    fs::write(home.config_path(), format!("{whole}merge_tool = \"x\"\n")).unwrap();
+    let error = home.config().unwrap_err().to_string();
+    let says = format!(
+        "line {number}, `merge_tool = \"x\"`: merge_tool belongs above the first line that begins with `[`"
+    );
+    assert!(error.contains(&says), "{error}");
 }
 
 #[test]

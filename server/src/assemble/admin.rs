@@ -4,6 +4,7 @@
 //! backups. It must not know how it was asked.
 
 use super::error::explained;
+use super::within::is_within;
 use crate::background::{
     AtOnce, BackupError, BackupReport, CheckReport, Collector, GcParts, GcReport, Identity,
     Problem, back_up, check,
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 use common::trust::{JoinCode, JoinCodeError, JoinKind};
 use common::wire::meta::Refusal;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A new join code.
@@ -44,6 +45,7 @@ pub(super) struct Core {
     pub(super) gc: GcParts,
     pub(super) collector: Arc<Collector>,
     pub(super) identity: Identity,
+    pub(super) data: PathBuf,
     pub(super) local_addr: SocketAddr,
     pub(super) addresses: Vec<String>,
 }
@@ -53,12 +55,13 @@ impl Core {
     pub(super) fn new(
         service: Service,
         gc: GcParts,
-        identity: Identity,
+        (data, identity): (&Path, Identity),
         local_addr: SocketAddr,
         addresses: Vec<String>,
     ) -> Result<Self, JoinCodeError> {
         let collector = Arc::new(Collector::new(gc.clone()));
-        let core = Self { service, gc, collector, identity, local_addr, addresses };
+        let core =
+            Self { service, gc, collector, identity, data: data.to_owned(), local_addr, addresses };
         core.code([0; 32]).check()?;
         Ok(core)
     }
@@ -139,6 +142,12 @@ impl Admin for Core {
     }
 
     async fn backup(&self, to: &Path) -> Result<BackupReport, Failure> {
+        let (path, data) = (to.to_owned(), self.data.clone());
+        let looked = self.gc.work.run(move || is_within(&path, &data)).await;
+        if looked.map_err(|error| no_backup(&BackupError::Interrupted(error)))? {
+            let (path, data) = (to.to_owned(), self.data.clone());
+            return Err(no_backup(&BackupError::OfItself { path, data }));
+        }
         let done = back_up(&self.collector, &self.gc, &self.identity, to, &AtOnce).await;
         done.map_err(|error| no_backup(&error))
     }
@@ -165,6 +174,7 @@ fn failure(kind: &str, error: &dyn std::error::Error) -> Failure {
 
 fn no_backup(error: &BackupError) -> Failure {
     let hint = match error {
+        BackupError::OfItself { .. } => "give a directory elsewhere, best on another disk",
         BackupError::NotABackup { .. }
         | BackupError::OfAnother { .. }
         | BackupError::Mixed { .. }

@@ -4,6 +4,7 @@
 //! how it was asked.
 
 use super::data_dir::{DataDir, DataDirError};
+use super::within::is_within;
 use super::{ServerError, Stores};
 use crate::background::{
     AtOnce, BackupError, CheckReport, Collector, FileError, GcError, GcParts, Problem, Problems,
@@ -39,6 +40,14 @@ pub enum OfflineError {
     NotEmpty {
         /// The data directory.
         path: PathBuf,
+    },
+    /// A server whose data lies in its backup would be lost with it.
+    #[error("{path} lies in the backup, {from}")]
+    InBackup {
+        /// The data directory.
+        path: PathBuf,
+        /// The backup.
+        from: PathBuf,
     },
     /// The directory or its stores do not open.
     #[error(transparent)]
@@ -113,6 +122,9 @@ pub async fn restore(from: &Path, path: &Path) -> Result<RestoreReport, OfflineE
     let occupied = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     if occupied {
         return Err(OfflineError::NotEmpty { path: path.to_owned() });
+    }
+    if is_within(path, from) {
+        return Err(OfflineError::InBackup { path: path.to_owned(), from: from.to_owned() });
     }
     let key_file = from.join("server.key");
     let key = DataDir::copied_keys(&key_file)?.cluster_id().to_string();

@@ -51,6 +51,14 @@ pub enum BackupError {
         /// The directory.
         path: PathBuf,
     },
+    /// It would lie in what it is a copy of, and be lost with it.
+    #[error("{path} lies in the server's own data directory, {data}")]
+    OfItself {
+        /// The directory.
+        path: PathBuf,
+        /// The data directory.
+        data: PathBuf,
+    },
     /// Another server's backup is there: this one's would take it away.
     #[error("{path} holds the backup of another server, {cluster}: give a new directory")]
     OfAnother {

@@ -1,8 +1,8 @@
 //! `driftless-server backup`: a copy of a running server, made or renewed.
 
-use super::{CommandFailure, asked, print_json, print_line, print_problems};
-use crate::control::{Reply, Request};
-use std::path::PathBuf;
+use super::{CommandFailure, answer_to, print_json, print_line, print_problems};
+use crate::control::{AskError, Reply, Request};
+use std::path::{Path, PathBuf};
 
 /// Flags of `backup`.
 #[derive(Debug, clap::Args)]
@@ -20,10 +20,11 @@ pub(super) fn run(flags: &BackupFlags, json: bool) -> Result<bool, CommandFailur
     // The server has a working directory of its own.
     let to = std::path::absolute(&flags.to)
         .map_err(|error| CommandFailure::new("usage", &error.to_string(), "give a directory"))?;
-    let report = asked(&flags.data, &Request::Backup { to }, |reply| match reply {
+    let asked = answer_to(&flags.data, &Request::Backup { to: to.clone() }, |reply| match reply {
         Reply::Backup(found) => Some(found),
         _ => None,
-    })?;
+    });
+    let report = asked.map_err(|error| failed(error, &flags.data, &to))?;
     if json {
         print_json(&report)?;
         return Ok(report.problems.is_empty());
@@ -35,4 +36,18 @@ pub(super) fn run(flags: &BackupFlags, json: bool) -> Result<bool, CommandFailur
     print_line(&format!("kept     {} chunks, {} bytes", kept.chunks, kept.bytes))?;
     print_problems(&report.problems);
     Ok(report.problems.is_empty())
+}
+
+/// What there is of a backup whose server did not answer.
+fn failed(error: AskError, data: &Path, to: &Path) -> CommandFailure {
+    let AskError::Gone { .. } = error else { return CommandFailure::asking(error, data) };
+    CommandFailure::new(
+        "server_gone",
+        &format!("{error}: the backup in {} is not complete", to.display()),
+        &format!(
+            "start it with `driftless-server serve --data {}` and make the backup again, which copies \
+             only what is not there yet; an older one that was complete still is",
+            data.display()
+        ),
+    )
 }

@@ -58,6 +58,7 @@ pub(super) fn offline(error: &OfflineError) -> CommandFailure {
             return CommandFailure::new(error.kind(), &error.explain(), &error.hint());
         }
         OfflineError::NoData { .. } => ("no_data", "give the directory that `serve` was given"),
+        OfflineError::InBackup { .. } => ("in_backup", "give a directory elsewhere"),
         OfflineError::NotEmpty { .. } => ("not_empty", "give a directory that is not there yet"),
         OfflineError::Backup(BackupError::Mixed { .. }) => {
             ("backup", "put back the server.key that was in it, or take another backup")

@@ -58,6 +58,7 @@ impl CommandFailure {
                 ("control", "run this as the user who runs the server".to_owned())
             }
             AskError::Io { .. } => ("control", "look at the server's log".to_owned()),
+            AskError::Gone { .. } => ("server_gone", format!("{serve}, and ask again")),
             AskError::NotUnderstood { .. } => {
                 ("control", "use the version of driftless-server that is running".to_owned())
             }

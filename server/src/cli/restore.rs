@@ -32,5 +32,15 @@ pub(super) fn run(flags: &RestoreFlags, json: bool) -> Result<bool, CommandFailu
     // Not part of the answer.
     eprintln!("Start it with: driftless-server serve --data {}", report.path);
     eprintln!("Each device halts until `driftless confirm` is given on one of them.");
+    eprintln!("{}", not_sent_again(&report.time));
     Ok(report.problems.is_empty())
+}
+
+/// What devices do not send again, and a person alone can bring back.
+fn not_sent_again(time: &str) -> String {
+    format!(
+        "Labels, retention and merge settings that were set after {time} are lost: look at \
+         `driftless label ls` and\n`driftless retention show` for each folder within 7 days, in which \
+         nothing is thinned."
+    )
 }

@@ -37,6 +37,12 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
+    /// The server ended, or was killed, before it had answered.
+    #[error("the server on {data} went away before it had answered")]
+    Gone {
+        /// The data directory.
+        data: PathBuf,
+    },
     /// What came back is not a reply that this version knows.
     #[error("the server on {data} gave an answer that this version does not understand")]
     NotUnderstood {
@@ -61,8 +67,15 @@ pub fn ask(data: &Path, request: &Request) -> Result<Reply, AskError> {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             AskError::NotRunning { data: data.to_owned() }
         }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            AskError::Gone { data: data.to_owned() }
+        }
         _ => AskError::Io { data: data.to_owned(), source },
     })?;
+    // An answer is a whole line, unless it is longer than any that this version knows.
+    if line.last() != Some(&b'\n') && line.len() < LINE_BYTES_MAX {
+        return Err(AskError::Gone { data: data.to_owned() });
+    }
     match serde_json::from_slice(&line) {
         Ok(Reply::Error(failure)) => Err(AskError::Refused(failure)),
         Ok(reply) => Ok(reply),

@@ -85,7 +85,7 @@ impl AccountError {
 }
 
 fn when_text(at_ms: Option<u64>) -> String {
-    at_ms.map(|at_ms| format!(" on {}", times::from_ms(at_ms))).unwrap_or_default()
+    at_ms.map(|at_ms| format!(" on {}", times::in_words(at_ms))).unwrap_or_default()
 }
 
 fn kind_text(kind: JoinKind) -> &'static str {

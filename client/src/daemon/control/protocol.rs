@@ -19,15 +19,21 @@ pub enum Request {
     },
     /// What a folder, or a directory of it, holds.
     List {
-        /// Where; the only folder when it is not said.
+        /// Where; the whole folder when it is not said.
         path: Option<PathArgument>,
+        /// Of which folder, when there is no path.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// What is, what was, or what is deleted.
         what: Listing,
     },
     /// Versions of a path.
     Log {
-        /// Of what; the only folder when it is not said.
+        /// Of what; the whole folder when it is not said.
         path: Option<PathArgument>,
+        /// Of which folder, when there is no path.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// Only those before this revision; all when it is 0.
         before: u64,
         /// About so many; a page holds whole revisions.
@@ -136,8 +142,9 @@ pub enum Request {
     },
     /// A join code.
     Invite {
-        /// The folder that it invites to; the only one when it is not said.
-        folder: Option<String>,
+        /// The folder that it invites to.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// How long it works, in milliseconds.
         life_ms: u64,
     },
@@ -164,8 +171,9 @@ pub enum Request {
     },
     /// Names a moment.
     LabelAdd {
-        /// Of which folder; the only one when it is not said.
-        folder: Option<String>,
+        /// Of which folder.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// The label's name.
         name: String,
         /// The moment; what this device has when it is not said.
@@ -173,32 +181,37 @@ pub enum Request {
     },
     /// The labels of a folder.
     LabelList {
-        /// Which; the only one when it is not said.
-        folder: Option<String>,
+        /// Which.
+        #[serde(flatten)]
+        folder: FolderArgument,
     },
     /// Takes a label away.
     LabelRemove {
-        /// Of which folder; the only one when it is not said.
-        folder: Option<String>,
+        /// Of which folder.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// Its name or its id.
         name: String,
     },
     /// What a folder is set to.
     SettingsShow {
-        /// Which; the only one when it is not said.
-        folder: Option<String>,
+        /// Which.
+        #[serde(flatten)]
+        folder: FolderArgument,
     },
     /// Sets what is said, and leaves the rest.
     SettingsSet {
-        /// Of which folder; the only one when it is not said.
-        folder: Option<String>,
+        /// Of which folder.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// What.
         set: SettingsArgument,
     },
     /// What retention would release now.
     RetentionPreview {
-        /// Of which folder; the only one when it is not said.
-        folder: Option<String>,
+        /// Of which folder.
+        #[serde(flatten)]
+        folder: FolderArgument,
         /// Under these windows; those that are not said are as they are set.
         set: SettingsArgument,
     },
@@ -219,6 +232,23 @@ impl Request {
             | Self::ResolveWith { path, .. }
             | Self::Resolve { path, .. }
             | Self::Why { path } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The folder that it is about, if it is about one and names no path.
+    #[must_use]
+    pub fn folder(&self) -> Option<&FolderArgument> {
+        match self {
+            Self::List { path: None, folder, .. }
+            | Self::Log { path: None, folder, .. }
+            | Self::LabelAdd { folder, .. }
+            | Self::LabelList { folder }
+            | Self::LabelRemove { folder, .. }
+            | Self::SettingsShow { folder }
+            | Self::SettingsSet { folder, .. }
+            | Self::RetentionPreview { folder, .. }
+            | Self::Invite { folder, .. } => Some(folder),
             _ => None,
         }
     }
@@ -250,17 +280,19 @@ pub enum Merge {
 }
 
 /// A moment of a folder's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// A revision.
     Revision(u64),
     /// The last revision at or before a time in milliseconds since 1970.
     TimeMs(u64),
+    /// What a label of the folder marks, by its name.
+    Label(String),
 }
 
 /// What of a folder is listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Listing {
     /// What is there.
@@ -272,7 +304,7 @@ pub enum Listing {
 }
 
 /// Which version of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Which {
     /// A revision of it; of a directory, the folder's.
@@ -290,6 +322,17 @@ pub struct PathArgument {
     pub text: String,
     /// The working directory of who typed it.
     pub directory: PathBuf,
+}
+
+/// A folder as it was named, or where nobody named one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderArgument {
+    /// Its name. When it is not said, the one that the directory lies in is meant, or the only one.
+    #[serde(rename = "folder")]
+    pub name: Option<String>,
+    /// The working directory of who asks.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
 }
 
 /// Which side of a conflict stays.
@@ -376,5 +419,8 @@ mod tests {
             r#"{"command":"resolve","path":{"text":"a:b","directory":"/c"},"keep":"theirs"}"#;
         assert_eq!(json, expected);
         assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request);
+        let json = r#"{"command":"label_list","folder":null}"#;
+        let folder = FolderArgument::default();
+        assert_eq!(serde_json::from_str::<Request>(json).unwrap(), Request::LabelList { folder });
     }
 }
