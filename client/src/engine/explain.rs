@@ -1,5 +1,4 @@
-//! Explaining to a person: why a path is or is not synced, what the next round would do, and taking
-//! back a mass deletion.
+//! Explaining to a person: why a path is or is not synced, and what the next round would do.
 //!
 //! Owns the words for what the other phases know. It decides nothing of a round.
 
@@ -12,7 +11,7 @@ use crate::scan::stat_spelled;
 use crate::state::{LocalRow, RemoteRow, StateError};
 use client_core::past::Shown;
 use client_core::planner::{self, Change, Destination, Plan, Step};
-use client_core::tree::{Position, SyncedNode};
+use client_core::tree::Position;
 use common::ids::{DeviceId, EntryId};
 use common::name::Name;
 use common::revision::Revision;
@@ -24,36 +23,6 @@ const STEPS_SHOWN: usize = 10_000;
 const ISSUES_MAX: u32 = 100_000;
 
 impl Engine {
-    /// Takes back the mass deletion that waits: what this disk has lost comes back from the server,
-    /// what the server has lost goes back to it. Returns of how many entries.
-    pub(super) fn undo(&mut self) -> Result<u64, AskError> {
-        let Some(Halted::Deletions(halt)) = self.halted.clone() else {
-            return Err(AskError::NothingToConfirm);
-        };
-        self.context.state.atomically(|state| {
-            for entry in &halt.deletions {
-                let Some(base) = state.synced_node(entry)? else { continue };
-                let local = state.local_row(entry)?.and_then(|row| row.content());
-                let remote = state.remote_row(entry)?.filter(|row| !row.node.deleted);
-                let base = match (local, remote, halt.from_remote) {
-                    // Emptied: the side that is not holds, as if the other had only been empty.
-                    (Some(local), Some(_), false) => SyncedNode { content: local, ..base },
-                    (Some(_), Some(remote), true) => {
-                        SyncedNode { content: remote.node.content, ..base }
-                    }
-                    // Gone on one side: it is new to that side from now on.
-                    _ => SyncedNode { held: false, ..base },
-                };
-                state.put_synced(&base)?;
-            }
-            Ok::<_, StateError>(())
-        })?;
-        self.lately.clear();
-        self.halted = None;
-        self.busy = true;
-        Ok(halt.deletions.len() as u64)
-    }
-
     /// What the next round would do with what is known now; nothing is done.
     pub(super) fn planned(&mut self) -> Result<PlanInfo, AskError> {
         let dirty = self.context.state.dirty_and_read()?;
