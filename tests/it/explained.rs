@@ -4,6 +4,7 @@
 
 use client::engine::handle::{PlanInfo, WhyInfo};
 use client::engine::{Ask, AskError};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
@@ -112,8 +113,10 @@ fn what_was_deleted_here_is_not_said_to_be_still_to_come() {
         tokio::time::sleep(Duration::from_secs(60)).await; // ok: virtual time
         two.writer.delete("file 0");
         tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
-        let said = why(&two, "file 0").await.reasons.join("; ");
+        let gone = why(&two, "file 0").await;
+        let said = gone.reasons.join("; ");
         assert!(said.contains("it was deleted here, and the server"), "{said}");
+        assert!(gone.revision.is_some() && gone.held.is_none(), "this disk has it no more");
         two.link.set_up(true);
         world.settled().await;
 
@@ -190,8 +193,67 @@ fn the_next_round_is_told_and_not_begun() {
             assert!(told.contains(&expected.to_owned()), "{told:?}");
         }
         assert_eq!(one.fs.user().tree().len(), 4, "nothing was done");
+        let stopped = plan(&two).await.stopped.unwrap();
+        assert!(stopped.starts_with("paused: `driftless resume`"), "{stopped}");
         handle.ask(Ask::Resume).await.unwrap();
         world.settled().await;
         assert_eq!(plan(&two).await, PlanInfo::default());
+    });
+}
+
+#[test]
+fn what_was_moved_is_not_said_to_be_gone() {
+    in_virtual_time(async {
+        let (world, [one, _two]) = World::quiet(57).await;
+        one.writer.make_directory("d");
+        one.writer.write("d/a", b"a");
+        one.writer.make_directory("from");
+        one.writer.write("from/f", b"f");
+        world.settled().await;
+        one.writer.rename("d/a", "d/b");
+        one.writer.rename("from", "to");
+        tokio::time::sleep(Duration::from_millis(60)).await; // ok: virtual time
+        for (from, to) in [("d/a", "d/b"), ("from", "to")] {
+            for path in [from, to] {
+                let why = why(&one, path).await;
+                assert_eq!(why.state, "waiting");
+                let expected = format!("it has just been moved to {to};");
+                assert!(why.reasons[0].starts_with(&expected), "{path}: {:?}", why.reasons);
+                assert!(why.held.is_some(), "{path}: it is on this disk");
+            }
+        }
+        world.settled().await;
+        assert_eq!(why(&one, "d/b").await.state, "synced");
+    });
+}
+
+#[test]
+fn what_a_restored_server_has_lost_is_not_said_to_be_synced() {
+    in_virtual_time(async {
+        let (world, [one, _two]) = World::quiet(58).await;
+        one.writer.write("before", b"before");
+        world.settled().await;
+        let backup = world.server.back_up();
+        one.writer.write("since", b"since");
+        world.settled().await;
+        world.server.restore(backup);
+        world.ledger.forget_accepted(BTreeSet::new());
+        one.link.cut();
+        tokio::time::sleep(Duration::from_secs(40)).await; // ok: virtual time
+        let since = why(&one, "since").await;
+        assert_eq!((since.state, since.revision), ("waiting", None));
+        assert!(since.held.is_some() && since.devices.is_empty(), "{since:?}");
+        let said = since.reasons.join("; ");
+        assert!(said.contains("waits for a person") && said.contains("backup"), "{said}");
+        let before = why(&one, "before").await;
+        assert_eq!((before.state, before.revision), ("synced", before.held));
+        assert!(before.reasons[0].contains("last followed"), "{before:?}");
+        let stopped = plan(&one).await.stopped.unwrap();
+        assert!(stopped.starts_with("halted: the server was restored"), "{stopped}");
+        assert!(stopped.contains("sends again what the server has lost"), "{stopped}");
+        one.confirm().await.unwrap();
+        world.settled().await;
+        assert_eq!(why(&one, "since").await.state, "synced");
+        assert_eq!(plan(&one).await, PlanInfo::default());
     });
 }

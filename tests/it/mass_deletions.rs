@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
+use tests::sim::restored::Asked;
 use tests::sim::world::{Make, World};
 
 /// Long enough for several tries.
@@ -150,6 +151,14 @@ async fn undo(device: &SimDevice) -> u64 {
     device.handle().unwrap().ask(Ask::Undo).await.unwrap()
 }
 
+/// The same where a part was let through, which is restored.
+async fn undo_all(world: &World, device: &SimDevice) -> u64 {
+    let restore = world.ledger.restore_begins(Asked::of_some_moment(device.device()));
+    let count = undo(device).await;
+    world.ledger.restore_ends(restore);
+    count
+}
+
 /// On the device where it happened the files come back from the server, on one that received it
 /// they go back there.
 #[test]
@@ -208,5 +217,87 @@ fn a_mass_of_emptied_files_is_taken_back_where_it_happened_and_where_it_is_recei
         assert!(world.settle().await, "{:#?}", world.ledger.tail());
         assert_eq!(writer.fs.user().tree(), before);
         assert_eq!(reader.fs.user().tree(), before);
+    });
+}
+
+/// What had gone before it was seen to be a mass belongs to it, and is named with it.
+#[test]
+fn what_was_let_through_of_a_mass_deletion_is_taken_back_with_it() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(23, 36).await;
+        writer.writer.make_directory("d");
+        (0..4).for_each(|number| writer.writer.write_new(&format!("d/{number}")));
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let before = writer.fs.user().tree();
+        writer.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        (0..5).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
+        assert_eq!(reader.fs.user().tree().len(), 31, "a few are no mass");
+        (5..30).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let halt = halt_of(&writer).unwrap();
+        let expected = "25 more of 31 entries, after 10 in the 10 seconds before";
+        assert!(halt.message.contains(expected), "{}", halt.message);
+        // What was made anew under a name that had gone is not replaced.
+        writer.writer.write("file 0", b"another");
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(undo_all(&world, &writer).await, 34);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let mut expected = before;
+        let another = writer.fs.user().tree()["file 0"].clone();
+        assert!(matches!(&another, UserEntry::File(bytes, _) if bytes == b"another"));
+        expected.insert("file 0".to_owned(), another);
+        assert_eq!(writer.fs.user().tree(), expected);
+        assert_eq!(reader.fs.user().tree(), expected);
+    });
+}
+
+#[test]
+fn what_was_let_through_of_a_mass_of_emptied_files_is_taken_back_with_it() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(24, 40).await;
+        let before = writer.fs.user().tree();
+        let empty = |number| writer.writer.write(&format!("file {number}"), b"");
+        (0..10).for_each(empty);
+        tokio::time::sleep(Duration::from_secs(3)).await; // ok: virtual time
+        (10..30).for_each(empty);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let halt = halt_of(&writer).unwrap();
+        assert!(halt.message.contains("20 more of 40 entries, after 10"), "{}", halt.message);
+        assert_eq!(undo_all(&world, &writer).await, 30);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(writer.fs.user().tree(), before);
+        assert_eq!(reader.fs.user().tree(), before);
+    });
+}
+
+#[test]
+fn what_was_let_through_of_a_mass_that_is_received_is_taken_back_with_it() {
+    in_virtual_time(async {
+        let (mut world, [writer, reader]) = with_files(25, 40).await;
+        let third = world.add_device(true, None).await;
+        third.start().await;
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let before = reader.fs.user().tree();
+        (0..15).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(Duration::from_secs(1)).await; // ok: virtual time
+        (15..30).for_each(|number| third.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let halt = halt_of(&reader).unwrap();
+        assert!(halt.message.contains("15 more of 25 entries, after 15"), "{}", halt.message);
+        // Without the server none of it is taken back, and it can be asked for again.
+        reader.link.set_up(false);
+        assert!(reader.handle().unwrap().ask(Ask::Undo).await.is_err());
+        assert!(halt_of(&reader).is_some());
+        reader.link.set_up(true);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(undo_all(&world, &reader).await, 30);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for device in [&writer, &reader, &third] {
+            assert_eq!(device.fs.user().tree(), before);
+        }
     });
 }

@@ -151,8 +151,12 @@ fn in_an_editor() -> Result<()> {
 
     let fails = scene.script("fails", "exit 3")?;
     let does_nothing = scene.script("does-nothing", "exit 0")?;
+    let deletes = scene.script("deletes", "rm \"$1\"")?;
+    let empties = scene.script("empties", ": > \"$1\"")?;
     for (editor, expected) in [
-        (fails.as_str(), "did not end well"),
+        (deletes.as_str(), "the file with the result is gone"),
+        (&empties, "the result is empty, and no side is"),
+        (&fails, "did not end well"),
         ("/nowhere/an-editor", "could not be started"),
         (&does_nothing, "still has marks"),
     ] {
@@ -175,6 +179,17 @@ fn in_an_editor() -> Result<()> {
     ensure!(text.contains("||||||| base\nold line\n=======\nline of the first\n"), "{text}");
     let mode = |path: &Path| fs::metadata(path).map(|it| it.permissions().mode() & 0o777);
     ensure!((mode(&kept_in)?, mode(&result)?) == (0o700, 0o600), "others may read it");
+    ensure!(fs::read_dir(&kept_in)?.count() == 1, "the sides are kept too");
+    scene.is_open("a.txt", [FIRST, SECOND])?;
+    fs::remove_dir_all(&kept_in)?;
+
+    let bytes = scene.script("bytes", "printf 'a\\000b' > \"$1\"; echo swap > \"$1~\"")?;
+    let output = scene.edit("a.txt", &bytes)?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(said(&output).contains("the result is no text"), "{}", said(&output));
+    let [kept_in] = kept(home)?.try_into().ok().context("not one merge is kept")?;
+    ensure!(fs::read_dir(&kept_in)?.count() == 1, "more than the result is kept");
+    ensure!(said(&output).contains("--with"), "{}", said(&output));
     scene.is_open("a.txt", [FIRST, SECOND])?;
     fs::remove_dir_all(&kept_in)?;
 
@@ -195,6 +210,44 @@ fn in_an_editor() -> Result<()> {
         ensure!(again.json()?["error"]["kind"] == "no_conflict", "{again:?}");
     }
     Ok(())
+}
+
+#[test]
+fn what_was_written_is_kept_where_it_helps_until_it_is_taken() {
+    kept_until_taken().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn kept_until_taken() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (scene, _server) = Scene::new(directory.path())?;
+    let home = scene.second.home();
+    scene.conflict("a.txt", [BASE, FIRST, SECOND])?;
+    let fails = scene.script("fails", "echo mine > \"$1\"; exit 1")?;
+    scene.edit("a.txt", &fails)?;
+    let [kept_in] = kept(home)?.try_into().ok().context("not one merge is kept")?;
+    let result = kept_in.join("a.txt");
+    let result = result.to_str().context("a path that is no UTF-8")?;
+    scene.resolve("a.txt", ["--with", result])?.success("with what was kept")?;
+    ensure!(kept(home)?.is_empty(), "{:?}", kept(home)?);
+    scene.is_settled("a.txt", "mine\n")?;
+
+    // Somebody else is faster.
+    scene.conflict("b.txt", [BASE, FIRST, SECOND])?;
+    let (program, first) = (scene.programs.device(), &scene.first);
+    let path = first.root().join("b.txt");
+    let (program, there, path) = (program.display(), first.home().display(), path.display());
+    let elsewhere = format!(
+        "{program} --home {there} resolve {path} --keep theirs && {program} --home {} sync && \
+         echo mine > \"$1\"",
+        home.display()
+    );
+    let output = scene.edit("b.txt", &scene.script("elsewhere", &elsewhere)?)?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    let [kept_in] = kept(home)?.try_into().ok().context("not one merge is kept")?;
+    let said = said(&output);
+    ensure!(said.contains(&format!("{}/b.txt", kept_in.display())), "{said}");
+    ensure!(said.contains("look at b.txt") && !said.contains("--with"), "{said}");
+    scene.is_settled("b.txt", SECOND)
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Names of conflict copies, `name (conflict DATE DEVICE).ext`, and of what was kept from being
-//! replaced or deleted, `name (kept N).ext`.
+//! replaced or deleted, `name (kept N).ext`; and the id under which a conflict is opened again.
 //!
 //! Owns how such a name is made from another. It must not know when one is needed, nor which
 //! names are taken: the caller says.
 
+use common::ids::ConflictId;
 use common::limits::NAME_BYTES_MAX;
 use common::name::Name;
 
+const AGAIN_CONTEXT: &str = "driftless 2026 conflict opened again id v1";
 /// Longest part of a device's name that goes into a conflict name, in bytes.
 const DEVICE_BYTES_MAX: usize = 40;
 /// Longest extension that is kept apart, in bytes, its dot included; a longer one is part of the
@@ -52,6 +54,16 @@ pub fn conflict_name(
         }
         number += 1;
     }
+}
+
+/// The id of a conflict that was settled on one device while its copy was edited on another: derived, so
+/// that it is opened again once, whoever does so.
+#[must_use]
+pub fn opened_again(conflict: &ConflictId) -> ConflictId {
+    let mut half = [0; ConflictId::LEN];
+    let mut hasher = blake3::Hasher::new_derive_key(AGAIN_CONTEXT);
+    hasher.update(conflict.as_bytes()).finalize_xof().fill(&mut half);
+    ConflictId::from_bytes(half)
 }
 
 /// The name of a file that is kept beside another: `name (kept N).ext`. The stem is cut at a character

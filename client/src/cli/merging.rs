@@ -5,7 +5,9 @@
 //! taken, the message says where it lies. No program is started by a shell.
 
 use super::Context;
+use super::table::printable;
 use crate::daemon::control::{Failure, MergeAnswer};
+use client_core::merge::{Unmergeable, text};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -21,6 +23,27 @@ pub(super) enum Program {
     /// An editor, to which the file is added.
     Editor(Vec<String>),
 }
+
+impl Program {
+    fn words(&self) -> &[String] {
+        match self {
+            Self::Tool(words) | Self::Editor(words) => words,
+        }
+    }
+
+    /// What its failures are called.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Tool(_) => "merge_tool",
+            Self::Editor(_) => "editor",
+        }
+    }
+}
+
+/// Failures that say that there is no such conflict any more.
+const SETTLED: [&str; 3] = ["no_conflict", "no_such_path", "side_gone"];
+/// What directories of merges are called, followed by numbers.
+const PREFIX: &str = "merge-";
 
 /// The directory of a merge that a person makes, or has made.
 pub(super) struct Kept {
@@ -44,20 +67,66 @@ impl Kept {
     /// A failure that says where the result lies. A text in which nobody has written is not kept.
     pub(super) fn failed(&self, failure: Failure) -> Failure {
         let merged = self.merged();
-        if fs::read(&merged).is_ok_and(|bytes| bytes == self.given.as_bytes()) {
+        if fs::read(&merged).map_or(true, |it| it.is_empty() || it == self.given.as_bytes()) {
             self.discard();
             return failure;
         }
+        self.keep_the_result_alone();
         let hint = match failure.hint.is_empty() {
             true => String::new(),
             false => format!("{}; ", failure.hint),
         };
+        let kept = format!("what you wrote is kept in {}", merged.display());
         let (asked, with) = (quoted(&self.asked), quoted(&merged.to_string_lossy()));
-        let hint = format!(
-            "{hint}what you wrote is kept in {}: `driftless resolve {asked} --with {with}` takes it",
-            merged.display()
-        );
+        let then = match SETTLED.contains(&failure.kind.as_str()) {
+            true => format!("look at {} for what is missing there", printable(&self.path)),
+            false => format!("`driftless resolve {asked} --with {with}` takes it"),
+        };
+        let hint = format!("{hint}{kept}: {then}");
         Failure { hint, ..failure }
+    }
+
+    /// Removes all that was only there for the program, and what it has left beside the result.
+    fn keep_the_result_alone(&self) {
+        let merged = self.merged();
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()).filter(|path| *path != merged) {
+            let removed = match path.is_dir() && !path.is_symlink() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            if let Err(error) = removed {
+                tracing::debug!(%error, "a file of a merge is left in the home");
+            }
+        }
+    }
+
+    /// Refuses a result that no merge of two texts is, and most likely an accident.
+    fn check(&self, kind: &str, merge: &MergeAnswer) -> Result<(), Failure> {
+        let path = &merge.path;
+        let refused = |what: &str, hint: &str| {
+            Err(Failure::new(kind, format!("{path}: {what}; nothing was resolved"), hint))
+        };
+        match fs::read(self.merged()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => refused(
+                "the file with the result is gone",
+                "merge again and write the result there, or give it with --with FILE",
+            ),
+            Err(error) => refused(
+                &format!("the result cannot be read ({error})"),
+                "merge again, or give the result with --with FILE",
+            ),
+            Ok(bytes) if bytes.is_empty() && !merge.mine.is_empty() && !merge.theirs.is_empty() => {
+                refused(
+                    "the result is empty, and no side is",
+                    "merge again; if it is to be empty, give an empty file with --with FILE",
+                )
+            }
+            Ok(bytes) if matches!(text(&bytes), Err(Unmergeable::NotText)) => {
+                refused("the result is no text, and both sides are", "")
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     /// The file with the result.
@@ -106,9 +175,24 @@ pub(super) fn edit(
         kept.discard();
         return Err(failed(error));
     }
-    match run(&kept, program, merge) {
+    let ended = run(&kept, program, merge);
+    match ended.and_then(|()| kept.check(program.kind(), merge)) {
         Ok(()) => Ok(kept),
         Err(failure) => Err(kept.failed(failure)),
+    }
+}
+
+/// Removes the directory of an earlier merge whose kept result was taken.
+pub(super) fn taken(home: &Path, result: &Path) {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let Some(directory) = result.parent().and_then(real) else { return };
+    let name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
+    let is_merge = name.is_some_and(|name| name.starts_with(PREFIX));
+    if !is_merge || directory.parent().map(Path::to_owned) != real(home) {
+        return;
+    }
+    if let Err(error) = fs::remove_dir_all(&directory) {
+        tracing::debug!(%error, "files of a merge are left in the home");
     }
 }
 
@@ -116,7 +200,7 @@ pub(super) fn edit(
 fn make_directory(home: &Path) -> io::Result<PathBuf> {
     let mut number = 0_u64;
     loop {
-        let directory = home.join(format!("merge-{}-{number}", std::process::id()));
+        let directory = home.join(format!("{PREFIX}{}-{number}", std::process::id()));
         match DirBuilder::new().mode(0o700).create(&directory) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             made => return made.map(|()| directory),
@@ -147,14 +231,10 @@ fn side(kept: &Kept, which: &str) -> PathBuf {
 }
 
 fn run(kept: &Kept, program: &Program, merge: &MergeAnswer) -> Result<(), Failure> {
-    let (words, kind) = match program {
-        Program::Tool(words) => (words.clone(), "merge_tool"),
-        Program::Editor(words) => {
-            let mut words = words.clone();
-            words.push("{merged}".to_owned());
-            (words, "editor")
-        }
-    };
+    let (kind, mut words) = (program.kind(), program.words().to_vec());
+    if matches!(program, Program::Editor(_)) {
+        words.push("{merged}".to_owned());
+    }
     let fill = |word: &String| {
         let files = [
             ("{merged}", kept.merged()),

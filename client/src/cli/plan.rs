@@ -24,10 +24,8 @@ pub(super) fn run(flags: PlanFlags, context: &Context) -> Result<Outcome, Failur
 
 fn text(plan: &FolderPlanAnswer) -> String {
     let name = printable(&plan.name);
-    if plan.steps.is_empty() && plan.waiting.is_empty() {
-        return format!("{name}: nothing to do");
-    }
     let mut rows: Vec<Vec<String>> = Vec::new();
+    rows.extend(plan.stopped.iter().map(|why| vec!["  stopped".to_owned(), why.clone()]));
     for step in &plan.steps {
         let from = step.from.as_deref().map(|from| format!(" (from {from})")).unwrap_or_default();
         let way = format!("  {} {}", step.direction, step.action);
@@ -36,5 +34,11 @@ fn text(plan: &FolderPlanAnswer) -> String {
     for wait in &plan.waiting {
         rows.push(vec!["  waits".to_owned(), format!("{}: {}", wait.path, wait.reason)]);
     }
-    format!("{name}: {}\n{}", count(plan.steps_total, "step", "steps"), table(&rows))
+    let steps = match (&plan.stopped, plan.steps_total, plan.waiting.is_empty()) {
+        (None, 0, true) => return format!("{name}: nothing to do"),
+        (Some(_), 0, _) => "nothing to do is known".to_owned(),
+        (None, steps, _) => count(steps, "step", "steps"),
+        (Some(_), steps, _) => format!("{} when it goes on", count(steps, "step", "steps")),
+    };
+    format!("{name}: {steps}\n{}", table(&rows))
 }

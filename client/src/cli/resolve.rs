@@ -28,7 +28,10 @@ pub(super) fn run(flags: ResolveFlags, context: &Context) -> Result<Outcome, Fai
     let answer = match (flags.keep, flags.with) {
         (_, Some(file)) => {
             let file = absolute(&file)?;
-            ask(context, &Request::ResolveWith { path, file, seen: None })?
+            let request = Request::ResolveWith { path, file: file.clone(), seen: None };
+            let answer = ask(context, &request)?;
+            merging::taken(context.home.path(), &file);
+            answer
         }
         (Some(Keep::Merged), None) => merged(context, path)?,
         (Some(keep), None) => ask(context, &Request::Resolve { path, keep })?,

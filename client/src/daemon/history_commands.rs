@@ -209,6 +209,7 @@ pub(super) async fn plan(shared: &Shared, name: Option<&str>) -> Result<Answer, 
             steps: steps.collect(),
             steps_total: plan.total,
             waiting: waiting.collect(),
+            stopped: plan.stopped,
         });
     }
     Ok(Answer::Plan(PlanAnswer { plans }))

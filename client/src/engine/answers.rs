@@ -64,7 +64,7 @@ impl Engine {
                 drop(answer.send(Ok(())));
             }
             Ask::Confirm(answer) => drop(answer.send(self.confirm().await)),
-            Ask::Undo(answer) => drop(answer.send(self.undo())),
+            Ask::Undo(answer) => drop(answer.send(self.undo().await)),
             Ask::Why(path, answer) => drop(answer.send(self.why(&path).await)),
             Ask::Plan(answer) => drop(answer.send(self.planned())),
             Ask::List(path, what, answer) => {

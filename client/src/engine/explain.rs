@@ -1,5 +1,4 @@
-//! Explaining to a person: why a path is or is not synced, what the next round would do, and taking
-//! back a mass deletion.
+//! Explaining to a person: why a path is or is not synced, and what the next round would do.
 //!
 //! Owns the words for what the other phases know. It decides nothing of a round.
 
@@ -8,10 +7,11 @@ use super::planning::issue_text;
 use super::run::{Engine, Halted};
 use crate::fs::bundle::database::database_of;
 use crate::fs::{self, RelPath, Stat};
+use crate::scan::stat_spelled;
 use crate::state::{LocalRow, RemoteRow, StateError};
 use client_core::past::Shown;
 use client_core::planner::{self, Change, Destination, Plan, Step};
-use client_core::tree::{Position, SyncedNode};
+use client_core::tree::Position;
 use common::ids::{DeviceId, EntryId};
 use common::name::Name;
 use common::revision::Revision;
@@ -23,36 +23,6 @@ const STEPS_SHOWN: usize = 10_000;
 const ISSUES_MAX: u32 = 100_000;
 
 impl Engine {
-    /// Takes back the mass deletion that waits: what this disk has lost comes back from the server,
-    /// what the server has lost goes back to it. Returns of how many entries.
-    pub(super) fn undo(&mut self) -> Result<u64, AskError> {
-        let Some(Halted::Deletions(halt)) = self.halted.clone() else {
-            return Err(AskError::NothingToConfirm);
-        };
-        self.context.state.atomically(|state| {
-            for entry in &halt.deletions {
-                let Some(base) = state.synced_node(entry)? else { continue };
-                let local = state.local_row(entry)?.and_then(|row| row.content());
-                let remote = state.remote_row(entry)?.filter(|row| !row.node.deleted);
-                let base = match (local, remote, halt.from_remote) {
-                    // Emptied: the side that is not holds, as if the other had only been empty.
-                    (Some(local), Some(_), false) => SyncedNode { content: local, ..base },
-                    (Some(_), Some(remote), true) => {
-                        SyncedNode { content: remote.node.content, ..base }
-                    }
-                    // Gone on one side: it is new to that side from now on.
-                    _ => SyncedNode { held: false, ..base },
-                };
-                state.put_synced(&base)?;
-            }
-            Ok::<_, StateError>(())
-        })?;
-        self.lately.clear();
-        self.halted = None;
-        self.busy = true;
-        Ok(halt.deletions.len() as u64)
-    }
-
     /// What the next round would do with what is known now; nothing is done.
     pub(super) fn planned(&mut self) -> Result<PlanInfo, AskError> {
         let dirty = self.context.state.dirty_and_read()?;
@@ -71,7 +41,7 @@ impl Engine {
         view.finish()?;
         let mut info = self.plan_info(&plan)?;
         for entry in dirty.iter().filter(|entry| !planned.contains(entry)) {
-            let reason = self.waits_for(entry).unwrap_or("waits").to_owned();
+            let reason = self.waits_for(entry).unwrap_or_else(|| "waits".to_owned());
             info.waiting.push(PathIssue { path: self.path_to_show(entry), reason });
         }
         info.waiting.sort_by(|one, two| one.path.cmp(&two.path));
@@ -80,7 +50,7 @@ impl Engine {
     }
 
     fn plan_info(&self, plan: &Plan) -> Result<PlanInfo, AskError> {
-        let mut info = PlanInfo::default();
+        let mut info = PlanInfo { stopped: self.stopped(), ..PlanInfo::default() };
         for step in plan.batches.iter().flatten() {
             let steps = self.told_step(step)?;
             info.total += steps.len() as u64;
@@ -101,7 +71,7 @@ impl Engine {
         }
         for entry in &plan.waiting {
             if plan.halt.as_ref().is_none_or(|halt| !halt.deletions.contains(entry)) {
-                wait(entry, self.waits_for(entry).unwrap_or("waits for others"));
+                wait(entry, self.waits_for(entry).as_deref().unwrap_or("waits for others"));
             }
         }
         Ok(info)
@@ -169,20 +139,38 @@ impl Engine {
     }
 
     /// What an entry is waited for, in the words of the phase that waits.
-    fn waits_for(&self, entry: &EntryId) -> Option<&'static str> {
-        if self.missing.contains_key(entry) {
-            Some("is gone from this disk; that is believed when it has lasted a moment")
-        } else if self.moved.contains_key(entry) {
-            Some("has just been moved; that is believed when it has lasted a moment")
+    fn waits_for(&self, entry: &EntryId) -> Option<String> {
+        let is_missing = self.missing.contains_key(entry);
+        let said = if is_missing || self.moved.contains_key(entry) {
+            match self.stands_elsewhere(entry) {
+                Some(path) => {
+                    let lasts = "that is believed when it has lasted a moment";
+                    return Some(format!("has just been moved to {path}; {lasts}"));
+                }
+                None if is_missing => {
+                    "is gone from this disk; that is believed when it has lasted a moment"
+                }
+                None => "has just been moved; that is believed when it has lasted a moment",
+            }
         } else if self.emptied.contains_key(entry) {
-            Some("has just been emptied; that is believed when it has lasted a moment")
+            "has just been emptied; that is believed when it has lasted a moment"
         } else if self.unsteady.contains_key(entry) {
-            Some("changes while it is read; it is read again when it rests")
+            "changes while it is read; it is read again when it rests"
         } else if self.failed.contains(entry) {
-            Some("has failed; it is tried again within a minute")
+            "has failed; it is tried again within a minute"
         } else {
-            None
-        }
+            return None;
+        };
+        Some(said.to_owned())
+    }
+
+    /// Where an entry has been found again that the server has at another place.
+    fn stands_elsewhere(&self, entry: &EntryId) -> Option<String> {
+        let state = &self.context.state;
+        let (local, remote) = (state.local_path(entry).ok()??, state.remote_path(entry).ok()?);
+        let path = RelPath::new(local.clone()).ok()?;
+        let is_there = stat_spelled(self.context.fs.as_ref(), &path).is_ok();
+        (is_there && remote.is_some_and(|remote| remote != local)).then(|| path.to_string())
     }
 
     /// What a bundle waits for before it is read.
@@ -227,20 +215,25 @@ impl Engine {
             (None, None) => None,
         };
         let mut info = WhyInfo { ignored, kind, ..WhyInfo::unknown() };
-        info.revision = remote.as_ref().map(newest);
-        if let Some(entry) = entry {
-            let base = self.context.state.synced_node(&entry)?.filter(|base| base.held);
-            info.held = base.map(|base| base.place_revision.max(base.content_revision));
-        }
+        let lost = remote.as_ref().is_some_and(|row| self.has_lost(newest(row)));
+        info.revision = remote.as_ref().filter(|_| !lost).map(newest);
+        let base = match entry {
+            Some(entry) => self.context.state.synced_node(&entry)?.filter(|base| base.held),
+            None => None,
+        };
+        let held = base.map(|base| base.place_revision.max(base.content_revision));
+        let is_elsewhere = entry.is_some_and(|entry| self.stands_elsewhere(&entry).is_some());
+        info.held = held.filter(|_| on_disk.is_some() || is_elsewhere);
         if names.is_empty() {
             // Of the whole folder it is how far its journal has come.
             info.revision = Some(self.heard()?);
             info.held = self.reported.map(|cursor| cursor.revision);
         }
-        let stands = Stands { at, is_on_disk: on_disk.is_some(), entry, local, remote };
+        let is_on_disk = on_disk.is_some();
+        let stands = Stands { at, is_on_disk, entry, local, remote, held, is_lost: lost };
         let mut said = self.said_of(&stands, &info)?;
         if said.is_empty() {
-            said.push(("synced", "this disk and the server hold the same".to_owned()));
+            said.extend(self.sameness());
         }
         if info.revision.is_some() {
             info.devices = self.holders().await?;
@@ -260,7 +253,7 @@ impl Engine {
         stands: &Stands,
         info: &WhyInfo,
     ) -> Result<Vec<(&'static str, String)>, AskError> {
-        let Stands { at, is_on_disk, entry, local, remote } = stands;
+        let Stands { at, is_on_disk, entry, local, remote, held, is_lost } = stands;
         let mut said: Vec<(&'static str, String)> = Vec::new();
         said.extend(self.bundle_waits(at, local.as_ref()).map(|reason| ("waiting", reason)));
         if let Some(by) = &info.ignored {
@@ -271,9 +264,9 @@ impl Engine {
             ));
         }
         said.extend(self.issues_of(&at.to_string())?);
+        let waits = entry.and_then(|entry| self.waits_for(&entry));
         if let Some(entry) = entry {
-            let waits = self.waits_for(entry).map(|reason| ("waiting", format!("it {reason}")));
-            said.extend(waits);
+            said.extend(waits.clone().map(|reason| ("waiting", format!("it {reason}"))));
             if !self.context.state.conflicts_of(entry)?.is_empty() {
                 let text = "it is a side of an open conflict: `driftless conflicts`";
                 said.push(("conflict", text.to_owned()));
@@ -286,8 +279,15 @@ impl Engine {
             (None, None) => {
                 is_on_disk.then_some("it has not been looked at yet, or cannot be synced")
             }
-            (None, Some(row)) if row.broken.is_none() => Some(self.absence(row, info.held)?),
+            (None, Some(_)) if waits.is_some() => None,
+            (None, Some(row)) if row.broken.is_none() => Some(self.absence(row, *held)?),
             (None, Some(_)) => None,
+            (Some(_), _) if !is_on_disk && !self.has_no_root() => {
+                waits.is_none().then_some("it is gone from its place, which is looked at next")
+            }
+            (Some(_), Some(_)) if *is_lost => {
+                Some("the server was restored from a backup that is older than this version")
+            }
             (Some(local), remote) => difference(local, remote.as_ref()),
         };
         if at.names().is_empty() {
@@ -421,6 +421,48 @@ impl Engine {
         Ok(said)
     }
 
+    /// What is said of a path of which nothing differs, as far as is known here.
+    fn sameness(&self) -> Vec<(&'static str, String)> {
+        let waits = self.folder_waits_for().map(|reason| ("synced", reason));
+        let same = match (&self.halted, self.paused || self.journal.is_none()) {
+            (Some(Halted::Deletions(_)), false) | (None, false) => {
+                return vec![("synced", "this disk and the server hold the same".to_owned())];
+            }
+            (Some(Halted::Root(_)), _) => {
+                return vec![("waiting", "the folder's root is not there".to_owned())];
+            }
+            _ => "this disk holds what the server had when it was last followed",
+        };
+        std::iter::once(("synced", same.to_owned())).chain(waits).collect()
+    }
+
+    fn has_no_root(&self) -> bool {
+        matches!(self.halted, Some(Halted::Root(_)))
+    }
+
+    /// Whether the server has been restored from a backup that is older than a revision.
+    fn has_lost(&self, revision: Revision) -> bool {
+        matches!(&self.halted, Some(Halted::Rollback { restored }) if restored.revision < revision)
+    }
+
+    /// Why nothing that is planned is done now, if so.
+    fn stopped(&self) -> Option<String> {
+        let unknown = "what others have changed since is not known here";
+        match &self.halted {
+            Some(Halted::Rollback { .. }) => {
+                let message = self.shown_halt()?.message;
+                let then = "`driftless confirm` sends again what the server has lost";
+                Some(format!("halted: {message}; {then}"))
+            }
+            Some(_) => Some(format!("halted: {}", self.shown_halt()?.message)),
+            None if self.paused => Some(format!("paused: `driftless resume`; {unknown}")),
+            None if self.journal.is_none() => {
+                Some(format!("there is no connection to the server; {unknown}"))
+            }
+            None => None,
+        }
+    }
+
     /// Why nothing of the folder goes on, if so.
     fn folder_waits_for(&self) -> Option<String> {
         if self.halted.is_some() {
@@ -459,6 +501,10 @@ struct Stands {
     entry: Option<EntryId>,
     local: Option<LocalRow>,
     remote: Option<RemoteRow>,
+    /// The revision that this disk had of it when it was last synced.
+    held: Option<Revision>,
+    /// Whether the server has lost the version that is known of it.
+    is_lost: bool,
 }
 
 impl WhyInfo {

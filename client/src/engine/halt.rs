@@ -3,6 +3,7 @@
 //! Owns these words. What halts a folder, and what ends it, is decided elsewhere.
 
 use super::handle::HaltReason;
+use super::planning::LATELY_S;
 use super::run::{Engine, Halted};
 use crate::fs::RelPath;
 use crate::scan::RootLoss;
@@ -47,7 +48,13 @@ fn halt_reason(halted: &Halted) -> HaltReason {
             let source = if halt.from_remote { "the server" } else { "this disk" };
             let hint = "run `driftless confirm` if this is meant, or `driftless confirm --undo`: it \
                         brings back what is gone";
-            let message = format!("{source} would delete or empty {count} of {held} entries");
+            let message = match halt.lately {
+                0 => format!("{source} would delete or empty {count} of {held} entries"),
+                lately => format!(
+                    "{source} would delete or empty {count} more of {held} entries, after {lately} \
+                     in the {LATELY_S} seconds before"
+                ),
+            };
             HaltReason { can_confirm: true, ..HaltReason::new(message, hint) }
         }
         Halted::Rollback { restored } => {

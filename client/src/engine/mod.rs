@@ -20,6 +20,7 @@ mod mistrust;
 mod online;
 mod phases;
 mod planning;
+mod reopening;
 mod rules;
 mod run;
 mod settling;

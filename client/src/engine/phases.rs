@@ -75,6 +75,7 @@ impl Engine {
         let plan = self.plan(None)?;
         self.carry_out(plan).await?;
         self.close_gone().await?;
+        self.reopen().await?;
         self.pin()?;
         self.look_at_conflicts().await?;
         Ok(true)

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// The guard's share, in percent, and its least number of entries (S14).
 const GUARD: (u32, u64) = (50, 20);
-/// Deletions that are less than this apart count as one mass, in ns.
-const LATELY_NS: i64 = 10_000_000_000;
+/// Deletions that are less than this apart count as one mass, in seconds.
+pub(super) const LATELY_S: i64 = 10;
 
 impl Engine {
     /// Plans for all that differs, or for one entry alone: that says nothing of the others.
@@ -84,7 +84,7 @@ impl Engine {
     fn lately(&mut self) -> Vec<Loss> {
         let now = self.context.environment.monotonic_ns();
         if !matches!(self.halted, Some(Halted::Deletions(_))) {
-            self.lately.retain(|_, (_, since)| now - *since < LATELY_NS);
+            self.lately.retain(|_, (_, since)| now - *since < LATELY_S * 1_000_000_000);
         }
         let lately = self.lately.iter();
         lately

@@ -11,6 +11,7 @@ use super::online::RoundError;
 use super::run::Engine;
 use crate::apply::ApplyError;
 use crate::fs::{Area, RelPath};
+use crate::pull::is_edited;
 use crate::push::Prepared;
 use crate::state::{RemoteRow, StateError};
 use client_core::merge::{MERGE_BYTES_MAX, Merged, Unmergeable, has_marks};
@@ -309,12 +310,15 @@ impl Engine {
     }
 
     /// Ends conflicts whose copy was deleted by hand: who did that has chosen, and what the copy held
-    /// is in the history. Every device that sees it says so; the first is heard.
+    /// is in the history. Every device that sees it says so; the first is heard. Where the copy was
+    /// edited it is about to come back.
     pub(super) async fn close_gone(&mut self) -> Result<(), RoundError> {
         let mut changes = Vec::new();
         for record in self.context.state.conflicts()? {
             let copy = self.context.state.remote_row(&record.copy)?;
-            if copy.is_some_and(|row| row.node.deleted) {
+            if copy.is_some_and(|row| row.node.deleted)
+                && !is_edited(&self.context.state, &record.copy)?
+            {
                 let (conflict, resolution) = (record.conflict, Resolution::Gone);
                 changes.push(Change::ResolveConflict { conflict, resolution });
             }

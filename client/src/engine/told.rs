@@ -207,6 +207,8 @@ pub struct PlanInfo {
     pub total: u64,
     /// Paths that wait, and why.
     pub waiting: Vec<PathIssue>,
+    /// Why nothing of it is done now, if the folder is halted, paused or offline.
+    pub stopped: Option<String>,
 }
 
 /// One thing that would be done.

@@ -2,9 +2,10 @@
 
 use super::{labels, registers};
 use crate::context::{Alarm, FolderContext};
-use crate::state::{Effect, FolderState, IssueSource, RemoteRow, StateError};
+use crate::state::{Effect, FolderState, IssueSource, RemoteRow, Reopened, StateError};
+use client_core::conflict::opened_again;
 use client_core::tree::SyncedNode;
-use common::ids::{DeviceId, EntryId, IdLengthError, Signature};
+use common::ids::{ConflictId, DeviceId, EntryId, IdLengthError, Signature};
 use common::limits::DEPTH_MAX;
 use common::record::{Change, ConflictRecord, Group, Registers, SignedGroup};
 use common::revision::{Cursor, Revision};
@@ -319,10 +320,28 @@ impl Taking<'_> {
                     device: group.device,
                 })?;
             }
-            Change::ResolveConflict { conflict, .. } => self.state.remove_conflict(conflict)?,
+            Change::ResolveConflict { conflict, .. } => self.close(conflict)?,
             other => labels::take(self.state, other, revision, time_ms)?,
         }
         Ok(false)
+    }
+
+    /// Closes a conflict. A copy that was deleted with it, and edited here meanwhile, comes back, and the
+    /// conflict with it.
+    fn close(&self, conflict: &ConflictId) -> Result<(), PullError> {
+        let records = self.state.conflicts()?.into_iter();
+        for record in records.filter(|record| record.conflict == *conflict) {
+            let copy = self.state.remote_row(&record.copy)?;
+            if copy.is_some_and(|row| row.node.deleted) && is_edited(self.state, &record.copy)? {
+                self.state.reopen(&Reopened {
+                    conflict: opened_again(conflict),
+                    entry: record.entry,
+                    copy: record.copy,
+                    base: record.base,
+                })?;
+            }
+        }
+        Ok(self.state.remove_conflict(conflict)?)
     }
 
     fn revived(
@@ -419,6 +438,13 @@ impl Taking<'_> {
         change(&mut node);
         self.state.put_synced(&node)
     }
+}
+
+/// Whether what stands on this disk is not known to be what was synced last.
+pub(crate) fn is_edited(state: &FolderState, entry: &EntryId) -> Result<bool, StateError> {
+    let Some(local) = state.local_row(entry)? else { return Ok(false) };
+    let base = state.synced_node(entry)?.filter(|base| base.held);
+    Ok(base.is_none_or(|base| local.content().is_none_or(|local| local.tag != base.content.tag)))
 }
 
 fn contradiction(revision: Revision, reason: &str) -> PullError {

@@ -9,6 +9,7 @@ mod labels;
 mod registers;
 mod snapshot;
 
+pub(crate) use groups::is_edited;
 pub use groups::{PullError, Pulled, Revived, apply_batch};
 pub use registers::{RemoteIssue, row as row_of};
 pub(crate) use registers::{set_content, set_place};

@@ -7,7 +7,7 @@ use super::groups::PullError;
 use super::registers;
 use crate::context::{Alarm, FolderContext};
 use crate::remote::RemoteError;
-use crate::state::{Agreement, FolderState, IssueSource, StateError};
+use crate::state::{Agreement, FolderState, IssueSource, Reopened, StateError};
 use common::record::{ConflictRecord, RecordError, RegisterDigest, Registers, StandingSettings};
 use common::revision::{Cursor, Epoch, Revision};
 use common::trust::{Checkpoint, TrustError};
@@ -98,6 +98,7 @@ pub async fn take_snapshot(
                 state.put_shadow(&row)?;
             }
         }
+        reopen_forgotten(context, restore)?;
         state.clear_conflicts()?;
         for message in parts.iter().flat_map(|part| &part.conflicts) {
             let record = ConflictRecord::try_from(message.clone())?;
@@ -135,6 +136,22 @@ pub async fn take_snapshot(
         }
         Ok(cursor)
     })
+}
+
+/// Notes the conflicts that a restored server has forgotten, and that this device had opened: by who
+/// opened it is told whose side is whose.
+fn reopen_forgotten(context: &FolderContext, restore: Option<&Restore>) -> Result<(), StateError> {
+    let Some(shared) = restore.map(|restore| restore.restored.revision) else { return Ok(()) };
+    let records = context.state.conflicts()?.into_iter();
+    for record in records.filter(|it| it.opened > shared && it.device == context.device()) {
+        context.state.reopen(&Reopened {
+            conflict: record.conflict,
+            entry: record.entry,
+            copy: record.copy,
+            base: record.base.filter(|base| *base <= shared),
+        })?;
+    }
+    Ok(())
 }
 
 fn check_checkpoint(

@@ -3,9 +3,50 @@
 use super::{FolderState, StateError, row};
 use common::ids::{ConflictId, EntryId};
 use common::record::ConflictRecord;
+use common::revision::Revision;
 use rusqlite::{Row, params};
 
+/// Conflicts that are to be opened again, in `meta`.
+const REOPENED: &str = "reopened";
+/// Three ids and the base, which is 0 for none: no revision is.
+const REOPENED_BYTES: usize = ConflictId::LEN + 2 * EntryId::LEN + 8;
+
 const COLUMNS: &str = "conflict, entry, base, theirs, copy, opened, time_ms, device";
+
+/// A conflict that the journal does not have, and is to be told of again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reopened {
+    /// The id that it gets.
+    pub conflict: ConflictId,
+    /// The entry that kept the name.
+    pub entry: EntryId,
+    /// The copy.
+    pub copy: EntryId,
+    /// What both started from.
+    pub base: Option<Revision>,
+}
+
+impl Reopened {
+    fn bytes(&self) -> Vec<u8> {
+        let base = self.base.unwrap_or(0).to_le_bytes();
+        let ids: [&[u8]; 3] =
+            [self.conflict.as_bytes(), self.entry.as_bytes(), self.copy.as_bytes()];
+        [ids.concat().as_slice(), base.as_slice()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (conflict, rest) = bytes.split_at_checked(ConflictId::LEN)?;
+        let (entry, rest) = rest.split_at_checked(EntryId::LEN)?;
+        let (copy, base) = rest.split_at_checked(EntryId::LEN)?;
+        let base = u64::from_le_bytes(base.try_into().ok()?);
+        Some(Self {
+            conflict: ConflictId::from_slice(conflict).ok()?,
+            entry: EntryId::from_slice(entry).ok()?,
+            copy: EntryId::from_slice(copy).ok()?,
+            base: (base > 0).then_some(base),
+        })
+    }
+}
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ConflictRecord> {
     let base: Option<i64> = row.get(2)?;
@@ -41,11 +82,12 @@ impl FolderState {
         self.all(&sql, [row::blob(entry)], read)
     }
 
-    /// Stores an open conflict.
+    /// Stores an open conflict, which is not to be opened again any more.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn put_conflict(&self, record: &ConflictRecord) -> Result<(), StateError> {
+        self.forget_reopened(&record.conflict)?;
         self.execute(
             "INSERT OR REPLACE INTO conflict (conflict, entry, base, theirs, copy, opened, time_ms,
                  device) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -68,6 +110,7 @@ impl FolderState {
     /// # Errors
     /// [`StateError`].
     pub fn remove_conflict(&self, conflict: &ConflictId) -> Result<(), StateError> {
+        self.forget_reopened(conflict)?;
         self.execute("DELETE FROM conflict WHERE conflict = ?1", [conflict.as_bytes().as_slice()])?;
         Ok(())
     }
@@ -79,5 +122,38 @@ impl FolderState {
     pub fn clear_conflicts(&self) -> Result<(), StateError> {
         self.execute("DELETE FROM conflict", [])?;
         Ok(())
+    }
+
+    /// Conflicts that are to be opened again.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn reopened(&self) -> Result<Vec<Reopened>, StateError> {
+        let bytes = self.meta(REOPENED)?.unwrap_or_default();
+        let reopened = bytes.chunks(REOPENED_BYTES).map(Reopened::from_bytes);
+        reopened.collect::<Option<_>>().ok_or(StateError::Corrupt { what: "reopened" })
+    }
+
+    /// Notes a conflict that is to be opened again.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn reopen(&self, conflict: &Reopened) -> Result<(), StateError> {
+        self.forget_reopened(&conflict.conflict)?;
+        let bytes = self.meta(REOPENED)?.unwrap_or_default();
+        self.set_meta(REOPENED, &[bytes, conflict.bytes()].concat())
+    }
+
+    /// Forgets one that is open, or is not to be opened any more.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn forget_reopened(&self, conflict: &ConflictId) -> Result<(), StateError> {
+        let all = self.reopened()?;
+        if all.iter().all(|it| it.conflict != *conflict) {
+            return Ok(());
+        }
+        let left = all.iter().filter(|it| it.conflict != *conflict);
+        self.set_meta(REOPENED, &left.flat_map(Reopened::bytes).collect::<Vec<u8>>())
     }
 }

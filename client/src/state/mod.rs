@@ -23,6 +23,7 @@ mod tests;
 mod view;
 
 pub use chunks::ChunkSource;
+pub use conflicts::Reopened;
 pub use issues::{IssueSource, StoredIssue};
 pub use journal::Agreement;
 pub use local::LocalRow;

@@ -52,7 +52,8 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> (Vec<Loss>, Option<Halt>) {
         }
         if waits {
             found.iter().for_each(|entry| wait(round, entry));
-            halt = Some(Halt { deletions: found.into_iter().collect(), held, from_remote });
+            let (deletions, lately) = (found.into_iter().collect(), lately.lost);
+            halt = Some(Halt { deletions, held, lately, from_remote });
         } else {
             let_through.extend(found.into_iter().map(|entry| Loss { entry, from_remote }));
         }

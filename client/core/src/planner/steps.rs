@@ -251,6 +251,8 @@ pub struct Halt {
     pub deletions: BTreeSet<EntryId>,
     /// How many held entries there are.
     pub held: u64,
+    /// How many others the plans before this one let through, which count with them.
+    pub lately: u64,
     /// Whether they come from the server (true) or from this disk (false).
     pub from_remote: bool,
 }

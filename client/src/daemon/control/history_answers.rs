@@ -116,6 +116,9 @@ pub struct FolderPlanAnswer {
     pub steps_total: u64,
     /// Paths that wait, and for what.
     pub waiting: Vec<IssueAnswer>,
+    /// Why nothing of it is done now.
+    #[serde(default)]
+    pub stopped: Option<String>,
 }
 
 /// A step.

@@ -4,7 +4,7 @@
 //! its seals go, as with all else that it sends. `lookup` finds what a path means, `paths` what an
 //! entry was called, `log` tells versions, `past` whole trees, `diff` differences, and
 //! `pages` bounds what is told; `restore` and
-//! `export` bring something back, in its place or elsewhere. `bundles` looks into bundles, and
+//! `export` bring something back, in its place or elsewhere, and `undo` takes back a mass deletion. `bundles` looks into bundles, and
 //! `outside` writes what stands elsewhere.
 
 mod bundles;
@@ -17,6 +17,7 @@ mod pages;
 mod past;
 mod paths;
 mod restore;
+mod undo;
 
 pub(super) use bundles::is_bundle_row;
 

@@ -28,7 +28,7 @@ use std::cell::RefCell;
 
 /// How often a restore is planned: what waits for something else to move comes with a later plan, and
 /// others may change the folder meanwhile.
-const ROUNDS: usize = 20;
+pub(super) const ROUNDS: usize = 20;
 /// Changes that are sent together.
 const CHANGES_TOGETHER: usize = 4096;
 /// Mode of a directory that is made for what is restored, when it has none of its own.
@@ -350,7 +350,7 @@ impl Engine {
 
     /// Sends what makes a wish true as far as one plan goes, or until others have changed the folder
     /// meanwhile: the next plan goes on from there.
-    async fn send_wish(&mut self, restoring: &Restoring) -> Result<(), AskError> {
+    pub(super) async fn send_wish(&mut self, restoring: &Restoring) -> Result<(), AskError> {
         let policy = self.policy();
         let view = self.context.state.view();
         let plan = restore::plan(&view, &restoring.wish, &policy);
@@ -434,7 +434,7 @@ impl Engine {
 }
 
 /// What a version says of its entry, unless its content is gone.
-fn registers_of(version: Version) -> Result<Registers, AskError> {
+pub(super) fn registers_of(version: Version) -> Result<Registers, AskError> {
     if version.released {
         let reason = "its content was released, as the folder's retention says";
         return Err(AskError::Unreadable(reason.to_owned()));
@@ -445,10 +445,11 @@ fn registers_of(version: Version) -> Result<Registers, AskError> {
 }
 
 /// A restore that was thought through.
-struct Restoring {
+#[derive(Default)]
+pub(super) struct Restoring {
     now: Past,
-    past: Past,
-    wish: Wish,
+    pub(super) past: Past,
+    pub(super) wish: Wish,
     /// The directory that is restored; none for a single file.
     directory: Option<EntryId>,
 }

@@ -1,0 +1,138 @@
+//! Conflicts that are opened again: what was settled on one device while its copy was edited on another,
+//! and what a server has forgotten that was restored from a backup.
+
+#![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
+
+use client::engine::{Ask, ConflictInfo, Keep};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+use tests::sim::clock::in_virtual_time;
+use tests::sim::device::SimDevice;
+use tests::sim::world::World;
+
+const COPY: &str = "a (conflict 2026-11-22 device1).txt";
+
+async fn conflicts(device: &SimDevice) -> Vec<ConflictInfo> {
+    let ask = |answer| Ask::ConflictsIn(String::new(), false, answer);
+    device.handle().unwrap().ask(ask).await.unwrap()
+}
+
+async fn a_while() {
+    tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
+}
+
+/// Two devices that have edited `a.txt` apart from each other; the copy is the second's.
+async fn in_conflict(seed: u64) -> (World, [Rc<SimDevice>; 2]) {
+    let (world, [one, two]) = World::quiet(seed).await;
+    one.writer.write("a.txt", b"base");
+    world.settled().await;
+    conflict(&world, &one, &two).await;
+    (world, [one, two])
+}
+
+async fn conflict(world: &World, one: &SimDevice, two: &SimDevice) {
+    two.link.set_up(false);
+    one.writer.write("a.txt", b"one");
+    two.writer.write("a.txt", b"two");
+    a_while().await;
+    two.link.set_up(true);
+    world.settled().await;
+}
+
+/// Checks that all list this conflict alone, and who wrote which side of it.
+async fn is_open(devices: [&SimDevice; 2], copy_by: &SimDevice) {
+    for device in devices {
+        let open = conflicts(device).await;
+        let [conflict] = open.as_slice() else { panic!("not one: {open:?}") };
+        assert_eq!((conflict.path.as_str(), conflict.copy.as_str()), ("a.txt", COPY));
+        assert_eq!(conflict.sides[1].device, copy_by.device());
+    }
+}
+
+async fn keep(device: &SimDevice, keep: Keep) {
+    let ask = |answer| Ask::Resolve("a.txt".to_owned(), keep, answer);
+    device.handle().unwrap().ask(ask).await.unwrap();
+}
+
+fn hold(devices: [&SimDevice; 2], files: &[(&str, &[u8])]) {
+    for device in devices {
+        let user = device.fs.user();
+        assert_eq!(user.tree().len(), files.len(), "{:?}", user.tree().keys());
+        for (path, bytes) in files {
+            assert_eq!(user.read(path).unwrap(), *bytes, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_edited_while_it_is_deleted_elsewhere_comes_back_with_its_conflict() {
+    in_virtual_time(async {
+        let (world, [one, two]) = in_conflict(61).await;
+        two.link.set_up(false);
+        one.writer.delete(COPY);
+        a_while().await;
+        assert_eq!(conflicts(&one).await, [], "it is settled there");
+        two.writer.write(COPY, b"two, later");
+        a_while().await;
+        two.link.set_up(true);
+        world.settled().await;
+        hold([&one, &two], &[("a.txt", b"one"), (COPY, b"two, later")]);
+        is_open([&one, &two], &two).await;
+        keep(&two, Keep::Mine).await;
+        world.settled().await;
+        hold([&one, &two], &[("a.txt", b"two, later")]);
+        for device in [&one, &two] {
+            assert_eq!(conflicts(device).await, []);
+        }
+    });
+}
+
+#[test]
+fn a_copy_edited_while_its_conflict_is_settled_elsewhere_comes_back_with_it() {
+    in_virtual_time(async {
+        for (seed, settle) in [(62, Keep::Original), (63, Keep::Both)] {
+            let (world, [one, two]) = in_conflict(seed).await;
+            two.link.set_up(false);
+            keep(&one, settle).await;
+            two.writer.write(COPY, b"two, later");
+            a_while().await;
+            two.link.set_up(true);
+            world.settled().await;
+            hold([&one, &two], &[("a.txt", b"one"), (COPY, b"two, later")]);
+            match settle {
+                Keep::Both => assert_eq!(conflicts(&two).await, [], "both were to stay"),
+                _ => is_open([&one, &two], &two).await,
+            }
+        }
+    });
+}
+
+/// Also where it is another device on which a person agrees to go on.
+#[test]
+fn a_conflict_that_a_restored_server_has_forgotten_is_opened_again() {
+    in_virtual_time(async {
+        for (seed, agrees) in [(64, 0), (65, 1)] {
+            let (world, [one, two]) = World::quiet(seed).await;
+            one.writer.write("a.txt", b"base");
+            world.settled().await;
+            let backup = world.server.back_up();
+            conflict(&world, &one, &two).await;
+            is_open([&one, &two], &two).await;
+            world.server.restore(backup);
+            world.ledger.forget_accepted(BTreeSet::new());
+            one.link.cut();
+            two.link.cut();
+            tokio::time::sleep(Duration::from_secs(40)).await; // ok: virtual time
+            [&one, &two][agrees].confirm().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(40)).await; // ok: virtual time
+            world.settled().await;
+            hold([&one, &two], &[("a.txt", b"one"), (COPY, b"two")]);
+            is_open([&one, &two], &two).await;
+            keep(&two, Keep::Mine).await;
+            world.settled().await;
+            hold([&one, &two], &[("a.txt", b"two")]);
+            assert_eq!(conflicts(&one).await, []);
+        }
+    });
+}
