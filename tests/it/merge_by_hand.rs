@@ -183,16 +183,6 @@ fn in_an_editor() -> Result<()> {
     scene.is_open("a.txt", [FIRST, SECOND])?;
     fs::remove_dir_all(&kept_in)?;
 
-    let bytes = scene.script("bytes", "printf 'a\\000b' > \"$1\"; echo swap > \"$1~\"")?;
-    let output = scene.edit("a.txt", &bytes)?;
-    ensure!(output.status.code() == Some(1), "{output:?}");
-    ensure!(said(&output).contains("the result is no text"), "{}", said(&output));
-    let [kept_in] = kept(home)?.try_into().ok().context("not one merge is kept")?;
-    ensure!(fs::read_dir(&kept_in)?.count() == 1, "more than the result is kept");
-    ensure!(said(&output).contains("--with"), "{}", said(&output));
-    scene.is_open("a.txt", [FIRST, SECOND])?;
-    fs::remove_dir_all(&kept_in)?;
-
     fs::write(directory.path().join("by-hand"), BY_HAND)?;
     let good =
         scene.script("good", &format!("cp {}/by-hand \"$2\"", directory.path().display()))?;
@@ -222,6 +212,16 @@ fn kept_until_taken() -> Result<()> {
     let (scene, _server) = Scene::new(directory.path())?;
     let home = scene.second.home();
     scene.conflict("a.txt", [BASE, FIRST, SECOND])?;
+    let bytes = scene.script("bytes", "printf 'a\\000b' > \"$1\"; echo swap > \"$1~\"")?;
+    let output = scene.edit("a.txt", &bytes)?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(said(&output).contains("the result is no text"), "{}", said(&output));
+    let [kept_in] = kept(home)?.try_into().ok().context("not one merge is kept")?;
+    ensure!(fs::read_dir(&kept_in)?.count() == 1, "more than the result is kept");
+    ensure!(said(&output).contains("--with"), "{}", said(&output));
+    scene.is_open("a.txt", [FIRST, SECOND])?;
+    fs::remove_dir_all(&kept_in)?;
+
     let fails = scene.script("fails", "echo mine > \"$1\"; exit 1")?;
     scene.edit("a.txt", &fails)?;
     let [kept_in] = kept(home)?.try_into().ok().context("not one merge is kept")?;
