@@ -51,7 +51,8 @@ pub struct ListInfo {
 /// Which version of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// A revision of the path itself; of a directory, the folder's.
+    /// A revision of the path itself; of a directory, the folder's. That of its deletion means what
+    /// was there just before.
     Revision(Revision),
     /// A content that a revision of the path set before its last, as a merge does: 1 is the one
     /// before the last.

@@ -59,7 +59,7 @@ impl Engine {
     ) -> Result<DiffInfo, AskError> {
         let named = match to {
             DiffTo::Revision(to, older) => {
-                Some(self.version_among(path, found, (to, older)).await?)
+                Some(self.version_among(path, found, (to, older)).await?.1)
             }
             DiffTo::Newest | DiffTo::Disk => None,
         };
@@ -71,7 +71,7 @@ impl Engine {
         let last = named.or_else(|| newest.first().cloned());
         let last = last.ok_or_else(|| AskError::NoSuchPath(path.to_owned()))?;
         let from = match from {
-            Some(from) => Some(self.version_among(path, found, from).await?),
+            Some(from) => Some(self.version_among(path, found, from).await?.1),
             // What is on the disk is compared with what was synced last.
             None if to == DiffTo::Disk => Some(last.clone()),
             None => {
@@ -145,20 +145,20 @@ impl Engine {
         Ok(DiffSides::Bundle(differences))
     }
 
-    /// A version of one of a path's entries: of a revision that set several contents, the last but so
-    /// many.
+    /// A version of one of a path's entries, and what that is: of a revision that set several
+    /// contents, the last but so many.
     pub(super) async fn version_among(
         &self,
         path: &str,
         found: &[Found],
         (revision, older): (Revision, u32),
-    ) -> Result<Version, AskError> {
+    ) -> Result<(Kind, Version), AskError> {
         for found in found {
             let asked = older.saturating_add(1).min(GROUP_CONTENTS_MAX as u32 + 1);
             let versions = self.versions(&found.entry, revision, asked).await?;
             let mut versions = versions.into_iter().filter(|it| it.revision == revision);
             if let Some(version) = versions.nth(older as usize) {
-                return Ok(version);
+                return Ok((found.kind, version));
             }
         }
         Err(AskError::NoSuchRevision { path: path.to_owned(), revision, older })

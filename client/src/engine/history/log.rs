@@ -17,9 +17,12 @@ use common::wire::meta::{DeletedRead, Reply, Request, TimelineRead, Version, Ver
 /// Rows of a timeline that are asked for at least: a question costs more than a few of them.
 const ROWS_MIN: usize = 16;
 
+/// An entry, and a version of it.
+pub(super) type Row = (EntryId, Version);
+
 /// Whether rows hold all of the revisions that a page of so many shows, and something of the next.
-fn holds_a_page(rows: &[(EntryId, Version)], limit: usize) -> bool {
-    let revision = |row: Option<&(EntryId, Version)>| row.map(|(_, version)| version.revision);
+fn holds_a_page(rows: &[Row], limit: usize) -> bool {
+    let revision = |row: Option<&Row>| row.map(|(_, version)| version.revision);
     let (first, cut) = (revision(rows.first()), revision(rows.get(limit)));
     cut.is_some() && (cut != first || revision(rows.last()) != first)
 }
@@ -93,26 +96,39 @@ impl Engine {
             }
             let left = (limit + 1).saturating_sub(rows.len()).max(ROWS_MIN);
             let asked = if below.is_some() { REPLY_ITEMS_MAX } else { left };
-            let request = TimelineRead {
-                folder: self.context.folder.to_vec(),
-                at_or_before: next.revision,
-                limit: u32::try_from(asked.min(REPLY_ITEMS_MAX)).unwrap_or(u32::MAX),
-                below: below.map_or_else(Vec::new, |entry| entry.to_vec()),
-                after: next.after.clone(),
-            };
-            let part = self.versions_part(Request::Timeline(request)).await?;
-            more = part.more;
-            if more {
-                next.go_on(part.next_revision, part.next_entry)?;
-            }
-            for version in part.versions {
-                let registers = version.registers.clone();
-                let registers = registers.and_then(|it| Registers::try_from(it).ok());
-                let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
-                rows.push((registers.entry, version));
-            }
+            let (part, goes_on) = self.timeline_part(below, &mut next, asked).await?;
+            more = goes_on;
+            rows.extend(part);
         }
         self.told(rows, limit, more).await
+    }
+
+    /// The next versions of a timeline, about so many, and whether there are more.
+    pub(super) async fn timeline_part(
+        &self,
+        below: Option<EntryId>,
+        next: &mut Descending,
+        asked: usize,
+    ) -> Result<(Vec<Row>, bool), AskError> {
+        let request = TimelineRead {
+            folder: self.context.folder.to_vec(),
+            at_or_before: next.revision,
+            limit: u32::try_from(asked.min(REPLY_ITEMS_MAX)).unwrap_or(u32::MAX),
+            below: below.map_or_else(Vec::new, |entry| entry.to_vec()),
+            after: next.after.clone(),
+        };
+        let part = self.versions_part(Request::Timeline(request)).await?;
+        if part.more {
+            next.go_on(part.next_revision, part.next_entry)?;
+        }
+        let row = |version: Version| {
+            let registers = version.registers.clone();
+            let registers = registers.and_then(|it| Registers::try_from(it).ok());
+            let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
+            Ok((registers.entry, version))
+        };
+        let rows: Result<Vec<Row>, AskError> = part.versions.into_iter().map(row).collect();
+        Ok((rows?, part.more))
     }
 
     async fn versions_part(&self, request: Request) -> Result<VersionsPart, AskError> {
@@ -125,7 +141,7 @@ impl Engine {
     /// The first versions of a list, as whole revisions.
     async fn told(
         &self,
-        mut rows: Vec<(EntryId, Version)>,
+        mut rows: Vec<Row>,
         limit: usize,
         mut more: bool,
     ) -> Result<LogInfo, AskError> {
@@ -143,9 +159,7 @@ impl Engine {
             let older = rows.get(index + 1).filter(|(of, _)| of == entry);
             let is_merge = older.is_some_and(|(_, older)| older.revision == version.revision);
             let mut told = self.version_info(entry, version, is_merge, &mut paths).await?;
-            let same = |(of, newer): &&(EntryId, Version)| {
-                of == entry && newer.revision == version.revision
-            };
+            let same = |(of, newer): &&Row| of == entry && newer.revision == version.revision;
             let newer = rows.get(..index).unwrap_or_default().iter().rev().take_while(same);
             told.older = u32::try_from(newer.count()).unwrap_or(u32::MAX);
             versions.push(told);

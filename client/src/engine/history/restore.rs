@@ -53,7 +53,8 @@ impl Source {
 }
 
 impl Engine {
-    /// What the entry of a path held then: of what was there, or if nothing was, of what is there now.
+    /// What the entry of a path held then: of what was there, or if nothing was, of what was deleted
+    /// there at that revision, just before, or else of what is there now.
     pub(super) async fn source_of_entry(
         &self,
         path: &str,
@@ -68,9 +69,11 @@ impl Engine {
             Which::Revision(revision) if !root => {
                 let found = self.found_at(path).await?;
                 if found.first().is_some_and(|first| first.kind != Kind::Directory) {
-                    let version = self.version_among(path, &found, (revision, older)).await?;
-                    let at = Instant { revision, time_ms: version.time_ms };
-                    return self.one(&registers_of(version)?, at);
+                    let (kind, version) =
+                        self.version_among(path, &found, (revision, older)).await?;
+                    if kind != Kind::Directory {
+                        return self.source_of_version(version).await;
+                    }
                 }
                 self.instant(Moment::Revision(revision)).await?
             }
@@ -85,7 +88,18 @@ impl Engine {
         }
         let registers = match self.entry_at_revision(path, at.revision).await? {
             Some(registers) => Some(registers),
-            None => self.what_is_now_then(path, at.revision).await?,
+            None => {
+                let deletion = match which {
+                    Which::Revision(revision) | Which::At(Moment::Revision(revision)) => {
+                        self.source_of_deletion(path, revision).await?
+                    }
+                    Which::Older(..) | Which::At(Moment::Time(_)) => None,
+                };
+                if let Some(deletion) = deletion {
+                    return Ok(deletion);
+                }
+                self.what_is_now_then(path, at.revision).await?
+            }
         };
         let none = || AskError::NotThere { path: path.to_owned(), revision: at.revision };
         let registers = registers.ok_or_else(none)?;
@@ -96,7 +110,7 @@ impl Engine {
         Ok(Source::Directory { past, entry, at })
     }
 
-    fn one(&self, registers: &Registers, at: Instant) -> Result<Source, AskError> {
+    pub(super) fn one(&self, registers: &Registers, at: Instant) -> Result<Source, AskError> {
         let row = row_of(&self.context, registers);
         match &row.content_issue {
             Some(issue) => Err(AskError::Unreadable(issue.clone())),
@@ -434,7 +448,7 @@ impl Engine {
 }
 
 /// What a version says of its entry, unless its content is gone.
-fn registers_of(version: Version) -> Result<Registers, AskError> {
+pub(super) fn registers_of(version: Version) -> Result<Registers, AskError> {
     if version.released {
         let reason = "its content was released, as the folder's retention says";
         return Err(AskError::Unreadable(reason.to_owned()));
