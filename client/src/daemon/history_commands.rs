@@ -11,7 +11,8 @@ use super::control::{
 };
 use super::shared::Shared;
 use super::summaries;
-use crate::engine::handle::{self, Destination, DiffSides, DiffTo};
+use super::times;
+use crate::engine::handle::{self, Destination, DiffSides, DiffTo, FileDiff};
 use crate::engine::{Ask, FolderHandle};
 use common::ids::DeviceId;
 use std::path::PathBuf;
@@ -131,20 +132,24 @@ pub(super) async fn diff(
         None => DiffTo::Newest,
     };
     let diff = handle.ask(|answer| Ask::Diff(at.path, from, to, answer)).await?;
-    let (kind, changes) = match diff.sides {
-        DiffSides::File => ("file", Vec::new()),
-        DiffSides::Directory(changes) => ("directory", changes),
-        DiffSides::Bundle(changes) => ("bundle", changes),
+    let (kind, changes, file) = match diff.sides {
+        DiffSides::File(mut file) => ("file", std::mem::take(&mut file.changes), file),
+        DiffSides::Directory(changes) => ("directory", changes, FileDiff::default()),
+        DiffSides::Bundle(changes) => ("bundle", changes, FileDiff::default()),
     };
+    let mode = |mode: u16| format!("{mode:04o}");
     Ok(Answer::Diff(DiffAnswer {
         path,
         kind: kind.to_owned(),
         from: diff.from.map(summaries::instant),
         to: diff.to.map(summaries::instant),
         changes: changes.into_iter().map(summaries::change).collect(),
-        text: None,
+        text: file.same_bytes.map(|_| String::new()),
         reason: None,
-        sizes: None,
+        sizes: file.same_bytes.map(|bytes| (bytes, bytes)),
+        deleted: file.deleted,
+        modes: file.modes.map(|(old, new)| (mode(old), mode(new))),
+        mtimes: file.mtimes_ns.map(|(old, new)| (times::from_ns(old), times::from_ns(new))),
     }))
 }
 

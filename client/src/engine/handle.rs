@@ -5,8 +5,8 @@
 
 use super::labels::LabelAsk;
 pub use super::told::{
-    Destination, DiffInfo, DiffSides, DiffTo, Instant, ListInfo, Listing, LogInfo, Moment,
-    PlanInfo, PlannedStep, ResolveInfo, RestoreInfo, Sent, VersionInfo, Which, WhyInfo,
+    Destination, DiffInfo, DiffSides, DiffTo, FileDiff, Instant, ListInfo, Listing, LogInfo,
+    Moment, PlanInfo, PlannedStep, ResolveInfo, RestoreInfo, Sent, VersionInfo, Which, WhyInfo,
 };
 use crate::remote::RemoteError;
 use crate::state::StateError;

@@ -113,12 +113,27 @@ pub struct DiffInfo {
 /// What is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiffSides {
-    /// A file's contents, which can be exported by their revisions.
-    File,
+    /// A file's or a symlink's contents, which can be exported by their revisions.
+    File(FileDiff),
     /// A directory, at two moments of the folder.
     Directory(Vec<Difference>),
     /// What lies in a bundle, in two versions of it.
     Bundle(Vec<Difference>),
+}
+
+/// What differs between two versions of a file or a symlink, besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileDiff {
+    /// What is told of it; nothing when both are the same.
+    pub changes: Vec<Difference>,
+    /// Whether it is the newer version's end: nothing is there then.
+    pub deleted: bool,
+    /// Its length in bytes, when the bytes are the same.
+    pub same_bytes: Option<u64>,
+    /// Both modes, when they are different.
+    pub modes: Option<(u16, u16)>,
+    /// Both modification times in nanoseconds since 1970, when they are different.
+    pub mtimes_ns: Option<(i64, i64)>,
 }
 
 /// What a restore does, or would do.

@@ -471,6 +471,9 @@ mod tests {
                 text: Some(String::new()),
                 reason: None,
                 sizes: Some((1, 2)),
+                deleted: false,
+                modes: None,
+                mtimes: Some(("t".into(), "u".into())),
             }),
             Answer::Why(WhyAnswer {
                 path: "p".into(),

@@ -11,7 +11,7 @@ use super::restore::{Source, registers_of};
 use super::{AskError, Engine};
 use crate::engine::handle::{Instant, Moment};
 use common::limits::REPLY_ITEMS_MAX;
-use common::record::Kind;
+use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::Version;
 
@@ -74,8 +74,8 @@ impl Engine {
             return self.source_of_version(version).await;
         }
         let entry = found.entry;
-        let began = self.deletion_began(found, &version).await?;
-        let at = self.instant(Moment::Revision(began.saturating_sub(1).max(1))).await?;
+        let before = self.before_directory_went(found, &version).await?;
+        let at = self.instant(Moment::Revision(before)).await?;
         let past = self.past(at.revision).await?;
         if past.tree.get(&entry).is_none() {
             return Err(AskError::NotThere { path: path.to_owned(), revision: at.revision });
@@ -85,21 +85,45 @@ impl Engine {
 
     /// A version of a file or a symlink; that of its end means the one before.
     pub(super) async fn source_of_version(&self, version: Version) -> Result<Source, AskError> {
-        let mut at = Instant { revision: version.revision, time_ms: version.time_ms };
-        let is_end = version.deleted;
-        let registers = registers_of(version)?;
-        if is_end {
-            let before = self.versions(&registers.entry, at.revision.saturating_sub(1), 1).await?;
-            let before = before.first().filter(|before| before.revision < at.revision);
-            if let Some(before) = before {
-                at = Instant { revision: before.revision, time_ms: before.time_ms };
-            }
-        }
-        self.one(&registers, at)
+        let version = self.before_end(version).await?;
+        let at = Instant { revision: version.revision, time_ms: version.time_ms };
+        self.one(&registers_of(version)?, at)
     }
 
-    /// The revision at which the deletion of a directory and of what lay in it began.
-    pub(super) async fn deletion_began(
+    /// A version; instead of an entry's end the one before it.
+    pub(super) async fn before_end(&self, version: Version) -> Result<Version, AskError> {
+        if !version.deleted {
+            return Ok(version);
+        }
+        let registers = registers_of(Version { released: false, ..version.clone() })?;
+        let before = self.versions(&registers.entry, version.revision.saturating_sub(1), 1).await?;
+        // Of a thinned history an older content may be the last that is told; the end has the last.
+        let before = before.into_iter().next().filter(|before| {
+            let known = before.registers.clone().and_then(|it| Registers::try_from(it).ok());
+            let same = known.is_some_and(|it| it.content_revision == registers.content_revision);
+            same && before.revision < version.revision
+        });
+        Ok(before.unwrap_or(Version { deleted: false, ..version }))
+    }
+
+    /// The last revision before a directory and what lay in it was deleted, if one of those that were
+    /// found was at exactly this revision.
+    pub(super) async fn before_any_went(
+        &self,
+        found: &[Found],
+        revision: Revision,
+    ) -> Result<Option<Revision>, AskError> {
+        for found in found.iter().filter(|found| found.kind == Kind::Directory) {
+            let version = self.sealed_version(&found.entry, revision).await?;
+            if let Some(version) = version.filter(|version| version.deleted) {
+                return self.before_directory_went(found, &version).await.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last revision before the deletion of a directory and of what lay in it began.
+    pub(super) async fn before_directory_went(
         &self,
         found: &Found,
         end: &Version,
@@ -116,7 +140,7 @@ impl Engine {
             let whole: Vec<Row> = held.drain(..whole).collect();
             let mut revisions = whole.chunk_by(|(_, one), (_, two)| one.revision == two.revision);
             if !revisions.all(|changed| run.takes(changed)) || !more {
-                return Ok(run.began);
+                return Ok(run.began.saturating_sub(1).max(1));
             }
         }
     }

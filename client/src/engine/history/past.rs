@@ -39,7 +39,7 @@ impl Past {
     }
 }
 
-fn item(row: &RemoteRow) -> Item {
+pub(super) fn item(row: &RemoteRow) -> Item {
     let node = &row.node;
     Item { position: node.position.clone(), kind: node.kind, content: node.content, size: row.size }
 }
