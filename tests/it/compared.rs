@@ -209,6 +209,23 @@ fn last_change(device: &Device, path: &str) -> Result<(Vec<String>, Value)> {
     Ok((told.collect(), diff))
 }
 
+/// What `log` calls all that, newest first.
+fn logged(device: &Device) -> Result<()> {
+    for path in ["folder:d/renamed.txt", "folder:"] {
+        let log = device.ask(&["log", path])?.success("log")?.json()?;
+        let versions = log["versions"].as_array().context("no versions")?.iter();
+        let told = versions.map(|it| (it["change"].clone(), it["attributes"].clone()));
+        let expected = [
+            (json!("moved"), json!([])),
+            (json!("attributes"), json!(["time"])),
+            (json!("attributes"), json!(["mode"])),
+            (json!("created"), json!([])),
+        ];
+        ensure!(told.take(4).collect::<Vec<_>>() == expected, "{log}");
+    }
+    Ok(())
+}
+
 fn compared_with_the_version_before() -> Result<()> {
     let pair = Pair::begin(["first", "second"], 60)?;
     let device = &pair.devices[1];
@@ -245,6 +262,7 @@ fn compared_with_the_version_before() -> Result<()> {
     let (told, diff) = last_change(device, "folder:d/renamed.txt")?;
     ensure!(told == ["moved d/renamed.txt"] && diff["changes"][0]["from"] == "a.txt", "{diff}");
     let last = diff["to"].clone();
+    logged(device)?;
 
     fs::remove_file(pair.at(0, "d/renamed.txt"))?;
     pair.meet()?;

@@ -67,7 +67,11 @@ fn row(version: &VersionAnswer) -> Vec<String> {
         0 => version.revision.to_string(),
         older => format!("{}.{older}", version.revision),
     };
-    vec![revision, version.time.clone(), version.device.clone(), version.change.clone(), size, path]
+    let change = match version.attributes.as_slice() {
+        [] => version.change.clone(),
+        which => which.join(", "),
+    };
+    vec![revision, version.time.clone(), version.device.clone(), change, size, path]
 }
 
 #[cfg(test)]
@@ -83,6 +87,7 @@ mod tests {
             device: "laptop".to_owned(),
             size: 3,
             change: "edited".to_owned(),
+            attributes: Vec::new(),
             kind: "file".to_owned(),
             name: "a.txt".to_owned(),
             path: "d/a.txt".to_owned(),
@@ -98,6 +103,9 @@ mod tests {
         };
         assert_eq!(shown(&cut).lines().count(), 3);
         assert!(shown(&cut).ends_with("d/a.txt (of revision 3)\nolder versions: add --before 7\n"));
-        assert_eq!(shown(&LogAnswer { more: false, ..cut }).lines().count(), 2);
+        let mut whole = LogAnswer { more: false, ..cut };
+        assert_eq!(shown(&whole).lines().count(), 2);
+        whole.versions[0].attributes = vec!["mode".to_owned(), "time".to_owned()];
+        assert!(shown(&whole).contains("  mode, time  "), "{}", shown(&whole));
     }
 }

@@ -181,8 +181,11 @@ pub struct VersionInfo {
     pub kind: Shown,
     /// Bytes.
     pub size: u64,
-    /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`, `merged`, `resolved`.
+    /// What happened: `created`, `edited`, `attributes`, `moved`, `deleted`, `restored`, `merged`,
+    /// `resolved`.
     pub change: &'static str,
+    /// Of `attributes`, which: `mode`, `time`, or both.
+    pub attributes: Vec<&'static str>,
     /// The name that it had from then on.
     pub name: String,
     /// The path that it had from then on.

@@ -236,8 +236,11 @@ pub struct VersionAnswer {
     pub device: String,
     /// Bytes.
     pub size: u64,
-    /// `created`, `edited`, `moved`, `deleted`, `restored`, `merged` or `resolved`.
+    /// `created`, `edited`, `attributes`, `moved`, `deleted`, `restored`, `merged` or `resolved`.
     pub change: String,
+    /// Of `attributes`, which of them: `mode`, `time`, or both.
+    #[serde(default)]
+    pub attributes: Vec<String>,
     /// `file`, `directory`, `symlink` or `bundle`.
     pub kind: String,
     /// The name that it had from then on.

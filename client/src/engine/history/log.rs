@@ -8,6 +8,7 @@ use super::paths::{Paths, name_of};
 use super::{AskError, Engine, OpenVersion, author, unreadable};
 use crate::engine::handle::{ListedEntry, LogInfo, VersionInfo};
 use client_core::past::Shown;
+use common::chunk::open_attributes;
 use common::ids::EntryId;
 use common::limits::{GROUP_CHANGES_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, Registers};
@@ -181,6 +182,8 @@ impl Engine {
         let opened = self.open_version(entry, version);
         let restored = opened.as_ref().ok().and_then(|opened| opened.restored);
         let before = version.before.as_ref();
+        let attributes =
+            opened.as_ref().ok().and_then(|opened| self.only_attributes(version, opened));
         let change = if version.deleted {
             "deleted"
         } else if before.is_some_and(|before| before.deleted) {
@@ -195,6 +198,8 @@ impl Engine {
             "resolved"
         } else if version.content_changed && restored.is_some() {
             "restored"
+        } else if attributes.is_some() {
+            "attributes"
         } else if version.content_changed {
             "edited"
         } else {
@@ -219,12 +224,29 @@ impl Engine {
             kind: opened.as_ref().map_or(Shown::of(registers.kind, 0), OpenVersion::shown),
             size: opened.as_ref().map_or(0, |opened| opened.size),
             change,
+            attributes: attributes.filter(|_| change == "attributes").unwrap_or_default(),
             name: name_of(self, entry, &registers.place.name),
             path,
             from,
             restored: restored.filter(|_| version.content_changed),
             unreadable: opened.err().map(|error| error.to_string()),
         })
+    }
+
+    /// Which attributes a version changed, if the bytes stayed the same.
+    fn only_attributes(
+        &self,
+        version: &Version,
+        opened: &OpenVersion,
+    ) -> Option<Vec<&'static str>> {
+        let sealed = version.attributes_before.as_ref().filter(|_| version.content_changed)?;
+        let (keys, folder, entry) =
+            (&self.context.keys, &self.context.folder, &opened.registers.entry);
+        let (was, is) = (open_attributes(keys, folder, entry, sealed).ok()?, opened.attributes());
+        let which = [(was.mode != is.mode, "mode"), (was.mtime_ns != is.mtime_ns, "time")];
+        let which: Vec<_> =
+            which.into_iter().filter_map(|(is_other, name)| is_other.then_some(name)).collect();
+        (was.tag == is.tag && !which.is_empty()).then_some(which)
     }
 
     /// Entries below a path that are deleted, by path; what was deleted last comes first of one.
