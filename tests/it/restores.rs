@@ -222,6 +222,56 @@ fn what_was_deleted_a_moment_ago_comes_back() {
     });
 }
 
+/// The server has both still, so that nothing changes there: it is told all the same.
+#[test]
+fn what_was_deleted_here_and_comes_back_is_told() {
+    in_virtual_time(async {
+        let (world, [one, _two]) = World::quiet(41).await;
+        one.writer.make_directory("d");
+        one.writer.write("d/a", b"a");
+        one.writer.write("d/b", b"b");
+        one.writer.make_directory("empty");
+        world.settled().await;
+        let (then, at) = (disk(&one), revision(&one));
+        let dry = async |path: &str, at| {
+            let which = Which::At(Moment::Revision(at));
+            let ask = |answer| Ask::Restore(path.to_owned(), which, true, answer);
+            one.handle().unwrap().ask(ask).await.unwrap()
+        };
+        one.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        one.writer.action("rmdir", "empty", |user| user.remove("empty"));
+        for (path, absent) in [("d/a", &["d", "d/a"][..]), ("empty", &["empty"])] {
+            let told = dry(path, at).await;
+            assert_eq!(told.differences, []);
+            assert_eq!(told.absent, absent, "{path}");
+        }
+        assert_eq!(dry("", at).await.absent, ["d", "d/a", "d/b", "empty"]);
+        assert!(disk(&one).is_empty(), "a dry run does nothing");
+        assert_eq!(restore(&one, "d", at).await.unwrap().absent, ["d", "d/a", "d/b"]);
+        assert_eq!(restore(&one, "empty", at).await.unwrap().absent, ["empty"]);
+        world.settled().await;
+        assert_eq!(disk(&one), then);
+        let again = restore(&one, "", at).await.unwrap();
+        assert_eq!((again.differences, again.absent), (vec![], vec![]));
+
+        // A mass deletion waits for a person, who is told what becomes of it.
+        (0..40).for_each(|number| one.writer.write(&format!("{number}"), &[number]));
+        world.settled().await;
+        let (then, at) = (disk(&one), revision(&one));
+        (0..40).for_each(|number| one.writer.delete(&format!("{number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let halt = || one.handle().unwrap().summary().halt;
+        assert!(halt().is_some_and(|halt| halt.can_confirm));
+        let dry = dry("7", at).await;
+        assert_eq!((dry.absent.as_slice(), dry.of_halt), (&["7".to_owned()][..], Some((1, 40))));
+        assert!(halt().is_some(), "a dry run does nothing");
+        let told = restore(&one, "", at).await.unwrap();
+        assert_eq!((told.absent.len(), told.of_halt), (40, Some((40, 40))));
+        world.settled().await;
+        assert_eq!((disk(&one), halt()), (then, None));
+    });
+}
+
 /// A person has asked for it here; the others ask theirs.
 #[test]
 fn a_restore_that_deletes_many_waits_where_nobody_asked_for_it() {

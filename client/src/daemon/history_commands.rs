@@ -6,8 +6,8 @@
 use super::commands::{find, handle, only_folder};
 use super::control::{
     Answer, DiffAnswer, ExportedAnswer, Failure, FolderPlanAnswer, HolderAnswer, IgnoredAnswer,
-    IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, PathArgument, PlanAnswer, RestoreAnswer,
-    StepAnswer, Which, WhyAnswer,
+    IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, OfHaltAnswer, PathArgument, PlanAnswer,
+    RestoreAnswer, StepAnswer, Which, WhyAnswer,
 };
 use super::shared::Shared;
 use super::summaries;
@@ -114,7 +114,15 @@ pub(super) async fn restore(
     };
     let changes = restored.differences.into_iter().map(summaries::change).collect();
     let at = summaries::instant(restored.at);
-    Ok(Answer::Restored(RestoreAnswer { at, done: !dry_run, on: vec![on], changes, complete }))
+    Ok(Answer::Restored(RestoreAnswer {
+        at,
+        done: !dry_run,
+        on: vec![on],
+        changes,
+        complete,
+        absent: restored.absent,
+        of_halt: restored.of_halt.map(|(back, entries)| OfHaltAnswer { back, entries }),
+    }))
 }
 
 pub(super) async fn diff(

@@ -141,8 +141,13 @@ pub struct FileDiff {
 pub struct RestoreInfo {
     /// The version or moment that it brings back.
     pub at: Instant,
-    /// What becomes different.
+    /// What becomes different at the server.
     pub differences: Vec<Difference>,
+    /// Paths that were deleted here, of which the server has not been told yet, and that come back.
+    pub absent: Vec<String>,
+    /// Of a mass deletion that waits for a person: how many of its entries come back, and how many it
+    /// is about.
+    pub of_halt: Option<(u64, u64)>,
     /// What was done for it; nothing when it was only asked what would be.
     pub sent: Sent,
 }

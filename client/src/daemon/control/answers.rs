@@ -464,6 +464,8 @@ mod tests {
                 on: vec![],
                 changes: vec![],
                 complete: true,
+                absent: vec!["p".into()],
+                of_halt: None,
             }),
             Answer::Diff(DiffAnswer {
                 path: "p".into(),

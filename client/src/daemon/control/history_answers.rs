@@ -28,6 +28,21 @@ pub struct RestoreAnswer {
     pub changes: Vec<ChangeAnswer>,
     /// Whether all of it is on this disk too.
     pub complete: bool,
+    /// What was deleted on this disk, with the deletion not synced yet, and came back, or would.
+    #[serde(default)]
+    pub absent: Vec<String>,
+    /// Of a mass deletion that waits for a person, what comes back of it.
+    #[serde(default)]
+    pub of_halt: Option<OfHaltAnswer>,
+}
+
+/// What comes back of a mass deletion that waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfHaltAnswer {
+    /// How many entries come back.
+    pub back: u64,
+    /// How many it is about.
+    pub entries: u64,
 }
 
 /// What differs between two versions of a path.
