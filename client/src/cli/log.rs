@@ -55,7 +55,10 @@ fn row(version: &VersionAnswer) -> Vec<String> {
     let path = format!("{}{suffix}", version.path);
     let path = match (&version.from, version.restored) {
         (Some(from), _) => format!("{path} (from {from}{})", mark(&version.kind)),
-        (None, Some(revision)) => format!("{path} (of revision {revision})"),
+        (None, Some(revision)) => {
+            let of = version.restored_from.as_ref().map(|of| format!(" of {}", printable(of)));
+            format!("{path} (of revision {revision}{})", of.unwrap_or_default())
+        }
         (None, None) => path,
     };
     let (size, path) = match &version.unreadable {
@@ -93,6 +96,7 @@ mod tests {
             path: "d/a.txt".to_owned(),
             from: None,
             restored: Some(3),
+            restored_from: None,
             unreadable: None,
         };
         let cut = LogAnswer {
@@ -105,6 +109,12 @@ mod tests {
         assert!(shown(&cut).ends_with("d/a.txt (of revision 3)\nolder versions: add --before 7\n"));
         let mut whole = LogAnswer { more: false, ..cut };
         assert_eq!(shown(&whole).lines().count(), 2);
+        whole.versions[0].restored_from = Some("e/b.txt".to_owned());
+        assert!(
+            shown(&whole).ends_with("d/a.txt (of revision 3 of e/b.txt)\n"),
+            "{}",
+            shown(&whole)
+        );
         whole.versions[0].attributes = vec!["mode".to_owned(), "time".to_owned()];
         assert!(shown(&whole).contains("  mode, time  "), "{}", shown(&whole));
     }

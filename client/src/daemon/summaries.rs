@@ -161,6 +161,7 @@ pub(super) fn version(account: &Account, version: VersionInfo) -> VersionAnswer 
         path: version.path,
         from: version.from,
         restored: version.restored,
+        restored_from: version.restored_from,
         unreadable: version.unreadable,
     }
 }

@@ -199,6 +199,8 @@ pub struct VersionInfo {
     pub from: Option<String>,
     /// The revision that its content was brought back from.
     pub restored: Option<Revision>,
+    /// Where that is now whose revision it was, if that was at the path before and is another.
+    pub restored_from: Option<String>,
     /// Why it does not open, if it does not: then its size is not known.
     pub unreadable: Option<String>,
 }

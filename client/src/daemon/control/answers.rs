@@ -251,6 +251,9 @@ pub struct VersionAnswer {
     pub from: Option<String>,
     /// The revision that its content was brought back from.
     pub restored: Option<u64>,
+    /// Where that is now whose revision it was, if that was at the path before and is another.
+    #[serde(default)]
+    pub restored_from: Option<String>,
     /// Why it does not open, if it does not: then its size is not known.
     #[serde(default)]
     pub unreadable: Option<String>,

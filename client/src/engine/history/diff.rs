@@ -203,7 +203,8 @@ impl Engine {
                 return Ok((found.kind, version));
             }
         }
-        Err(AskError::NoSuchRevision { path: path.to_owned(), revision, older })
+        let elsewhere = self.elsewhere(path, revision).await?;
+        Err(AskError::NoSuchRevision { path: path.to_owned(), revision, older, elsewhere })
     }
 
     /// The last revision before what last changed a directory, or before it was deleted with all that

@@ -2,7 +2,7 @@
 //!
 //! Owns what a change is called, and how long lists are cut into pages.
 
-use super::lookup::names_of;
+use super::lookup::{Found, names_of};
 use super::pages::{Ascending, Descending, endless};
 use super::paths::{Paths, name_of};
 use super::{AskError, Engine, OpenVersion, author, unreadable};
@@ -14,9 +14,13 @@ use common::limits::{GROUP_CHANGES_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::{DeletedRead, Reply, Request, TimelineRead, Version, VersionsPart};
+use std::collections::BTreeSet;
 
 /// Rows of a timeline that are asked for at least: a question costs more than a few of them.
 const ROWS_MIN: usize = 16;
+
+/// Directories of one path whose versions are told: of each the folder's timeline is looked through.
+const DIRECTORIES_TOLD: usize = 8;
 
 /// An entry, and a version of it.
 pub(super) type Row = (EntryId, Version);
@@ -56,38 +60,70 @@ impl Engine {
     ) -> Result<LogInfo, AskError> {
         let limit = limit.max(1) as usize;
         if names_of(path)?.is_empty() {
-            return self.timeline(None, before, limit).await;
+            let (rows, more) = self.timeline(None, before, limit).await?;
+            return self.told(rows, limit, more).await;
         }
         let found = self.found_at(path).await?;
-        match found.first() {
-            Some(first) if first.kind == Kind::Directory => {
-                self.timeline(Some(first.entry), before, limit).await
+        if found.first().is_some_and(|first| first.kind == Kind::Directory) {
+            return self.log_of_directories(&found, before, limit).await;
+        }
+        // A revision more, to know whether there are more.
+        let asked = u32::try_from(limit + GROUP_CONTENTS_MAX).unwrap_or(u32::MAX);
+        let mut rows = Vec::new();
+        for found in found.iter().filter(|found| found.kind != Kind::Directory) {
+            let at = before.saturating_sub(1);
+            if before == 1 {
+                break;
             }
-            _ => {
-                // A revision more, to know whether there are more.
-                let asked = u32::try_from(limit + GROUP_CONTENTS_MAX).unwrap_or(u32::MAX);
-                let mut rows = Vec::new();
-                for found in found.iter().filter(|found| found.kind != Kind::Directory) {
-                    let at = before.saturating_sub(1);
-                    if before == 1 {
-                        break;
-                    }
-                    let versions = self.versions(&found.entry, at, asked).await?;
-                    rows.extend(versions.into_iter().map(|version| (found.entry, version)));
-                }
-                rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
-                self.told(rows, limit, false).await
+            let versions = self.versions(&found.entry, at, asked).await?;
+            rows.extend(versions.into_iter().map(|version| (found.entry, version)));
+        }
+        rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
+        let mut log = self.told(rows, limit, false).await?;
+        for version in &mut log.versions {
+            if let Some(restored) = version.restored {
+                version.restored_from = self.elsewhere(path, restored).await?;
             }
         }
+        Ok(log)
     }
 
-    /// The versions of all entries, or of those in a directory.
+    /// The versions of all that was in the directories of one path: in the one that is there or was
+    /// last, and in those that were deleted there before.
+    async fn log_of_directories(
+        &self,
+        found: &[Found],
+        before: Revision,
+        limit: usize,
+    ) -> Result<LogInfo, AskError> {
+        let (mut rows, mut more): (Vec<Row>, bool) = (Vec::new(), false);
+        let directories = found.iter().filter(|found| found.kind == Kind::Directory);
+        for found in directories.take(DIRECTORIES_TOLD) {
+            // After its end nothing happens in a directory.
+            let before = match before {
+                _ if !found.deleted => before,
+                0 => found.place_revision + 1,
+                before => before.min(found.place_revision + 1),
+            };
+            let (of_one, goes_on) = self.timeline(Some(found.entry), before, limit).await?;
+            more |= goes_on;
+            // What was moved from one to another was in both.
+            let known: BTreeSet<(Revision, EntryId)> =
+                rows.iter().map(|(entry, version)| (version.revision, *entry)).collect();
+            let is_new = |(entry, version): &Row| !known.contains(&(version.revision, *entry));
+            rows.extend(of_one.into_iter().filter(is_new));
+        }
+        rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
+        self.told(rows, limit, more).await
+    }
+
+    /// The versions of all entries, or of those in a directory, for a page, and whether there are more.
     async fn timeline(
         &self,
         below: Option<EntryId>,
         before: Revision,
         limit: usize,
-    ) -> Result<LogInfo, AskError> {
+    ) -> Result<(Vec<Row>, bool), AskError> {
         let (mut rows, mut more) = (Vec::new(), before != 1);
         let mut next = Descending::from(before.saturating_sub(1));
         while more && !holds_a_page(&rows, limit) {
@@ -101,7 +137,7 @@ impl Engine {
             more = goes_on;
             rows.extend(part);
         }
-        self.told(rows, limit, more).await
+        Ok((rows, more))
     }
 
     /// The next versions of a timeline, about so many, and whether there are more.
@@ -191,7 +227,7 @@ impl Engine {
         } else if version.place_changed && version.content_changed && before.is_none() && !is_merge
         {
             // Of a thinned history the oldest version that is left need not be the first.
-            "created"
+            if restored.is_some() { "restored" } else { "created" }
         } else if version.content_changed && is_merge {
             "merged"
         } else if version.settled {
@@ -229,6 +265,7 @@ impl Engine {
             path,
             from,
             restored: restored.filter(|_| version.content_changed),
+            restored_from: None,
             unreadable: opened.err().map(|error| error.to_string()),
         })
     }
