@@ -146,7 +146,7 @@ pub(super) async fn diff(
         DiffSides::Bundle(changes) => ("bundle", changes, FileDiff::default()),
     };
     let mode = |mode: u16| format!("{mode:04o}");
-    Ok(Answer::Diff(DiffAnswer {
+    Ok(Answer::Diff(Box::new(DiffAnswer {
         path,
         kind: kind.to_owned(),
         from: diff.from.map(summaries::instant),
@@ -158,7 +158,7 @@ pub(super) async fn diff(
         deleted: file.deleted,
         modes: file.modes.map(|(old, new)| (mode(old), mode(new))),
         mtimes: file.mtimes_ns.map(|(old, new)| (times::from_ns(old), times::from_ns(new))),
-    }))
+    })))
 }
 
 pub(super) async fn why(shared: &Shared, path: &PathArgument) -> Result<Answer, Failure> {

@@ -47,7 +47,7 @@ pub enum Answer {
     /// To `restore` in place.
     Restored(RestoreAnswer),
     /// To `diff`.
-    Diff(DiffAnswer),
+    Diff(Box<DiffAnswer>),
     /// To `restore --to`, and to `cat` before the bytes.
     Exported(ExportedAnswer),
     /// To `resolve`.
@@ -470,7 +470,7 @@ mod tests {
                 absent: vec!["p".into()],
                 of_halt: None,
             }),
-            Answer::Diff(DiffAnswer {
+            Answer::Diff(Box::new(DiffAnswer {
                 path: "p".into(),
                 kind: "file".into(),
                 from: None,
@@ -482,7 +482,7 @@ mod tests {
                 deleted: false,
                 modes: None,
                 mtimes: Some(("t".into(), "u".into())),
-            }),
+            })),
             Answer::Why(WhyAnswer {
                 path: "p".into(),
                 state: "synced".into(),

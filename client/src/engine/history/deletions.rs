@@ -162,8 +162,7 @@ mod tests {
     fn deletions_of_one_device_without_a_change_between_are_one() {
         let check = |what: &str, changes: &[&[(Revision, u64, u8, bool)]], began: Revision| {
             let mut run = Run { device: &[1], began: 20, began_ms: 10_000_000 };
-            let mut changes = changes.iter();
-            while let Some(changed) = changes.next() {
+            for changed in changes {
                 if !run.takes(&changed.iter().copied().map(row).collect::<Vec<_>>()) {
                     break;
                 }
