@@ -428,7 +428,12 @@ fn flags_of_a_version_are_each_their_own_field() {
     );
     framed("deleted", &Version { deleted: true, ..version.clone() }, "020000003001");
     framed("settled", &Version { settled: true, ..version.clone() }, "020000004801");
-    framed("released", &Version { released: true, ..version }, "020000005001");
+    framed("released", &Version { released: true, ..version.clone() }, "020000005001");
+    framed(
+        "attributes before",
+        &Version { attributes_before: Some(vec![7]), ..version },
+        "030000005a0107",
+    );
 }
 
 #[test]

@@ -8,9 +8,11 @@ use client::engine::handle::{DiffInfo, DiffSides, DiffTo, Listing, Moment, Which
 use client::engine::{Ask, AskError};
 use client_core::past::{Change, Difference};
 use common::revision::Revision;
+use serde_json::{Value, json};
 use std::fs;
-use std::time::Duration;
-use tests::harness::Pair;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, UNIX_EPOCH};
+use tests::harness::{Device, Pair};
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::world::World;
@@ -133,7 +135,7 @@ fn both_contents_of_a_merge_have_its_revision() {
             ((other, 0), DiffTo::Revision(merge, 1)),
         ] {
             let compared = diff(&one, "a.txt", from, to).await.unwrap();
-            assert_eq!(compared.sides, DiffSides::File, "{from:?}");
+            assert!(matches!(compared.sides, DiffSides::File(_)), "{from:?}");
             let told = [compared.from, compared.to].map(|it| it.unwrap().revision);
             assert_eq!(told, [from.0, merge]);
         }
@@ -188,5 +190,100 @@ fn shown_and_compared() -> Result<()> {
             ensure!(lines.collect::<Vec<_>>() == expected, "{asked:?}: {text}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn what_changed_last_is_compared_with_the_version_before() {
+    compared_with_the_version_before().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// What `diff` tells of a path without a revision: its changes, and all of the answer.
+fn last_change(device: &Device, path: &str) -> Result<(Vec<String>, Value)> {
+    let diff = device.ask(&["diff", path])?.success("diff")?.json()?;
+    let changes = diff["changes"].as_array().context("no changes")?;
+    let told = changes.iter().map(|it| {
+        let word = |field: &str| it[field].as_str().unwrap_or("?").to_owned();
+        format!("{} {}", word("change"), word("path"))
+    });
+    Ok((told.collect(), diff))
+}
+
+/// What `log` calls all that, newest first.
+fn logged(device: &Device) -> Result<()> {
+    for path in ["folder:d/renamed.txt", "folder:"] {
+        let log = device.ask(&["log", path])?.success("log")?.json()?;
+        let versions = log["versions"].as_array().context("no versions")?.iter();
+        let told = versions.map(|it| (it["change"].clone(), it["attributes"].clone()));
+        let expected = [
+            (json!("moved"), json!([])),
+            (json!("attributes"), json!(["time"])),
+            (json!("attributes"), json!(["mode"])),
+            (json!("created"), json!([])),
+        ];
+        ensure!(told.take(4).collect::<Vec<_>>() == expected, "{log}");
+    }
+    Ok(())
+}
+
+fn compared_with_the_version_before() -> Result<()> {
+    let pair = Pair::begin(["first", "second"], 60)?;
+    let device = &pair.devices[1];
+    fs::create_dir_all(pair.at(0, "d/sub"))?;
+    for file in ["a.txt", "d/b.txt", "d/sub/c.txt"] {
+        fs::write(pair.at(0, file), "one\n")?;
+    }
+    let at = pair.at(0, "a.txt");
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o644))?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:a.txt")?;
+    ensure!(told == ["added a.txt"] && diff["from"].is_null(), "{diff}");
+
+    let first = diff["to"].clone();
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o600))?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:a.txt")?;
+    ensure!(told == ["attributes a.txt"] && diff["from"] == first, "{diff}");
+    ensure!(diff["modes"] == json!(["0644", "0600"]) && diff["mtimes"].is_null(), "{diff}");
+    ensure!(diff["text"] == "" && diff["sizes"] == json!([4, 4]), "{diff}");
+    let shown = device.plain(&["diff", "folder:a.txt"])?.stdout;
+    let shown = String::from_utf8(shown)?;
+    ensure!(shown.ends_with("are the same\nmode 0644 -> 0600\n"), "{shown}");
+
+    let chmod = diff["to"].clone();
+    fs::File::options().write(true).open(&at)?.set_modified(UNIX_EPOCH)?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:a.txt")?;
+    ensure!(told == ["attributes a.txt"] && diff["from"] == chmod, "{diff}");
+    ensure!(diff["mtimes"][1] == "1970-01-01T00:00:00Z" && diff["modes"].is_null(), "{diff}");
+
+    fs::rename(&at, pair.at(0, "d/renamed.txt"))?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:d/renamed.txt")?;
+    ensure!(told == ["moved d/renamed.txt"] && diff["changes"][0]["from"] == "a.txt", "{diff}");
+    let last = diff["to"].clone();
+    logged(device)?;
+
+    fs::remove_file(pair.at(0, "d/renamed.txt"))?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:d/renamed.txt")?;
+    ensure!(told == ["deleted d/renamed.txt"] && diff["from"] == last, "{diff}");
+    ensure!(diff["deleted"] == true && diff["sizes"] == json!([4, 0]), "{diff}");
+    ensure!(diff["text"].as_str().is_some_and(|text| text.ends_with("-one\n")), "{diff}");
+    let end = diff["to"]["revision"].to_string();
+    let named = ["diff", "folder:d/renamed.txt", "--rev", &end];
+    ensure!(device.ask(&named)?.success("diff")?.json()? == diff);
+
+    fs::write(pair.at(0, "d/b.txt"), "two\n")?;
+    pair.meet()?;
+    fs::remove_dir_all(pair.at(0, "d"))?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:d")?;
+    let went = ["deleted d", "deleted d/b.txt", "deleted d/sub", "deleted d/sub/c.txt"];
+    ensure!(told == went, "{diff}");
+    let end = device.ask(&["ls", "folder:d", "--deleted"])?.success("ls")?.json()?;
+    let end = end["entries"][0]["revision"].to_string();
+    let named = device.ask(&["diff", "folder:d", "--rev", &end])?.success("diff")?.json()?;
+    ensure!(named == diff, "{named}");
     Ok(())
 }

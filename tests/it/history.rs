@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::handle::Which;
+use client::engine::handle::{Moment, Which};
 use client::engine::{Ask, AskError, FolderHandle};
 use client::fs::memory::user::UserEntry;
 use common::ids::{ConflictId, EntryId};
@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
+use tests::sim::device::SimDevice;
 use tests::sim::scene::{Scene, play};
 use tests::sim::world::{Make, World};
 
@@ -253,6 +254,95 @@ fn a_save_that_keeps_a_backup_is_an_edit_of_the_path() {
             assert_eq!(user.read("file~~").unwrap(), b"second, longer");
             assert_eq!(user.read("file").unwrap(), b"third, and longest of all");
             assert_eq!(device.handle().unwrap().summary().conflicts, 1);
+        }
+    });
+}
+
+/// A restore takes nothing away from where it is now: the path gets another entry, whose log is new.
+#[test]
+fn what_is_restored_where_it_was_moved_away_from_names_where_its_history_is() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(6).await;
+        one.writer.write("a", b"first");
+        world.settled().await;
+        one.writer.write("a", b"second");
+        world.settled().await;
+        let handle = two.handle().unwrap();
+        let [second, first] = revisions(&handle, "a").await.try_into().unwrap();
+        one.writer.rename("a", "b");
+        world.settled().await;
+        let moved = revisions(&handle, "b").await[0];
+        let at = Which::At(Moment::Revision(second));
+        handle.ask(|answer| Ask::Restore("a".to_owned(), at, false, answer)).await.unwrap();
+        world.settled().await;
+        let log = handle.ask(|answer| Ask::Log("a".to_owned(), 0, 100, answer)).await.unwrap();
+        let [only] = log.versions.as_slice() else { panic!("{log:?}") };
+        let told = (only.change, only.restored, only.restored_from.as_deref());
+        assert_eq!(told, ("restored", Some(second), Some("b")));
+        let directory = tempfile::tempdir().unwrap();
+        for (revision, said) in [(first, ", but b has, which was here before"), (moved + 9, "")] {
+            let to = directory.path().join("to");
+            let which = Which::Revision(revision);
+            let ask = |answer| Ask::Export("a".to_owned(), which, to.into(), answer);
+            let error = handle.ask(ask).await.unwrap_err().to_string();
+            assert_eq!(error, format!("a: has no revision {revision}{said}"));
+        }
+        assert_eq!(bytes_of(&two, "b"), b"second");
+    });
+}
+
+fn bytes_of(device: &SimDevice, path: &str) -> Vec<u8> {
+    device.fs.user().read(path).unwrap()
+}
+
+#[test]
+fn the_log_of_a_directory_that_was_made_again_tells_of_the_one_before() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(7).await;
+        one.writer.make_directory("d");
+        one.writer.write("d/old", b"old");
+        one.writer.write("d/moved", b"moved");
+        world.settled().await;
+        one.writer.rename("d/moved", "moved");
+        world.settled().await;
+        one.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        world.settled().await;
+        one.writer.make_directory("d");
+        one.writer.write("d/new", b"new");
+        world.settled().await;
+        one.writer.rename("moved", "d/moved");
+        world.settled().await;
+        let handle = two.handle().unwrap();
+        let page = async |before, limit| {
+            handle.ask(|answer| Ask::Log("d".to_owned(), before, limit, answer)).await.unwrap()
+        };
+        let whole = page(0, 100).await;
+        let told = whole.versions.iter().map(|it| format!("{} {}", it.change, it.path));
+        let mut told: Vec<String> = told.collect();
+        assert_eq!(told[0], "moved d/moved");
+        told.sort();
+        let expected = [
+            "created d",
+            "created d",
+            "created d/moved",
+            "created d/new",
+            "created d/old",
+            "deleted d",
+            "deleted d/old",
+            "moved d/moved",
+            "moved moved",
+        ];
+        assert_eq!(told, expected);
+        assert!(whole.versions.is_sorted_by_key(|it| std::cmp::Reverse(it.revision)));
+        for limit in [1, 2, 3] {
+            let (mut found, mut before, mut more) = (Vec::new(), 0, true);
+            while more {
+                let part = page(before, limit).await;
+                before = part.versions.last().unwrap().revision;
+                more = part.more;
+                found.extend(part.versions);
+            }
+            assert_eq!(found, whole.versions, "in pages of {limit}");
         }
     });
 }

@@ -3,13 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use anyhow::{Context, Result, ensure};
 use client::engine::handle::{Listing, Moment, RestoreInfo, Sent, Which};
 use client::engine::{Ask, AskError};
 use client::fs::memory::user::UserEntry;
 use client_core::past::Change;
 use common::revision::Revision;
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
+use tests::harness::{Device, Pair, Tree};
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::world::World;
@@ -216,6 +219,56 @@ fn what_was_deleted_a_moment_ago_comes_back() {
             one.writer.write("d/file", b"second");
             world.settled().await;
         }
+    });
+}
+
+/// The server has both still, so that nothing changes there: it is told all the same.
+#[test]
+fn what_was_deleted_here_and_comes_back_is_told() {
+    in_virtual_time(async {
+        let (world, [one, _two]) = World::quiet(41).await;
+        one.writer.make_directory("d");
+        one.writer.write("d/a", b"a");
+        one.writer.write("d/b", b"b");
+        one.writer.make_directory("empty");
+        world.settled().await;
+        let (then, at) = (disk(&one), revision(&one));
+        let dry = async |path: &str, at| {
+            let which = Which::At(Moment::Revision(at));
+            let ask = |answer| Ask::Restore(path.to_owned(), which, true, answer);
+            one.handle().unwrap().ask(ask).await.unwrap()
+        };
+        one.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        one.writer.action("rmdir", "empty", |user| user.remove("empty"));
+        for (path, absent) in [("d/a", &["d", "d/a"][..]), ("empty", &["empty"])] {
+            let told = dry(path, at).await;
+            assert_eq!(told.differences, []);
+            assert_eq!(told.absent, absent, "{path}");
+        }
+        assert_eq!(dry("", at).await.absent, ["d", "d/a", "d/b", "empty"]);
+        assert!(disk(&one).is_empty(), "a dry run does nothing");
+        assert_eq!(restore(&one, "d", at).await.unwrap().absent, ["d", "d/a", "d/b"]);
+        assert_eq!(restore(&one, "empty", at).await.unwrap().absent, ["empty"]);
+        world.settled().await;
+        assert_eq!(disk(&one), then);
+        let again = restore(&one, "", at).await.unwrap();
+        assert_eq!((again.differences, again.absent), (vec![], vec![]));
+
+        // A mass deletion waits for a person, who is told what becomes of it.
+        (0..40).for_each(|number| one.writer.write(&format!("{number}"), &[number]));
+        world.settled().await;
+        let (then, at) = (disk(&one), revision(&one));
+        (0..40).for_each(|number| one.writer.delete(&format!("{number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let halt = || one.handle().unwrap().summary().halt;
+        assert!(halt().is_some_and(|halt| halt.can_confirm));
+        let dry = dry("7", at).await;
+        assert_eq!((dry.absent.as_slice(), dry.of_halt), (&["7".to_owned()][..], Some((1, 40))));
+        assert!(halt().is_some(), "a dry run does nothing");
+        let told = restore(&one, "", at).await.unwrap();
+        assert_eq!((told.absent.len(), told.of_halt), (40, Some((40, 40))));
+        world.settled().await;
+        assert_eq!((disk(&one), halt()), (then, None));
     });
 }
 
@@ -441,4 +494,69 @@ fn what_cannot_be_is_told_and_changes_nothing() {
         world.settled().await;
         assert_eq!(disk(&one), now);
     });
+}
+
+/// With the built programs, as a person does it: what `ls --deleted` shows is what is asked for.
+#[test]
+fn the_revision_of_a_deletion_brings_back_what_was_deleted() {
+    undeleted().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// The revision that `ls --deleted` shows of a path.
+fn end_of(device: &Device, path: &str) -> Result<String> {
+    let list = device.ask(&["ls", "folder:", "--deleted"])?.success("ls --deleted")?.json()?;
+    let mut entries = list["entries"].as_array().context("no entries")?.iter();
+    let entry = entries.find(|entry| entry["path"] == path);
+    let entry = entry.with_context(|| format!("{path} is not in {list}"))?;
+    Ok(entry["revision"].as_u64().context("no revision")?.to_string())
+}
+
+fn undeleted() -> Result<()> {
+    let pair = Pair::begin(["first", "second"], 60)?;
+    let [first, second] = &pair.devices;
+    fs::create_dir_all(pair.at(0, "d/deep/deeper"))?;
+    fs::create_dir(pair.at(0, "d/empty"))?;
+    for file in ["d/a.txt", "d/deep/b.txt", "d/deep/deeper/c.txt", "stays.txt"] {
+        fs::write(pair.at(0, file), format!("of {file}\n"))?;
+    }
+    pair.meet()?;
+    // Another change in it between parts two deletions.
+    fs::write(pair.at(0, "d/before.txt"), "deleted before\n")?;
+    pair.meet()?;
+    fs::remove_file(pair.at(0, "d/before.txt"))?;
+    pair.meet()?;
+    fs::write(pair.at(0, "d/a.txt"), "edited\n")?;
+    pair.meet()?;
+    let then = Tree::read(first.root())?;
+    fs::remove_dir_all(pair.at(0, "d"))?;
+    pair.meet()?;
+    let [end, of_deep, of_file] = ["d", "d/deep", "d/deep/b.txt"].map(|it| end_of(second, it));
+    let (end, of_deep, of_file) = (end?, of_deep?, of_file?);
+    let listed = second.ask(&["ls", "folder:d", "--at", &end])?.success("ls --at")?.json()?;
+    ensure!(listed["entries"].as_array().is_some_and(|it| it.len() == 6), "{listed}");
+
+    let (beside, to) = pair.beside("beside")?;
+    let asked = ["restore", "folder:d/deep", "--rev", &of_deep, "--to", &to];
+    second.ask(&asked)?.success("restore --to")?;
+    ensure!(fs::read(beside.join("deeper/c.txt"))? == b"of d/deep/deeper/c.txt\n");
+    let bytes = second.cat("d/deep/b.txt", of_file.parse()?)?;
+    ensure!(bytes == b"of d/deep/b.txt\n", "{bytes:?}");
+
+    let dry = ["restore", "folder:d", "--rev", &end, "--dry-run"];
+    let dry = second.ask(&dry)?.success("a dry run")?.json()?;
+    ensure!(dry["changes"].as_array().is_some_and(|it| it.len() == 7), "{dry}");
+    second.ask(&["restore", "folder:d", "--rev", &end])?.success("restore")?;
+    pair.meet()?;
+    let now = Tree::read(first.root())?;
+    ensure!(now == then, "{:?}", then.differences(&now));
+
+    fs::remove_file(pair.at(0, "d/a.txt"))?;
+    pair.meet()?;
+    let end = end_of(second, "d/a.txt")?;
+    ensure!(second.cat("d/a.txt", end.parse()?)? == b"edited\n");
+    second.ask(&["restore", "folder:d/a.txt", "--rev", &end])?.success("restore of a file")?;
+    pair.meet()?;
+    let now = Tree::read(first.root())?;
+    ensure!(now == then, "{:?}", then.differences(&now));
+    Ok(())
 }

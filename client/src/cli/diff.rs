@@ -3,7 +3,7 @@
 use super::asking::{ask, path_argument, unexpected};
 use super::changes::changes;
 use super::exported::Exported;
-use super::table::{size, to_the_second};
+use super::table::{printable, size, to_the_second};
 use super::which::revision;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, DiffAnswer, Failure, InstantAnswer, Request, Which};
@@ -12,6 +12,9 @@ use std::io;
 
 /// Largest version that is compared line by line, in bytes.
 const TEXT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// How a version is called where there was no file.
+const NOTHING: &str = "/dev/null";
 
 /// Flags of `diff`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +49,9 @@ pub(super) fn run(flags: DiffFlags, context: &Context) -> Result<Outcome, Failur
     let Answer::Diff(mut diff) = ask(context, &request)? else {
         return Err(unexpected(&context.home));
     };
+    // Of the same bytes all is told already.
     if diff.kind == "file"
+        && diff.text.is_none()
         && let Some(to) = diff.to.clone()
     {
         let [old_part, new_part] = [from, to_flag].map(|asked| asked.map_or(0, |(_, part)| part));
@@ -59,25 +64,27 @@ pub(super) fn run(flags: DiffFlags, context: &Context) -> Result<Outcome, Failur
         };
         let old = diff.from.as_ref().map(|from| exported(from.revision, old_part, "old"));
         let old = old.transpose()?;
-        let new = exported(to.revision, new_part, "new")?;
-        compare(&mut diff, old.as_ref(), &new, [old_part, new_part])
+        let new = (!diff.deleted).then(|| exported(to.revision, new_part, "new")).transpose()?;
+        compare(&mut diff, old.as_ref(), new.as_ref(), [old_part, new_part])
             .map_err(|error| Failure::new("disk", format!("reading the versions: {error}"), ""))?;
     }
     context.output.answer(&diff, || text(&diff))
 }
 
-/// Compares two versions of a file, or contents of them: 0 is a version's last.
+/// Compares two versions of a file, or contents of them: 0 is a version's last. Where there was no
+/// file there is no version.
 fn compare(
     diff: &mut DiffAnswer,
     old: Option<&Exported>,
-    new: &Exported,
+    new: Option<&Exported>,
     parts: [u32; 2],
 ) -> io::Result<()> {
-    let (old_size, old) = match old {
-        Some(old) => old.read(TEXT_BYTES_MAX)?,
-        None => (0, Some(Vec::new())),
+    let read = |version: Option<&Exported>| match version {
+        Some(version) => version.read(TEXT_BYTES_MAX),
+        None => Ok((0, Some(Vec::new()))),
     };
-    let (new_size, new) = new.read(TEXT_BYTES_MAX)?;
+    let (old_size, old) = read(old)?;
+    let (new_size, new) = read(new)?;
     diff.sizes = Some((old_size, new_size));
     match (old, new) {
         (Some(old), Some(new)) => compare_bytes(diff, &old, &new, parts),
@@ -88,13 +95,13 @@ fn compare(
 
 fn compare_bytes(diff: &mut DiffAnswer, old: &[u8], new: &[u8], parts: [u32; 2]) {
     let title = |instant: Option<&InstantAnswer>, part: u32| match (instant, part) {
-        (None, _) => "/dev/null".to_owned(),
+        (None, _) => NOTHING.to_owned(),
         (Some(it), 0) => format!("{} (revision {})", diff.path, it.revision),
         (Some(it), part) => format!("{} (revision {}.{part})", diff.path, it.revision),
     };
     let [old_part, new_part] = parts;
     let old_title = title(diff.from.as_ref(), old_part);
-    let new_title = title(diff.to.as_ref(), new_part);
+    let new_title = title(diff.to.as_ref().filter(|_| !diff.deleted), new_part);
     match unified((old, &old_title), (new, &new_title)) {
         Ok(text) => diff.text = Some(text),
         Err(error) => diff.reason = Some(error.to_string()),
@@ -114,12 +121,28 @@ fn text(diff: &DiffAnswer) -> String {
     }
     match (&diff.text, &diff.reason, diff.sizes) {
         (Some(text), ..) if !text.is_empty() => text.clone(),
-        (Some(_), ..) => format!("the bytes of {from} and {to} are the same"),
+        (Some(_), ..) if diff.deleted => format!("an empty file was deleted at {to}"),
+        (Some(_), ..) if diff.from.is_none() => format!("an empty file was made at {to}"),
+        (Some(_), ..) => {
+            let same = format!("the bytes of {from} and {to} are the same");
+            std::iter::once(same).chain(besides(diff)).collect::<Vec<_>>().join("\n")
+        }
         (None, Some(reason), Some((old, new))) => {
             format!("not compared, {reason}: {} -> {}", size(old), size(new))
         }
         _ => String::new(),
     }
+}
+
+/// What is different of a file besides its bytes, a line each.
+fn besides(diff: &DiffAnswer) -> Vec<String> {
+    let moved = diff.changes.iter().filter_map(|it| it.from.as_ref().map(|from| (from, &it.path)));
+    let moved =
+        moved.map(|(from, to)| format!("moved from {} to {}", printable(from), printable(to)));
+    let both = |what: &str, both: &Option<(String, String)>| {
+        both.as_ref().map(|(old, new)| format!("{what} {old} -> {new}"))
+    };
+    moved.chain(both("mode", &diff.modes)).chain(both("modified", &diff.mtimes)).collect()
 }
 
 #[cfg(test)]
@@ -137,6 +160,9 @@ mod tests {
             text: None,
             reason: None,
             sizes: Some((1, 2)),
+            deleted: false,
+            modes: None,
+            mtimes: None,
         };
         compare_bytes(&mut diff, old.as_bytes(), new.as_bytes(), [1, 0]);
         diff
@@ -148,6 +174,9 @@ mod tests {
         assert!(text(&diff).starts_with("--- p (revision 1.1)\n+++ p (revision 2)\n"), "{diff:?}");
         assert!(text(&compared("a\n", "a\n")).ends_with("are the same"));
         assert_eq!(text(&compared("a\n", "\0")), "not compared, it is not text: 1 B -> 2 B");
+        let mode = ("0644".into(), "0755".into());
+        let diff = DiffAnswer { modes: Some(mode), ..compared("a\n", "a\n") };
+        assert!(text(&diff).ends_with("are the same\nmode 0644 -> 0755"), "{}", text(&diff));
         let lines = |from: usize| -> String {
             (from..from + 100_000).map(|number| format!("{number}\n")).collect()
         };

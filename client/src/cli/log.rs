@@ -57,7 +57,10 @@ fn row(version: &VersionAnswer) -> Vec<String> {
     let path = format!("{}{suffix}", version.path);
     let path = match (&version.from, version.restored) {
         (Some(from), _) => format!("{path} (from {from}{})", mark(&version.kind)),
-        (None, Some(revision)) => format!("{path} (of revision {revision})"),
+        (None, Some(revision)) => {
+            let of = version.restored_from.as_ref().map(|of| format!(" of {}", printable(of)));
+            format!("{path} (of revision {revision}{})", of.unwrap_or_default())
+        }
         (None, None) => path,
     };
     let (size, path) = match &version.unreadable {
@@ -69,14 +72,12 @@ fn row(version: &VersionAnswer) -> Vec<String> {
         0 => version.revision.to_string(),
         older => format!("{}.{older}", version.revision),
     };
-    vec![
-        revision,
-        to_the_second(&version.time),
-        version.device.clone(),
-        version.change.clone(),
-        size,
-        path,
-    ]
+    let change = match version.attributes.as_slice() {
+        [] => version.change.clone(),
+        which => which.join(", "),
+    };
+    let time = to_the_second(&version.time);
+    vec![revision, time, version.device.clone(), change, size, path]
 }
 
 #[cfg(test)]
@@ -92,11 +93,13 @@ mod tests {
             device: "laptop".to_owned(),
             size: 3,
             change: "edited".to_owned(),
+            attributes: Vec::new(),
             kind: "file".to_owned(),
             name: "a.txt".to_owned(),
             path: "d/a.txt".to_owned(),
             from: None,
             restored: Some(3),
+            restored_from: None,
             unreadable: None,
         };
         let cut = LogAnswer {
@@ -107,6 +110,15 @@ mod tests {
         };
         assert_eq!(shown(&cut).lines().count(), 3);
         assert!(shown(&cut).ends_with("d/a.txt (of revision 3)\nolder versions: add --before 7\n"));
-        assert_eq!(shown(&LogAnswer { more: false, ..cut }).lines().count(), 2);
+        let mut whole = LogAnswer { more: false, ..cut };
+        assert_eq!(shown(&whole).lines().count(), 2);
+        whole.versions[0].restored_from = Some("e/b.txt".to_owned());
+        assert!(
+            shown(&whole).ends_with("d/a.txt (of revision 3 of e/b.txt)\n"),
+            "{}",
+            shown(&whole)
+        );
+        whole.versions[0].attributes = vec!["mode".to_owned(), "time".to_owned()];
+        assert!(shown(&whole).contains("  mode, time  "), "{}", shown(&whole));
     }
 }

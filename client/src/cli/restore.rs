@@ -6,7 +6,7 @@ use super::changes::changes;
 use super::table::{count, size, to_the_second};
 use super::which::WhichFlags;
 use super::{Context, Outcome};
-use crate::daemon::control::{Answer, Failure, Request, RestoreAnswer, Which};
+use crate::daemon::control::{Answer, Failure, OfHaltAnswer, Request, RestoreAnswer, Which};
 use std::path::PathBuf;
 
 /// Flags of `restore`.
@@ -56,18 +56,73 @@ fn told(restored: &RestoreAnswer, path: &str, older: u32) -> String {
         // Not what the revision came to: one of the contents that it was made of.
         older => format!("as revision {}.{older} has it ({time})", at.revision),
     };
-    let number = count(restored.changes.len() as u64, "change", "changes");
+    let is_done = restored.done;
+    let back = absent(restored);
     let list = changes(&restored.changes);
-    if restored.changes.is_empty() {
+    if restored.changes.is_empty() && back.is_empty() {
         return format!("{path} is {then} already");
     }
-    if !restored.done {
-        return format!("{list}{path} would be {then}: {number}; nothing was done");
-    }
-    let rest = if restored.complete {
-        ""
-    } else {
-        "\nnot all of it is on this disk yet: `driftless status` says why"
+    let number = match restored.changes.len() as u64 {
+        0 => String::new(),
+        number => format!(": {}", count(number, "change", "changes")),
     };
-    format!("{list}{path} is {then}: {number}{rest}")
+    let is = if is_done { "is" } else { "would be" };
+    let rest = match (is_done, restored.complete) {
+        (false, _) => "\nnothing was done",
+        (true, true) => "",
+        (true, false) => "\nnot all of it is on this disk yet: `driftless status` says why",
+    };
+    format!("{list}{path} {is} {then}{number}{back}{rest}")
+}
+
+/// What is said of what was deleted here, and of a halt that waits for it, a line each.
+fn absent(restored: &RestoreAnswer) -> String {
+    let verb = |done: &'static str, would: &'static str| if restored.done { done } else { would };
+    let mut text = String::new();
+    if let number @ 1.. = restored.absent.len() as u64 {
+        let entries = count(number, "entry", "entries");
+        let (came, was) =
+            (verb("brought back", "would bring back"), if number == 1 { "was" } else { "were" });
+        text.push_str(&format!("\n{came} {entries} that {was} deleted here and not synced yet"));
+    }
+    if let Some(OfHaltAnswer { back, entries }) = restored.of_halt {
+        let came = verb("came back", "would come back");
+        text.push_str(&format!(
+            "\n{back} of the {entries} entries that waited for `driftless confirm` {came}"
+        ));
+        if back < entries {
+            text.push_str("; `driftless status` says what becomes of the rest");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::control::InstantAnswer;
+
+    #[test]
+    fn what_comes_back_without_a_change_at_the_server_is_said() {
+        let nothing = RestoreAnswer {
+            at: InstantAnswer { revision: 7, time: "t".into() },
+            done: false,
+            on: vec!["d".into()],
+            changes: Vec::new(),
+            complete: false,
+            absent: Vec::new(),
+            of_halt: None,
+        };
+        assert_eq!(told(&nothing, "d", 0), "d is as it was at revision 7 (t) already");
+        let absent = RestoreAnswer { absent: vec!["d/a".into()], ..nothing };
+        let expected = "d would be as it was at revision 7 (t)\nwould bring back 1 entry that was \
+                        deleted here and not synced yet\nnothing was done";
+        assert_eq!(told(&absent, "d", 0), expected);
+        let of_halt = Some(OfHaltAnswer { back: 1, entries: 30 });
+        let done = RestoreAnswer { done: true, complete: true, of_halt, ..absent };
+        let expected = "d is as it was at revision 7 (t)\nbrought back 1 entry that was deleted here \
+                        and not synced yet\n1 of the 30 entries that waited for `driftless confirm` \
+                        came back; `driftless status` says what becomes of the rest";
+        assert_eq!(told(&done, "d", 0), expected);
+    }
 }

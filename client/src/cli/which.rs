@@ -9,7 +9,7 @@ use crate::daemon::control::{Failure, Which};
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct WhichFlags {
-    /// Which revision, from `log`
+    /// Which revision, from `log`; of a deletion, from `ls --deleted` too, what was there just before
     #[arg(long = "rev", value_name = "REVISION", value_parser = revision)]
     revision: Option<(u64, u32)>,
     /// As it was at a time, like `2026-11-20 14:00`, `2 hours ago`, `yesterday`, at a revision, or at

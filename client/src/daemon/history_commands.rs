@@ -6,12 +6,12 @@
 use super::commands::{find, handle};
 use super::control::{
     Answer, DiffAnswer, ExportedAnswer, Failure, FolderArgument, FolderPlanAnswer, HolderAnswer,
-    IgnoredAnswer, IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, PathArgument, PlanAnswer,
-    RestoreAnswer, StepAnswer, Which, WhyAnswer,
+    IgnoredAnswer, IssueAnswer, ListAnswer, Listing, LogAnswer, Moment, OfHaltAnswer, PathArgument,
+    PlanAnswer, RestoreAnswer, StepAnswer, Which, WhyAnswer,
 };
 use super::shared::Shared;
-use super::{label_commands, paths, summaries};
-use crate::engine::handle::{self, Destination, DiffSides, DiffTo};
+use super::{label_commands, paths, summaries, times};
+use crate::engine::handle::{self, Destination, DiffSides, DiffTo, FileDiff};
 use crate::engine::{Ask, FolderHandle};
 use common::ids::DeviceId;
 use std::path::PathBuf;
@@ -123,7 +123,15 @@ pub(super) async fn restore(
     };
     let changes = restored.differences.into_iter().map(summaries::change).collect();
     let at = summaries::instant(restored.at);
-    Ok(Answer::Restored(RestoreAnswer { at, done: !dry_run, on: vec![on], changes, complete }))
+    Ok(Answer::Restored(RestoreAnswer {
+        at,
+        done: !dry_run,
+        on: vec![on],
+        changes,
+        complete,
+        absent: restored.absent,
+        of_halt: restored.of_halt.map(|(back, entries)| OfHaltAnswer { back, entries }),
+    }))
 }
 
 pub(super) async fn diff(
@@ -141,21 +149,25 @@ pub(super) async fn diff(
         None => DiffTo::Newest,
     };
     let diff = handle.ask(|answer| Ask::Diff(at.path, from, to, answer)).await?;
-    let (kind, changes) = match diff.sides {
-        DiffSides::File => ("file", Vec::new()),
-        DiffSides::Directory(changes) => ("directory", changes),
-        DiffSides::Bundle(changes) => ("bundle", changes),
+    let (kind, changes, file) = match diff.sides {
+        DiffSides::File(mut file) => ("file", std::mem::take(&mut file.changes), file),
+        DiffSides::Directory(changes) => ("directory", changes, FileDiff::default()),
+        DiffSides::Bundle(changes) => ("bundle", changes, FileDiff::default()),
     };
-    Ok(Answer::Diff(DiffAnswer {
+    let mode = |mode: u16| format!("{mode:04o}");
+    Ok(Answer::Diff(Box::new(DiffAnswer {
         path,
         kind: kind.to_owned(),
         from: diff.from.map(summaries::instant),
         to: diff.to.map(summaries::instant),
         changes: changes.into_iter().map(summaries::change).collect(),
-        text: None,
+        text: file.same_bytes.map(|_| String::new()),
         reason: None,
-        sizes: None,
-    }))
+        sizes: file.same_bytes.map(|bytes| (bytes, bytes)),
+        deleted: file.deleted,
+        modes: file.modes.map(|(old, new)| (mode(old), mode(new))),
+        mtimes: file.mtimes_ns.map(|(old, new)| (times::from_ns(old), times::from_ns(new))),
+    })))
 }
 
 pub(super) async fn why(shared: &Shared, path: &PathArgument) -> Result<Answer, Failure> {

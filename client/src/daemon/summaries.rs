@@ -155,11 +155,13 @@ pub(super) fn version(account: &Account, version: VersionInfo) -> VersionAnswer 
         device: version.device.map_or_else(String::new, |device| account.device_name(&device)),
         size: version.size,
         change: version.change.to_owned(),
+        attributes: version.attributes.into_iter().map(str::to_owned).collect(),
         kind: kind_text(version.kind).to_owned(),
         name: version.name,
         path: version.path,
         from: version.from,
         restored: version.restored,
+        restored_from: version.restored_from,
         unreadable: version.unreadable,
     }
 }

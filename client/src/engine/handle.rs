@@ -5,8 +5,8 @@
 
 use super::labels::LabelAsk;
 pub use super::told::{
-    Destination, DiffInfo, DiffSides, DiffTo, Instant, ListInfo, Listing, LogInfo, Moment,
-    PlanInfo, PlannedStep, ResolveInfo, RestoreInfo, Sent, VersionInfo, Which, WhyInfo,
+    Destination, DiffInfo, DiffSides, DiffTo, FileDiff, Instant, ListInfo, Listing, LogInfo,
+    Moment, PlanInfo, PlannedStep, ResolveInfo, RestoreInfo, Sent, VersionInfo, Which, WhyInfo,
 };
 use crate::remote::RemoteError;
 use crate::state::StateError;
@@ -302,7 +302,7 @@ pub enum AskError {
         revision: Revision,
     },
     /// The entry has no such version.
-    #[error("{path}: has no revision {}", numbered(*.revision, *.older))]
+    #[error("{path}: has no revision {}{}", numbered(*.revision, *.older), of_another(.elsewhere))]
     NoSuchRevision {
         /// Which path.
         path: String,
@@ -310,6 +310,8 @@ pub enum AskError {
         revision: Revision,
         /// How many contents it would have set after the one that was meant.
         older: u32,
+        /// Where that is now which was at the path before, and has it.
+        elsewhere: Option<String>,
     },
     /// What was asked for is done with single files, and this is a bundle.
     #[error("{0}: is a bundle: a directory that is synced whole, as one thing")]
@@ -443,6 +445,12 @@ fn numbered(revision: Revision, older: u32) -> String {
         0 => revision.to_string(),
         older => format!("{revision}.{older}"),
     }
+}
+
+/// What is said of a version that another path has.
+fn of_another(path: &Option<String>) -> String {
+    let said = |path: &String| format!(", but {path} has, which was here before");
+    path.as_ref().map_or_else(String::new, said)
 }
 
 /// A path as messages say it: the folder's own is empty.

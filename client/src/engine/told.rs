@@ -51,7 +51,8 @@ pub struct ListInfo {
 /// Which version of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// A revision of the path itself; of a directory, the folder's.
+    /// A revision of the path itself; of a directory, the folder's. That of its deletion means what
+    /// was there just before.
     Revision(Revision),
     /// A content that a revision of the path set before its last, as a merge does: 1 is the one
     /// before the last.
@@ -112,12 +113,27 @@ pub struct DiffInfo {
 /// What is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiffSides {
-    /// A file's contents, which can be exported by their revisions.
-    File,
+    /// A file's or a symlink's contents, which can be exported by their revisions.
+    File(FileDiff),
     /// A directory, at two moments of the folder.
     Directory(Vec<Difference>),
     /// What lies in a bundle, in two versions of it.
     Bundle(Vec<Difference>),
+}
+
+/// What differs between two versions of a file or a symlink, besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileDiff {
+    /// What is told of it; nothing when both are the same.
+    pub changes: Vec<Difference>,
+    /// Whether it is the newer version's end: nothing is there then.
+    pub deleted: bool,
+    /// Its length in bytes, when the bytes are the same.
+    pub same_bytes: Option<u64>,
+    /// Both modes, when they are different.
+    pub modes: Option<(u16, u16)>,
+    /// Both modification times in nanoseconds since 1970, when they are different.
+    pub mtimes_ns: Option<(i64, i64)>,
 }
 
 /// What a restore does, or would do.
@@ -125,8 +141,13 @@ pub enum DiffSides {
 pub struct RestoreInfo {
     /// The version or moment that it brings back.
     pub at: Instant,
-    /// What becomes different.
+    /// What becomes different at the server.
     pub differences: Vec<Difference>,
+    /// Paths that were deleted here, of which the server has not been told yet, and that come back.
+    pub absent: Vec<String>,
+    /// Of a mass deletion that waits for a person: how many of its entries come back, and how many it
+    /// is about.
+    pub of_halt: Option<(u64, u64)>,
     /// What was done for it; nothing when it was only asked what would be.
     pub sent: Sent,
 }
@@ -165,8 +186,11 @@ pub struct VersionInfo {
     pub kind: Shown,
     /// Bytes.
     pub size: u64,
-    /// What happened: `created`, `edited`, `moved`, `deleted`, `restored`, `merged`, `resolved`.
+    /// What happened: `created`, `edited`, `attributes`, `moved`, `deleted`, `restored`, `merged`,
+    /// `resolved`.
     pub change: &'static str,
+    /// Of `attributes`, which: `mode`, `time`, or both.
+    pub attributes: Vec<&'static str>,
     /// The name that it had from then on.
     pub name: String,
     /// The path that it had from then on.
@@ -175,6 +199,8 @@ pub struct VersionInfo {
     pub from: Option<String>,
     /// The revision that its content was brought back from.
     pub restored: Option<Revision>,
+    /// Where that is now whose revision it was, if that was at the path before and is another.
+    pub restored_from: Option<String>,
     /// Why it does not open, if it does not: then its size is not known.
     pub unreadable: Option<String>,
 }

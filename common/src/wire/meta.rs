@@ -525,6 +525,9 @@ pub struct Version {
     /// Whether retention has released the content: only what it was is known.
     #[prost(bool, tag = "10")]
     pub released: bool,
+    /// Sealed attributes of the content before, if this revision set the content and that is known.
+    #[prost(bytes = "vec", optional, tag = "11")]
+    pub attributes_before: Option<Vec<u8>>,
 }
 
 /// A place that an entry had.

@@ -243,6 +243,7 @@ fn version(row: &VersionRow) -> Version {
         before,
         settled: row.settled,
         released: row.released,
+        attributes_before: row.attributes_before.clone(),
     }
 }
 

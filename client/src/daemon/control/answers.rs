@@ -47,7 +47,7 @@ pub enum Answer {
     /// To `restore` in place.
     Restored(RestoreAnswer),
     /// To `diff`.
-    Diff(DiffAnswer),
+    Diff(Box<DiffAnswer>),
     /// To `restore --to`, and to `cat` before the bytes.
     Exported(ExportedAnswer),
     /// To `resolve`.
@@ -236,8 +236,11 @@ pub struct VersionAnswer {
     pub device: String,
     /// Bytes.
     pub size: u64,
-    /// `created`, `edited`, `moved`, `deleted`, `restored`, `merged` or `resolved`.
+    /// `created`, `edited`, `attributes`, `moved`, `deleted`, `restored`, `merged` or `resolved`.
     pub change: String,
+    /// Of `attributes`, which of them: `mode`, `time`, or both.
+    #[serde(default)]
+    pub attributes: Vec<String>,
     /// `file`, `directory`, `symlink` or `bundle`.
     pub kind: String,
     /// The name that it had from then on.
@@ -248,6 +251,9 @@ pub struct VersionAnswer {
     pub from: Option<String>,
     /// The revision that its content was brought back from.
     pub restored: Option<u64>,
+    /// Where that is now whose revision it was, if that was at the path before and is another.
+    #[serde(default)]
+    pub restored_from: Option<String>,
     /// Why it does not open, if it does not: then its size is not known.
     #[serde(default)]
     pub unreadable: Option<String>,
@@ -461,8 +467,10 @@ mod tests {
                 on: vec![],
                 changes: vec![],
                 complete: true,
+                absent: vec!["p".into()],
+                of_halt: None,
             }),
-            Answer::Diff(DiffAnswer {
+            Answer::Diff(Box::new(DiffAnswer {
                 path: "p".into(),
                 kind: "file".into(),
                 from: None,
@@ -471,7 +479,10 @@ mod tests {
                 text: Some(String::new()),
                 reason: None,
                 sizes: Some((1, 2)),
-            }),
+                deleted: false,
+                modes: None,
+                mtimes: Some(("t".into(), "u".into())),
+            })),
             Answer::Why(WhyAnswer {
                 path: "p".into(),
                 state: "synced".into(),

@@ -28,6 +28,21 @@ pub struct RestoreAnswer {
     pub changes: Vec<ChangeAnswer>,
     /// Whether all of it is on this disk too.
     pub complete: bool,
+    /// What was deleted on this disk, with the deletion not synced yet, and came back, or would.
+    #[serde(default)]
+    pub absent: Vec<String>,
+    /// Of a mass deletion that waits for a person, what comes back of it.
+    #[serde(default)]
+    pub of_halt: Option<OfHaltAnswer>,
+}
+
+/// What comes back of a mass deletion that waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfHaltAnswer {
+    /// How many entries come back.
+    pub back: u64,
+    /// How many it is about.
+    pub entries: u64,
 }
 
 /// What differs between two versions of a path.
@@ -41,7 +56,7 @@ pub struct DiffAnswer {
     pub from: Option<InstantAnswer>,
     /// The newer version; none when it is what is on the disk.
     pub to: Option<InstantAnswer>,
-    /// Of a directory or a bundle: what is different in it.
+    /// Of a directory or a bundle: what is different in it; of a file or a symlink: what it is itself.
     pub changes: Vec<ChangeAnswer>,
     /// Of a text file: the difference in the unified format; empty when the bytes are the same.
     #[serde(default)]
@@ -52,6 +67,15 @@ pub struct DiffAnswer {
     /// Of a file: the lengths of both versions in bytes.
     #[serde(default)]
     pub sizes: Option<(u64, u64)>,
+    /// Of a file: whether the newer version is its end, when nothing is there any more.
+    #[serde(default)]
+    pub deleted: bool,
+    /// Of a file: both modes in octal digits, when they are different.
+    #[serde(default)]
+    pub modes: Option<(String, String)>,
+    /// Of a file: both modification times, RFC 3339, when they are different.
+    #[serde(default)]
+    pub mtimes: Option<(String, String)>,
 }
 
 /// Why a path is or is not synced.

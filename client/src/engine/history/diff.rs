@@ -1,17 +1,18 @@
 //! What differs between two versions of a path.
 //!
-//! Owns which versions are compared when none are named: of a file or a bundle its last two contents,
-//! of a directory what its last revision changed.
+//! Owns which versions are compared when none are named: of a file or a bundle the last and the one
+//! before, of a directory what its last revision changed, and of what was deleted what went.
 
 use super::bundles::{Inside, is_bundle_row};
 use super::lookup::{Found, names_of};
-use super::past::Past;
+use super::past::{Past, item};
+use super::paths::Paths;
 use super::{AskError, Engine, unreadable};
-use crate::engine::handle::{DiffInfo, DiffSides, DiffTo, Instant, Moment};
+use crate::engine::handle::{DiffInfo, DiffSides, DiffTo, FileDiff, Instant, Moment};
 use crate::engine::merging::Stored;
 use crate::pull::row_of;
 use crate::state::RemoteRow;
-use client_core::past::{Change, Difference, Listed, Shown, compare, compare_inside};
+use client_core::past::{Change, Difference, Item, Listed, Shown, compare, compare_inside};
 use common::archive::Index;
 use common::limits::{GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::name::Name;
@@ -59,7 +60,7 @@ impl Engine {
     ) -> Result<DiffInfo, AskError> {
         let named = match to {
             DiffTo::Revision(to, older) => {
-                Some(self.version_among(path, found, (to, older)).await?)
+                Some(self.version_among(path, found, (to, older)).await?.1)
             }
             DiffTo::Newest | DiffTo::Disk => None,
         };
@@ -71,14 +72,16 @@ impl Engine {
         let last = named.or_else(|| newest.first().cloned());
         let last = last.ok_or_else(|| AskError::NoSuchPath(path.to_owned()))?;
         let from = match from {
-            Some(from) => Some(self.version_among(path, found, from).await?),
+            Some(from) => {
+                let (_, from) = self.version_among(path, found, from).await?;
+                Some(self.before_end(from).await?)
+            }
             // What is on the disk is compared with what was synced last.
             None if to == DiffTo::Disk => Some(last.clone()),
+            None if last.deleted => Some(self.before_end(last.clone()).await?),
             None => {
-                let tag = tag_of(&last);
-                newest
-                    .into_iter()
-                    .find(|older| older.revision < last.revision && tag_of(older) != tag)
+                let before = newest.into_iter().find(|older| older.revision < last.revision);
+                before.filter(|before| !before.deleted)
             }
         };
         let sides = self.sides_of((path, inside), from.as_ref(), (&last, to)).await?;
@@ -101,13 +104,16 @@ impl Engine {
             Ok(row.filter(|row| row.content_issue.is_none()))
         };
         let old = from.map(|from| row(self, from)).transpose()?.flatten();
-        let new = if to == DiffTo::Disk { None } else { row(self, last)? };
+        let is_there = to != DiffTo::Disk && !last.deleted;
+        let new = if is_there { row(self, last)? } else { None };
         let is_bundle = [&old, &new].into_iter().flatten().any(is_bundle_row);
         if !is_bundle {
-            return match to {
-                DiffTo::Disk => Err(AskError::NoBundle(path.to_owned())),
-                DiffTo::Newest | DiffTo::Revision(..) => Ok(DiffSides::File),
-            };
+            if to == DiffTo::Disk {
+                return Err(AskError::NoBundle(path.to_owned()));
+            }
+            let old = old.as_ref().zip(from.map(|from| from.revision));
+            let new = new.as_ref().map(|new| (new, last.revision));
+            return Ok(DiffSides::File(self.file_diff(old, new, last.deleted).await?));
         }
         let before = match &old {
             Some(row) => self.index_of(&row.node.entry, &Stored::from(row)).await?,
@@ -115,7 +121,8 @@ impl Engine {
         };
         let after = match &new {
             Some(row) => self.index_of(&row.node.entry, &Stored::from(row)).await?,
-            None => self.index_on_disk(path)?,
+            None if to == DiffTo::Disk => self.index_on_disk(path)?,
+            None => Index::default(),
         };
         let mut differences = compare_inside(path, &before, &after);
         if !inside.is_empty() {
@@ -142,26 +149,75 @@ impl Engine {
             };
             differences.insert(0, itself);
         }
+        let old = old.as_ref().zip(from.map(|from| from.revision));
+        if let (Some(old), Some(new)) = (old, &new) {
+            let itself =
+                self.file_diff(Some(old), Some((new, last.revision)), false).await?.changes;
+            let itself = itself.into_iter().filter(|it| it.change != Change::Edited);
+            differences.splice(0..0, itself);
+        }
         Ok(DiffSides::Bundle(differences))
     }
 
-    /// A version of one of a path's entries: of a revision that set several contents, the last but so
-    /// many.
+    /// What two versions of files, or only one of them, are besides their bytes, each as of a revision.
+    async fn file_diff(
+        &self,
+        old: Option<(&RemoteRow, Revision)>,
+        new: Option<(&RemoteRow, Revision)>,
+        deleted: bool,
+    ) -> Result<FileDiff, AskError> {
+        let mut paths = Paths::default();
+        let mut listed = [Vec::new(), Vec::new()];
+        for (side, listed) in [old, new].into_iter().zip(&mut listed) {
+            let Some((row, at)) = side else { continue };
+            let position = &row.node.position;
+            let path = paths.path_in(self, &position.parent, position.name.as_str(), at).await?;
+            listed.push(Listed { entry: row.node.entry, path, item: item(row) });
+        }
+        let [before, after] = listed;
+        let mut told = FileDiff { deleted, ..FileDiff::default() };
+        if let (Some((old, _)), Some((new, _))) = (old, new) {
+            let (was, is) = (old.node.content, new.node.content);
+            told.same_bytes = (was.tag == is.tag).then_some(new.size);
+            let is_link = new.node.kind == Kind::Symlink;
+            told.modes = (!is_link && was.mode != is.mode).then_some((was.mode, is.mode));
+            told.mtimes_ns = (was.mtime_ns != is.mtime_ns).then_some((was.mtime_ns, is.mtime_ns));
+        }
+        told.changes = compare(&before, &after);
+        Ok(told)
+    }
+
+    /// A version of one of a path's entries, and what that is: of a revision that set several
+    /// contents, the last but so many.
     pub(super) async fn version_among(
         &self,
         path: &str,
         found: &[Found],
         (revision, older): (Revision, u32),
-    ) -> Result<Version, AskError> {
+    ) -> Result<(Kind, Version), AskError> {
         for found in found {
             let asked = older.saturating_add(1).min(GROUP_CONTENTS_MAX as u32 + 1);
             let versions = self.versions(&found.entry, revision, asked).await?;
             let mut versions = versions.into_iter().filter(|it| it.revision == revision);
             if let Some(version) = versions.nth(older as usize) {
-                return Ok(version);
+                return Ok((found.kind, version));
             }
         }
-        Err(AskError::NoSuchRevision { path: path.to_owned(), revision, older })
+        let elsewhere = self.elsewhere(path, revision).await?;
+        Err(AskError::NoSuchRevision { path: path.to_owned(), revision, older, elsewhere })
+    }
+
+    /// The last revision before what last changed a directory, or before it was deleted with all that
+    /// lay in it.
+    async fn before_last_change(&self, path: &str, found: &[Found]) -> Result<Revision, AskError> {
+        if let Some(first) = found.first()
+            && let Some(end) = self.versions(&first.entry, 0, 1).await?.first()
+            && end.deleted
+        {
+            return self.before_directory_went(first, end).await;
+        }
+        let log = self.log(path, 0, 1).await?;
+        Ok(log.versions.first().map_or(1, |last| last.revision.saturating_sub(1).max(1)))
     }
 
     /// Of what stood at a path at one moment, and what stood there at another.
@@ -174,11 +230,8 @@ impl Engine {
     ) -> Result<DiffInfo, AskError> {
         let last = self.context.state.cursor()?.map_or(0, |cursor| cursor.revision);
         let from = match from {
-            Some((from, _)) => from,
-            None => {
-                let log = self.log(path, 0, 1).await?;
-                log.versions.first().map_or(1, |last| last.revision.saturating_sub(1).max(1))
-            }
+            Some((from, _)) => self.before_any_went(found, from).await?.unwrap_or(from),
+            None => self.before_last_change(path, found).await?,
         };
         let from = self.instant(Moment::Revision(from)).await?;
         let to = match to {
@@ -190,31 +243,48 @@ impl Engine {
         let before = self.past(from.revision).await?;
         let after = self.past(to.revision).await?;
         let names = names_of(path)?;
-        let inside = |past: &Past| list_below(past, &names, found);
-        let differences = compare(&inside(&before), &inside(&after));
+        let below = |past: &Past| list_below(past, &names, found);
+        let differences = match (below(&before), below(&after)) {
+            // Of what was not there, or is not any more, itself is told too.
+            (Some(before), None) => compare(&before.with_itself(), &[]),
+            (None, Some(after)) => compare(&[], &after.with_itself()),
+            (before, after) => {
+                let listed = |below: Option<Below>| below.map_or_else(Vec::new, |it| it.listed);
+                compare(&listed(before), &listed(after))
+            }
+        };
         Ok(DiffInfo { from: Some(from), to: Some(to), sides: DiffSides::Directory(differences) })
     }
 }
 
-/// What lay at a path, or if nothing stood there, in what the path means now, by the paths of the whole
-/// folder.
-fn list_below(past: &Past, names: &[Name], found: &[Found]) -> Vec<Listed> {
+/// What stood at a path.
+struct Below {
+    /// The directory itself; none of the folder, and of what is no directory.
+    itself: Option<Listed>,
+    /// What lay in it; what is no directory alone.
+    listed: Vec<Listed>,
+}
+
+impl Below {
+    fn with_itself(self) -> Vec<Listed> {
+        self.itself.into_iter().chain(self.listed).collect()
+    }
+}
+
+/// What stood at a path, or if nothing did, what the path means now, by the paths of the whole folder.
+fn list_below(past: &Past, names: &[Name], found: &[Found]) -> Option<Below> {
     let known = || found.iter().map(|found| found.entry).find(|it| past.tree.get(it).is_some());
-    let Some(entry) = past.tree.at(names).or_else(known) else { return Vec::new() };
-    let path = past.tree.path(&entry);
-    let one = past.tree.get(&entry).filter(|item| item.kind != Kind::Directory).cloned();
-    path.map_or_else(Vec::new, |path| match one {
-        Some(item) => vec![Listed { entry, path, item }],
-        None => past.tree.list(&entry, &path),
+    let entry = past.tree.at(names).or_else(known)?;
+    let path = past.tree.path(&entry)?;
+    let listed = |item: Item| Listed { entry, path: path.clone(), item };
+    let itself = past.tree.get(&entry).cloned().map(listed);
+    Some(match itself {
+        Some(one) if one.item.kind != Kind::Directory => Below { itself: None, listed: vec![one] },
+        itself => Below { itself, listed: past.tree.list(&entry, &path) },
     })
 }
 
 /// Whether a path is another, or lies in what is there.
 fn is_below(above: &str, path: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn tag_of(version: &Version) -> Option<common::ids::ContentTag> {
-    let registers = version.registers.clone().and_then(|it| Registers::try_from(it).ok());
-    registers.map(|registers| registers.content.tag)
 }

@@ -2,24 +2,32 @@
 //!
 //! Owns what a change is called, and how long lists are cut into pages.
 
-use super::lookup::names_of;
+use super::lookup::{Found, names_of};
 use super::pages::{Ascending, Descending, endless};
 use super::paths::{Paths, name_of};
 use super::{AskError, Engine, OpenVersion, author, unreadable};
 use crate::engine::handle::{ListedEntry, LogInfo, VersionInfo};
 use client_core::past::Shown;
+use common::chunk::open_attributes;
 use common::ids::EntryId;
 use common::limits::{GROUP_CHANGES_MAX, GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::{DeletedRead, Reply, Request, TimelineRead, Version, VersionsPart};
+use std::collections::BTreeSet;
 
 /// Rows of a timeline that are asked for at least: a question costs more than a few of them.
 const ROWS_MIN: usize = 16;
 
+/// Directories of one path whose versions are told: of each the folder's timeline is looked through.
+const DIRECTORIES_TOLD: usize = 8;
+
+/// An entry, and a version of it.
+pub(super) type Row = (EntryId, Version);
+
 /// Whether rows hold all of the revisions that a page of so many shows, and something of the next.
-fn holds_a_page(rows: &[(EntryId, Version)], limit: usize) -> bool {
-    let revision = |row: Option<&(EntryId, Version)>| row.map(|(_, version)| version.revision);
+fn holds_a_page(rows: &[Row], limit: usize) -> bool {
+    let revision = |row: Option<&Row>| row.map(|(_, version)| version.revision);
     let (first, cut) = (revision(rows.first()), revision(rows.get(limit)));
     cut.is_some() && (cut != first || revision(rows.last()) != first)
 }
@@ -52,38 +60,70 @@ impl Engine {
     ) -> Result<LogInfo, AskError> {
         let limit = limit.max(1) as usize;
         if names_of(path)?.is_empty() {
-            return self.timeline(None, before, limit).await;
+            let (rows, more) = self.timeline(None, before, limit).await?;
+            return self.told(rows, limit, more).await;
         }
         let found = self.found_at(path).await?;
-        match found.first() {
-            Some(first) if first.kind == Kind::Directory => {
-                self.timeline(Some(first.entry), before, limit).await
+        if found.first().is_some_and(|first| first.kind == Kind::Directory) {
+            return self.log_of_directories(&found, before, limit).await;
+        }
+        // A revision more, to know whether there are more.
+        let asked = u32::try_from(limit + GROUP_CONTENTS_MAX).unwrap_or(u32::MAX);
+        let mut rows = Vec::new();
+        for found in found.iter().filter(|found| found.kind != Kind::Directory) {
+            let at = before.saturating_sub(1);
+            if before == 1 {
+                break;
             }
-            _ => {
-                // A revision more, to know whether there are more.
-                let asked = u32::try_from(limit + GROUP_CONTENTS_MAX).unwrap_or(u32::MAX);
-                let mut rows = Vec::new();
-                for found in found.iter().filter(|found| found.kind != Kind::Directory) {
-                    let at = before.saturating_sub(1);
-                    if before == 1 {
-                        break;
-                    }
-                    let versions = self.versions(&found.entry, at, asked).await?;
-                    rows.extend(versions.into_iter().map(|version| (found.entry, version)));
-                }
-                rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
-                self.told(rows, limit, false).await
+            let versions = self.versions(&found.entry, at, asked).await?;
+            rows.extend(versions.into_iter().map(|version| (found.entry, version)));
+        }
+        rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
+        let mut log = self.told(rows, limit, false).await?;
+        for version in &mut log.versions {
+            if let Some(restored) = version.restored {
+                version.restored_from = self.elsewhere(path, restored).await?;
             }
         }
+        Ok(log)
     }
 
-    /// The versions of all entries, or of those in a directory.
+    /// The versions of all that was in the directories of one path: in the one that is there or was
+    /// last, and in those that were deleted there before.
+    async fn log_of_directories(
+        &self,
+        found: &[Found],
+        before: Revision,
+        limit: usize,
+    ) -> Result<LogInfo, AskError> {
+        let (mut rows, mut more): (Vec<Row>, bool) = (Vec::new(), false);
+        let directories = found.iter().filter(|found| found.kind == Kind::Directory);
+        for found in directories.take(DIRECTORIES_TOLD) {
+            // After its end nothing happens in a directory.
+            let before = match before {
+                _ if !found.deleted => before,
+                0 => found.place_revision + 1,
+                before => before.min(found.place_revision + 1),
+            };
+            let (of_one, goes_on) = self.timeline(Some(found.entry), before, limit).await?;
+            more |= goes_on;
+            // What was moved from one to another was in both.
+            let known: BTreeSet<(Revision, EntryId)> =
+                rows.iter().map(|(entry, version)| (version.revision, *entry)).collect();
+            let is_new = |(entry, version): &Row| !known.contains(&(version.revision, *entry));
+            rows.extend(of_one.into_iter().filter(is_new));
+        }
+        rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
+        self.told(rows, limit, more).await
+    }
+
+    /// The versions of all entries, or of those in a directory, for a page, and whether there are more.
     async fn timeline(
         &self,
         below: Option<EntryId>,
         before: Revision,
         limit: usize,
-    ) -> Result<LogInfo, AskError> {
+    ) -> Result<(Vec<Row>, bool), AskError> {
         let (mut rows, mut more) = (Vec::new(), before != 1);
         let mut next = Descending::from(before.saturating_sub(1));
         while more && !holds_a_page(&rows, limit) {
@@ -93,26 +133,39 @@ impl Engine {
             }
             let left = (limit + 1).saturating_sub(rows.len()).max(ROWS_MIN);
             let asked = if below.is_some() { REPLY_ITEMS_MAX } else { left };
-            let request = TimelineRead {
-                folder: self.context.folder.to_vec(),
-                at_or_before: next.revision,
-                limit: u32::try_from(asked.min(REPLY_ITEMS_MAX)).unwrap_or(u32::MAX),
-                below: below.map_or_else(Vec::new, |entry| entry.to_vec()),
-                after: next.after.clone(),
-            };
-            let part = self.versions_part(Request::Timeline(request)).await?;
-            more = part.more;
-            if more {
-                next.go_on(part.next_revision, part.next_entry)?;
-            }
-            for version in part.versions {
-                let registers = version.registers.clone();
-                let registers = registers.and_then(|it| Registers::try_from(it).ok());
-                let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
-                rows.push((registers.entry, version));
-            }
+            let (part, goes_on) = self.timeline_part(below, &mut next, asked).await?;
+            more = goes_on;
+            rows.extend(part);
         }
-        self.told(rows, limit, more).await
+        Ok((rows, more))
+    }
+
+    /// The next versions of a timeline, about so many, and whether there are more.
+    pub(super) async fn timeline_part(
+        &self,
+        below: Option<EntryId>,
+        next: &mut Descending,
+        asked: usize,
+    ) -> Result<(Vec<Row>, bool), AskError> {
+        let request = TimelineRead {
+            folder: self.context.folder.to_vec(),
+            at_or_before: next.revision,
+            limit: u32::try_from(asked.min(REPLY_ITEMS_MAX)).unwrap_or(u32::MAX),
+            below: below.map_or_else(Vec::new, |entry| entry.to_vec()),
+            after: next.after.clone(),
+        };
+        let part = self.versions_part(Request::Timeline(request)).await?;
+        if part.more {
+            next.go_on(part.next_revision, part.next_entry)?;
+        }
+        let row = |version: Version| {
+            let registers = version.registers.clone();
+            let registers = registers.and_then(|it| Registers::try_from(it).ok());
+            let registers = registers.ok_or_else(|| unreadable("a version is empty"))?;
+            Ok((registers.entry, version))
+        };
+        let rows: Result<Vec<Row>, AskError> = part.versions.into_iter().map(row).collect();
+        Ok((rows?, part.more))
     }
 
     async fn versions_part(&self, request: Request) -> Result<VersionsPart, AskError> {
@@ -125,7 +178,7 @@ impl Engine {
     /// The first versions of a list, as whole revisions.
     async fn told(
         &self,
-        mut rows: Vec<(EntryId, Version)>,
+        mut rows: Vec<Row>,
         limit: usize,
         mut more: bool,
     ) -> Result<LogInfo, AskError> {
@@ -143,9 +196,7 @@ impl Engine {
             let older = rows.get(index + 1).filter(|(of, _)| of == entry);
             let is_merge = older.is_some_and(|(_, older)| older.revision == version.revision);
             let mut told = self.version_info(entry, version, is_merge, &mut paths).await?;
-            let same = |(of, newer): &&(EntryId, Version)| {
-                of == entry && newer.revision == version.revision
-            };
+            let same = |(of, newer): &&Row| of == entry && newer.revision == version.revision;
             let newer = rows.get(..index).unwrap_or_default().iter().rev().take_while(same);
             told.older = u32::try_from(newer.count()).unwrap_or(u32::MAX);
             versions.push(told);
@@ -167,6 +218,8 @@ impl Engine {
         let opened = self.open_version(entry, version);
         let restored = opened.as_ref().ok().and_then(|opened| opened.restored);
         let before = version.before.as_ref();
+        let attributes =
+            opened.as_ref().ok().and_then(|opened| self.only_attributes(version, opened));
         let change = if version.deleted {
             "deleted"
         } else if before.is_some_and(|before| before.deleted) {
@@ -174,13 +227,15 @@ impl Engine {
         } else if version.place_changed && version.content_changed && before.is_none() && !is_merge
         {
             // Of a thinned history the oldest version that is left need not be the first.
-            "created"
+            if restored.is_some() { "restored" } else { "created" }
         } else if version.content_changed && is_merge {
             "merged"
         } else if version.settled {
             "resolved"
         } else if version.content_changed && restored.is_some() {
             "restored"
+        } else if attributes.is_some() {
+            "attributes"
         } else if version.content_changed {
             "edited"
         } else {
@@ -205,12 +260,30 @@ impl Engine {
             kind: opened.as_ref().map_or(Shown::of(registers.kind, 0), OpenVersion::shown),
             size: opened.as_ref().map_or(0, |opened| opened.size),
             change,
+            attributes: attributes.filter(|_| change == "attributes").unwrap_or_default(),
             name: name_of(self, entry, &registers.place.name),
             path,
             from,
             restored: restored.filter(|_| version.content_changed),
+            restored_from: None,
             unreadable: opened.err().map(|error| error.to_string()),
         })
+    }
+
+    /// Which attributes a version changed, if the bytes stayed the same.
+    fn only_attributes(
+        &self,
+        version: &Version,
+        opened: &OpenVersion,
+    ) -> Option<Vec<&'static str>> {
+        let sealed = version.attributes_before.as_ref().filter(|_| version.content_changed)?;
+        let (keys, folder, entry) =
+            (&self.context.keys, &self.context.folder, &opened.registers.entry);
+        let (was, is) = (open_attributes(keys, folder, entry, sealed).ok()?, opened.attributes());
+        let which = [(was.mode != is.mode, "mode"), (was.mtime_ns != is.mtime_ns, "time")];
+        let which: Vec<_> =
+            which.into_iter().filter_map(|(is_other, name)| is_other.then_some(name)).collect();
+        (was.tag == is.tag && !which.is_empty()).then_some(which)
     }
 
     /// Entries below a path that are deleted, by path; what was deleted last comes first of one.

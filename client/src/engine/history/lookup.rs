@@ -3,6 +3,7 @@
 //! Owns which entries' histories belong to a path: that of what is there now, then of what was
 //! deleted there, the last first. A path that something has only been moved away from means that.
 
+use super::paths::Paths;
 use super::{AskError, Engine, unreadable};
 use crate::fs::RelPath;
 use client_core::tree::Position;
@@ -21,10 +22,10 @@ const DIRECTORIES_MAX: usize = 64;
 pub(super) struct Found {
     pub(super) entry: EntryId,
     pub(super) kind: Kind,
-    deleted: bool,
+    pub(super) deleted: bool,
     /// Whether it is there, or was when it was deleted.
     last: bool,
-    place_revision: Revision,
+    pub(super) place_revision: Revision,
 }
 
 /// The names of a path as it was asked for.
@@ -84,6 +85,30 @@ impl Engine {
             found.extend(self.named(directory, last).await?);
         }
         Ok(found)
+    }
+
+    /// Where something is now, or was last, that was at a path once, is not what the path means, and has
+    /// a version of exactly this revision.
+    pub(super) async fn elsewhere(
+        &self,
+        path: &str,
+        revision: Revision,
+    ) -> Result<Option<String>, AskError> {
+        let all = self.ever_at(&names_of(path)?).await?;
+        for found in all.into_iter().filter(|found| !found.last) {
+            if self.sealed_version(&found.entry, revision).await?.is_none() {
+                continue;
+            }
+            let newest = self.versions(&found.entry, 0, 1).await?.pop();
+            let registers = newest.and_then(|newest| newest.registers);
+            let Some(registers) = registers.and_then(|it| Registers::try_from(it).ok()) else {
+                continue;
+            };
+            let (entry, place) = (&registers.entry, &registers.place);
+            let at = Paths::default().path_of(self, entry, place, Revision::MAX).await?;
+            return Ok(Some(at));
+        }
+        Ok(None)
     }
 
     /// Entries that ever had a name in a directory.

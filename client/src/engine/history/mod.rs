@@ -2,12 +2,13 @@
 //!
 //! Owns how versions are asked for and opened: what a server says of the past is believed as far as
 //! its seals go, as with all else that it sends. `lookup` finds what a path means, `paths` what an
-//! entry was called, `log` tells versions, `past` whole trees, `diff` differences, and
-//! `pages` bounds what is told; `restore` and
-//! `export` bring something back, in its place or elsewhere, and `undo` takes back a mass deletion. `bundles` looks into bundles, and
+//! entry was called, `log` tells versions, `past` whole trees, `diff` differences, `deletions` what
+//! one took away, and `pages` bounds what is told; `restore` and `export` bring something back, in its
+//! place or elsewhere, and `undo` takes back a mass deletion. `bundles` looks into bundles, and
 //! `outside` writes what stands elsewhere.
 
 mod bundles;
+mod deletions;
 mod diff;
 mod export;
 mod log;

@@ -25,6 +25,7 @@ use common::record::{Change, Content, Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::Version;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// How often a restore is planned: what waits for something else to move comes with a later plan, and
 /// others may change the folder meanwhile.
@@ -53,7 +54,8 @@ impl Source {
 }
 
 impl Engine {
-    /// What the entry of a path held then: of what was there, or if nothing was, of what is there now.
+    /// What the entry of a path held then: of what was there, or if nothing was, of what was deleted
+    /// there at that revision, just before, or else of what is there now.
     pub(super) async fn source_of_entry(
         &self,
         path: &str,
@@ -68,9 +70,11 @@ impl Engine {
             Which::Revision(revision) if !root => {
                 let found = self.found_at(path).await?;
                 if found.first().is_some_and(|first| first.kind != Kind::Directory) {
-                    let version = self.version_among(path, &found, (revision, older)).await?;
-                    let at = Instant { revision, time_ms: version.time_ms };
-                    return self.one(&registers_of(version)?, at);
+                    let (kind, version) =
+                        self.version_among(path, &found, (revision, older)).await?;
+                    if kind != Kind::Directory {
+                        return self.source_of_version(version).await;
+                    }
                 }
                 self.instant(Moment::Revision(revision)).await?
             }
@@ -85,7 +89,18 @@ impl Engine {
         }
         let registers = match self.entry_at_revision(path, at.revision).await? {
             Some(registers) => Some(registers),
-            None => self.what_is_now_then(path, at.revision).await?,
+            None => {
+                let deletion = match which {
+                    Which::Revision(revision) | Which::At(Moment::Revision(revision)) => {
+                        self.source_of_deletion(path, revision).await?
+                    }
+                    Which::Older(..) | Which::At(Moment::Time(_)) => None,
+                };
+                if let Some(deletion) = deletion {
+                    return Ok(deletion);
+                }
+                self.what_is_now_then(path, at.revision).await?
+            }
         };
         let none = || AskError::NotThere { path: path.to_owned(), revision: at.revision };
         let registers = registers.ok_or_else(none)?;
@@ -96,7 +111,7 @@ impl Engine {
         Ok(Source::Directory { past, entry, at })
     }
 
-    fn one(&self, registers: &Registers, at: Instant) -> Result<Source, AskError> {
+    pub(super) fn one(&self, registers: &Registers, at: Instant) -> Result<Source, AskError> {
         let row = row_of(&self.context, registers);
         match &row.content_issue {
             Some(issue) => Err(AskError::Unreadable(issue.clone())),
@@ -137,27 +152,27 @@ impl Engine {
         // What stands on the disk now, not what stood there when it was looked at last.
         self.targets.insert(Target::Subtree(relative(path)?));
         self.scan()?;
-        let (mut differences, mut sent) = (None, Sent::default());
+        let (mut first, mut sent) = (None, Sent::default());
         for _ in 0..ROUNDS {
             let restoring = self.restoring(path, &source).await?;
-            let is_first = differences.is_none();
-            let told = differences.get_or_insert_with(|| restoring.differences());
-            if is_first {
+            let stays = restoring.stays();
+            if first.is_none() {
                 // Later, what has been sent is not on this disk yet.
                 self.check_synced(&restoring)?;
+                first = Some(self.told_of(&restoring, &stays, source.at())?);
             }
-            if dry {
-                let differences = std::mem::take(told);
-                return Ok(RestoreInfo { at: source.at(), differences, sent });
+            if dry || restoring.wish.is_empty() {
+                let Some(mut told) = first else { break };
+                if !dry {
+                    sent.entries.extend(self.bring_back_absent(stays)?);
+                    tracing::info!(path, differences = told.differences.len(), "restored");
+                    self.busy = true;
+                    sent.up_to = self.heard()?;
+                    told.sent = sent;
+                }
+                return Ok(told);
             }
-            sent.entries.extend(self.bring_back_absent(&restoring)?);
-            if restoring.wish.is_empty() {
-                let differences = std::mem::take(told);
-                tracing::info!(path, differences = differences.len(), "restored");
-                self.busy = true;
-                sent.up_to = self.heard()?;
-                return Ok(RestoreInfo { at: source.at(), differences, sent });
-            }
+            sent.entries.extend(self.bring_back_absent(stays)?);
             sent.entries.extend(restoring.wish.wanted.keys().chain(&restoring.wish.gone));
             self.agreed.extend(&restoring.wish.gone);
             self.send_wish(&restoring).await?;
@@ -185,7 +200,7 @@ impl Engine {
                 entries.finish()?;
                 wish.gone = whole.gone;
                 wish.wanted.extend(whole.wanted);
-                Ok(Restoring { now, past, wish, directory: Some(into) })
+                Ok(Restoring { now, past, wish, into })
             }
             Source::Inside { bundle, .. } => {
                 Err(AskError::InBundle { path: path.to_owned(), bundle: bundle.clone() })
@@ -216,7 +231,7 @@ impl Engine {
                 let source = row.node.entry;
                 let wanted = Wanted { position, kind, content, source };
                 want(&mut wish, &now.tree, entry, wanted);
-                Ok(Restoring { now, past, wish, directory: None })
+                Ok(Restoring { now, past, wish, into: entry })
             }
         }
     }
@@ -319,18 +334,55 @@ impl Engine {
         Ok(())
     }
 
+    /// What a restore does, for a person: before anything is done.
+    fn told_of(
+        &self,
+        restoring: &Restoring,
+        stays: &[EntryId],
+        at: Instant,
+    ) -> Result<RestoreInfo, AskError> {
+        let state = &self.context.state;
+        let (mut absent, mut back) = (Vec::new(), BTreeSet::new());
+        for entry in stays {
+            let is_held = state.synced_node(entry)?.is_some_and(|base| base.held);
+            let is_live = |row: RemoteRow| !row.node.deleted;
+            if is_held && self.is_absent(entry)? && state.remote_row(entry)?.is_some_and(is_live) {
+                absent.push(self.shown_path(entry)?);
+                back.insert(*entry);
+            }
+        }
+        absent.sort_unstable();
+        back.extend(restoring.wish.wanted.keys());
+        let of_halt = match &self.halted {
+            Some(Halted::Deletions(halt)) => {
+                let count = halt.deletions.iter().filter(|entry| back.contains(entry)).count();
+                Some((count as u64, halt.deletions.len() as u64)).filter(|_| count > 0)
+            }
+            _ => None,
+        };
+        let (differences, sent) = (restoring.differences(), Sent::default());
+        Ok(RestoreInfo { at, differences, absent, of_halt, sent })
+    }
+
+    /// Whether something is not on this disk, or was not when it was looked at last.
+    fn is_absent(&self, entry: &EntryId) -> Result<bool, StateError> {
+        let mut at = *entry;
+        while at != EntryId::ROOT {
+            let Some(row) = self.context.state.local_row(&at)? else { return Ok(true) };
+            if self.missing.contains_key(&at) {
+                return Ok(true);
+            }
+            if self.missing.is_empty() {
+                break;
+            }
+            at = row.position.parent;
+        }
+        Ok(false)
+    }
+
     /// What was deleted here, and the server has not been told yet, is brought back with the rest;
     /// returns what that is.
-    fn bring_back_absent(&mut self, restoring: &Restoring) -> Result<Vec<EntryId>, AskError> {
-        let Restoring { now, past, wish, directory } = restoring;
-        let after = wish.applied_to(&now.tree, &past.tree);
-        let mut stays: Vec<EntryId> = match directory {
-            Some(directory) => after.list(directory, "").into_iter().map(|it| it.entry).collect(),
-            None => past.rows.keys().copied().collect(),
-        };
-        stays.extend(after.above(&stays));
-        stays.sort_unstable();
-        stays.dedup();
+    fn bring_back_absent(&mut self, stays: Vec<EntryId>) -> Result<Vec<EntryId>, AskError> {
         // All rows of what is gone first: those in a directory go with it.
         for entry in &stays {
             if self.missing.remove(entry).is_some() {
@@ -445,16 +497,31 @@ pub(super) fn registers_of(version: Version) -> Result<Registers, AskError> {
 }
 
 /// A restore that was thought through.
-#[derive(Default)]
 pub(super) struct Restoring {
     now: Past,
-    pub(super) past: Past,
+    past: Past,
     pub(super) wish: Wish,
-    /// The directory that is restored; none for a single file.
-    directory: Option<EntryId>,
+    /// What becomes what it was.
+    into: EntryId,
 }
 
 impl Restoring {
+    /// Wishes for the whole folder, with what their entries held.
+    pub(super) fn of_folder(past: Past, wish: Wish) -> Self {
+        Self { now: Past::default(), past, wish, into: EntryId::ROOT }
+    }
+
+    /// What is to be there, and the directories above it.
+    fn stays(&self) -> Vec<EntryId> {
+        let after = self.wish.applied_to(&self.now.tree, &self.past.tree);
+        let listed = after.list(&self.into, "").into_iter().map(|it| it.entry);
+        let mut stays: Vec<EntryId> = listed.chain([self.into]).collect();
+        stays.extend(after.above(&stays));
+        stays.sort_unstable();
+        stays.dedup();
+        stays
+    }
+
     /// What becomes different.
     fn differences(&self) -> Vec<Difference> {
         let root = EntryId::ROOT;

@@ -4,6 +4,7 @@
 //! Owns what is brought back of it. What waits has happened on one side alone, so the other brings it
 //! back; what was let through is restored at the server, and comes to this disk as it comes to all.
 
+use super::past::Past;
 use super::restore::{ROUNDS, Restoring, registers_of};
 use super::{AskError, Engine};
 use crate::engine::run::Halted;
@@ -134,16 +135,16 @@ impl Engine {
                 lost.insert(position, (now, before));
             }
         }
-        let mut restoring = Restoring::default();
+        let (mut past, mut wish) = (Past::default(), Wish::default());
         for (position, (now, before)) in lost {
             let (kind, content) = (now.node.kind, before.node.content);
             let entry = now.node.entry;
-            restoring.past.rows.insert(entry, Box::new(before));
+            past.rows.insert(entry, Box::new(before));
             let wanted = Wanted { position, kind, content, source: entry };
-            restoring.wish.wanted.insert(entry, wanted);
+            wish.wanted.insert(entry, wanted);
         }
-        left.extend(self.take_out_what_has_no_directory(&mut restoring.wish)?);
-        Ok((restoring, left))
+        left.extend(self.take_out_what_has_no_directory(&mut wish)?);
+        Ok((Restoring::of_folder(past, wish), left))
     }
 
     /// Nothing comes back into a directory that does not; returns the names of what does not.

@@ -157,8 +157,9 @@ pub fn versions(
                 let mark = mark.ok_or(StoreError::Corrupt { what: "journal mark of a version" })?;
                 let row = version_row((*entry, state.kind), *revision, &mark, place, content);
                 let before = before(&places, place, *revision);
+                let attributes_before = attributes_before(&contents, content, *revision);
                 let settled = reads.settled(folder, entry, *revision)?;
-                rows.push(VersionRow { before, settled, ..row });
+                rows.push(VersionRow { before, attributes_before, settled, ..row });
             }
         }
         if floor == 0 || rows.len() > limit {
@@ -227,6 +228,7 @@ fn version_row(
         },
         released: content.released,
         before: None,
+        attributes_before: None,
         settled: false,
     }
 }
@@ -236,6 +238,17 @@ fn before(places: &[PlaceVersion], place: &PlaceVersion, at: Revision) -> Option
     let older = places.get(places.partition_point(|version| version.revision >= at))?;
     // What retention has released in between is not guessed.
     (place.revision == at && older.until.is_none()).then(|| older.clone())
+}
+
+/// The attributes of the content that a revision replaced, as [`before`] tells its place.
+fn attributes_before(
+    contents: &[ContentVersion],
+    content: &ContentVersion,
+    at: Revision,
+) -> Option<Vec<u8>> {
+    let older = contents.get(contents.partition_point(|version| version.revision >= at))?;
+    let is_it = content.revision == at && older.until.is_none();
+    is_it.then(|| older.content.attributes.clone())
 }
 
 /// The last revision at or before a time, 0 before the first.

@@ -213,6 +213,8 @@ pub struct VersionRow {
     pub registers: Registers,
     /// The place before this revision, if it set another.
     pub before: Option<PlaceVersion>,
+    /// The sealed attributes of the content before this revision, if it set another.
+    pub attributes_before: Option<Vec<u8>>,
     /// Whether a conflict of the entry was settled at this revision.
     pub settled: bool,
     /// Whether retention has released the content: what it was is known alone.

@@ -325,10 +325,13 @@ impl Twins {
         assert!(stays.clone().all(|at| may.contains(at)), "{id}: {stays:?} of {may:?}");
         let full_rows = versions(&self.full, id);
         for row in versions(&self.thinned, id) {
-            // Where it had been may not be known any more.
+            // Where it had been, and what it had held, may not be known any more.
             let same = |full: &&VersionRow| {
                 let before = row.before.as_ref().and(full.before.clone());
-                VersionRow { released: row.released, before, ..(*full).clone() } == row
+                let attributes_before =
+                    row.attributes_before.as_ref().and(full.attributes_before.clone());
+                let full = (*full).clone();
+                VersionRow { released: row.released, before, attributes_before, ..full } == row
             };
             assert!(full_rows.iter().any(|full| same(&full)), "{id}: {row:?} was never so");
         }
