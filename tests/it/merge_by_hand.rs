@@ -290,6 +290,7 @@ fn with_tools_and_files() -> Result<()> {
     second.ask(&["pause"])?.success("pause")?;
     ensure!(fs::read_to_string(&config)?.contains("merge_tool"), "the tool is forgotten");
     second.ask(&["resume"])?.success("resume")?;
+    a_mistaken_configuration_stays(second, &config)?;
 
     scene.conflict("b.bin", ["base\0", "one\0", "two\0"])?;
     let refused = second.ask(&["resolve", &path("b.bin")?, "--keep", "merged"])?;
@@ -303,6 +304,19 @@ fn with_tools_and_files() -> Result<()> {
     fs::write(given, "given\0")?;
     second.ask(&["resolve", &path("b.bin")?, "--with", given])?.success("with a file")?;
     scene.is_settled("b.bin", "given\0")
+}
+
+/// A line below the tables, where it cannot be read, is not lost with the next command either.
+fn a_mistaken_configuration_stays(device: &Device, config: &Path) -> Result<()> {
+    let right = fs::read_to_string(config)?;
+    let mistaken = format!("{right}merge_tool = \"meld\"\n");
+    fs::write(config, &mistaken)?;
+    let refused = device.ask(&["pause"])?;
+    ensure!(refused.code != Some(0), "{refused:?}");
+    ensure!(fs::read_to_string(config)? == mistaken, "the configuration was written over");
+    fs::write(config, right)?;
+    device.ask(&["pause"])?.success("pause")?;
+    device.ask(&["resume"])?.success("resume").map(drop)
 }
 
 #[test]

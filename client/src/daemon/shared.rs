@@ -71,9 +71,12 @@ impl Shared {
         change(&mut next);
         let home = self.home.clone();
         let written = blocking(move || {
-            // What a person alone writes there may have been written since.
-            if let Ok(standing) = home.config() {
-                next.merge_tool = standing.merge_tool;
+            match home.config() {
+                // What a person alone writes there may have been written since.
+                Ok(standing) => next.merge_tool = standing.merge_tool,
+                // A mistake in it is theirs to mend: it is not written over.
+                Err(error @ HomeError::Config { .. }) => return Err(error),
+                Err(error) => tracing::warn!(%error, "the configuration is written anew"),
             }
             home.put_config(&next).map(|()| next)
         })
