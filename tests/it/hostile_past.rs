@@ -5,8 +5,8 @@
 
 use client::engine::handle::{AskError, Listing, Moment};
 use client::engine::{Ask, FolderHandle};
-use common::record::{Earlier, EarlierMessage, Kind, Was};
-use common::wire::meta::{PastPart, Reply, VersionsPart};
+use common::record::{Earlier, EarlierMessage, Kind, RegistersMessage, Was};
+use common::wire::meta::{PastPart, Reply, Version, VersionsPart};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,7 +151,7 @@ fn a_list_that_never_ends_holds_nobody_up() {
         (stands, |_, part| part.next_entry = vec![7; 16]),
         (stands, |page, part| part.next_entry = (!page).to_be_bytes().repeat(2)),
     ];
-    let timeline: [(&str, Endless); 5] = [
+    let timeline: [(&str, Endless); 7] = [
         (stands, |_, part| *part = VersionsPart { more: true, ..VersionsPart::default() }),
         (stands, |_, part| (part.next_revision, part.next_entry) = (1, vec![7; 16])),
         (stands, |page, part| part.next_revision = page + 1),
@@ -161,9 +161,16 @@ fn a_list_that_never_ends_holds_nobody_up() {
             (part.next_revision, part.next_entry) = (1, page.to_be_bytes().repeat(2));
         }),
         ("does not end", |page, part| {
-            let row = part.versions[0].clone();
-            part.versions = vec![row; 100];
-            part.next_revision = 1 << 40;
+            let row = Version { revision: 1 << 40, ..part.versions[0].clone() };
+            (part.versions, part.next_revision) = (vec![row; 100], 1 << 40);
+            part.next_entry = page.to_be_bytes().repeat(2);
+        }),
+        ("not in order", |page, part| {
+            part.versions.reverse();
+            (part.next_revision, part.next_entry) = (1, page.to_be_bytes().repeat(2));
+        }),
+        ("not in order", |page, part| {
+            (part.more, part.next_revision) = (true, 1 << 40);
             part.next_entry = page.to_be_bytes().repeat(2);
         }),
     ];
@@ -188,6 +195,10 @@ fn a_list_that_never_ends_holds_nobody_up() {
             let told = handle.ask(|it| Ask::Log(String::new(), 0, 1000, it)).await;
             refused(reason, told.map(drop));
         }
+        // Seals would be opened by the entry that it names.
+        lie(|_, part| part.versions[0].registers = Some(RegistersMessage::default()));
+        let told = handle.ask(|it| Ask::Log("edited".to_owned(), 0, 1000, it)).await;
+        refused("another entry", told.map(drop));
         device.link.set_hostile(None);
         let log = handle.ask(|it| Ask::Log(String::new(), 0, 1000, it)).await.unwrap();
         assert!(!log.more && log.versions.len() > 5, "{log:#?}");

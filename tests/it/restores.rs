@@ -502,6 +502,33 @@ fn the_revision_of_a_deletion_brings_back_what_was_deleted() {
     undeleted().unwrap_or_else(|error| panic!("{error:?}"));
 }
 
+#[test]
+fn what_was_moved_out_of_a_directory_first_is_no_reason_to_lose_the_rest() {
+    emptied_and_deleted().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn emptied_and_deleted() -> Result<()> {
+    let pair = Pair::begin(["first", "second"], 60)?;
+    let [_, second] = &pair.devices;
+    fs::create_dir_all(pair.at(0, "d/deep"))?;
+    for file in ["d/a.txt", "d/deep/b.txt", "d/keep.txt"] {
+        fs::write(pair.at(0, file), format!("of {file}\n"))?;
+    }
+    pair.meet()?;
+    fs::rename(pair.at(0, "d/keep.txt"), pair.at(0, "keep.txt"))?;
+    fs::remove_dir_all(pair.at(0, "d"))?;
+    pair.meet()?;
+    let end = end_of(second, "d")?;
+    second.ask(&["restore", "folder:d", "--rev", &end])?.success("restore")?;
+    pair.meet()?;
+    for file in ["d/a.txt", "d/deep/b.txt"] {
+        ensure!(fs::read_to_string(pair.at(0, file))? == format!("of {file}\n"), "{file}");
+    }
+    // It is where it was moved to, whether it had left in the midst of the deletion or before it.
+    ensure!(fs::read(pair.at(0, "keep.txt"))? == b"of d/keep.txt\n");
+    Ok(())
+}
+
 /// The revision that `ls --deleted` shows of a path.
 fn end_of(device: &Device, path: &str) -> Result<String> {
     let list = device.ask(&["ls", "folder:", "--deleted"])?.success("ls --deleted")?.json()?;
@@ -532,8 +559,13 @@ fn undeleted() -> Result<()> {
     pair.meet()?;
     let [end, of_deep, of_file] = ["d", "d/deep", "d/deep/b.txt"].map(|it| end_of(second, it));
     let (end, of_deep, of_file) = (end?, of_deep?, of_file?);
-    let listed = second.ask(&["ls", "folder:d", "--at", &end])?.success("ls --at")?.json()?;
-    ensure!(listed["entries"].as_array().is_some_and(|it| it.len() == 6), "{listed}");
+    // A moment, also one that a label marks, is what was there then: nothing.
+    let nothing = second.ask(&["ls", "folder:d", "--at", &end])?.json()?;
+    ensure!(nothing["error"]["kind"] == "no_such_path", "{nothing}");
+    ensure!(nothing["error"]["hint"].as_str().is_some_and(|it| it.contains("--rev")), "{nothing}");
+    second.ask(&["label", "add", "clean", "--at", &end])?.success("label add")?;
+    let nothing = second.ask(&["restore", "folder:d", "--at", "clean"])?.json()?;
+    ensure!(nothing["error"]["kind"] == "no_such_path", "{nothing}");
 
     let (beside, to) = pair.beside("beside")?;
     let asked = ["restore", "folder:d/deep", "--rev", &of_deep, "--to", &to];

@@ -227,9 +227,11 @@ impl From<AskError> for Failure {
             AskError::NotHeardYet { .. } => {
                 ("not_heard", "wait for `driftless sync`, then try again")
             }
-            AskError::NotThere { .. } => {
-                ("no_such_path", "`driftless ls --at TIME` lists what was there")
-            }
+            AskError::NotThere { .. } => (
+                "no_such_path",
+                "`driftless ls --at TIME` lists what was there; of what was deleted at exactly \
+                     this revision, `--rev` with it means what was there just before",
+            ),
             AskError::Unreadable(_) => {
                 ("unreadable", "`driftless log PATH` lists the versions: choose another one")
             }

@@ -92,6 +92,14 @@ pub struct RegistersMessage {
     pub(super) content: Option<ContentMessage>,
 }
 
+impl RegistersMessage {
+    /// Whether they are those of an entry, by what they say.
+    #[must_use]
+    pub fn is_of(&self, entry: &EntryId) -> bool {
+        self.entry == entry.as_bytes()
+    }
+}
+
 /// An open conflict on the wire.
 #[derive(Clone, PartialEq, Message)]
 pub struct ConflictMessage {

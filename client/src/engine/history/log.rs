@@ -155,8 +155,15 @@ impl Engine {
             after: next.after.clone(),
         };
         let part = self.versions_part(Request::Timeline(request)).await?;
+        let asked_at = next.revision;
         if part.more {
             next.go_on(part.next_revision, part.next_entry)?;
+        }
+        let revisions = part.versions.iter().map(|version| version.revision);
+        let last = if part.more { next.revision } else { 1 };
+        let is_told = |revision| last <= revision && (asked_at == 0 || revision <= asked_at);
+        if !revisions.clone().all(is_told) || !revisions.is_sorted_by(|one, two| one >= two) {
+            return Err(unreadable("its versions are not in order"));
         }
         let row = |version: Version| {
             let registers = version.registers.clone();

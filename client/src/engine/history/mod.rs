@@ -114,6 +114,13 @@ impl Engine {
             let Reply::Versions(part) = self.answer_to(Request::Versions(request)).await? else {
                 return Err(unreadable("it is no list of versions"));
             };
+            // Seals are opened by the entry that was asked for, and by no other that is named.
+            let is_other = |version: &Version| {
+                version.registers.as_ref().is_some_and(|registers| !registers.is_of(entry))
+            };
+            if part.versions.iter().any(is_other) {
+                return Err(unreadable("it tells of another entry"));
+            }
             let last = part.versions.last().map_or(0, |version| version.revision);
             found.extend(part.versions.into_iter().take(left));
             if !part.more || last <= 1 || found.len() >= limit {

@@ -5,9 +5,8 @@
 
 use super::lookup::names_of;
 use super::pages::{PAGES_MAX, endless};
-use super::restore::Source;
 use super::{AskError, Engine, unreadable};
-use crate::engine::handle::{Instant, ListInfo, ListedEntry, Listing, Moment};
+use crate::engine::handle::{Instant, ListInfo, ListedEntry, Listing};
 use crate::pull::{row_of, set_content, set_place};
 use crate::state::RemoteRow;
 use client_core::past::{Item, Shown, Tree};
@@ -201,37 +200,14 @@ impl Engine {
         }
     }
 
-    /// What was at a path then; at the revision of its deletion, just before.
-    async fn listed_then(
-        &self,
-        path: &str,
-        moment: Moment,
-    ) -> Result<(Past, EntryId, String, Instant), AskError> {
-        let at = self.instant(moment).await?;
-        let past = self.past(at.revision).await?;
-        let error = match past_entry(&past, path, at) {
-            Ok((entry, shown)) => return Ok((past, entry, shown, at)),
-            Err(error) => error,
-        };
-        let Moment::Revision(revision) = moment else { return Err(error) };
-        let (past, entry, at) = match self.source_of_deletion(path, revision).await? {
-            Some(Source::Directory { past, entry, at }) => (past, entry, at),
-            Some(Source::One { row, at }) => {
-                let at = self.instant(Moment::Revision(at.revision)).await?;
-                (self.past(at.revision).await?, row.node.entry, at)
-            }
-            None | Some(Source::Inside { .. }) => return Err(error),
-        };
-        let shown = past.tree.path(&entry).ok_or(error)?;
-        Ok((past, entry, shown, at))
-    }
-
     async fn listing_of_entry(&self, path: &str, what: Listing) -> Result<ListInfo, AskError> {
         match what {
             Listing::Now => Ok(ListInfo { entries: self.list(path)?, at: None }),
             Listing::Deleted => Ok(ListInfo { entries: self.deleted(path).await?, at: None }),
             Listing::At(moment) => {
-                let (past, entry, shown, at) = self.listed_then(path, moment).await?;
+                let at = self.instant(moment).await?;
+                let past = self.past(at.revision).await?;
+                let (entry, shown) = past_entry(&past, path, at)?;
                 let mut entries = Vec::new();
                 let mut show = |entry: &EntryId, path: String| {
                     entries.extend(past.rows.get(entry).map(|row| listed_entry(path, row)));

@@ -91,10 +91,8 @@ impl Engine {
             Some(registers) => Some(registers),
             None => {
                 let deletion = match which {
-                    Which::Revision(revision) | Which::At(Moment::Revision(revision)) => {
-                        self.source_of_deletion(path, revision).await?
-                    }
-                    Which::Older(..) | Which::At(Moment::Time(_)) => None,
+                    Which::Revision(revision) => self.source_of_deletion(path, revision).await?,
+                    Which::Older(..) | Which::At(_) => None,
                 };
                 if let Some(deletion) = deletion {
                     return Ok(deletion);
