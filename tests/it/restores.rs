@@ -3,16 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use anyhow::{Context, Result, ensure};
 use client::engine::handle::{Listing, Moment, RestoreInfo, Sent, Which};
 use client::engine::{Ask, AskError};
 use client::fs::memory::user::UserEntry;
 use client_core::past::Change;
 use common::revision::Revision;
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
-use tests::harness::{Device, Pair, Tree};
 use tests::sim::clock::in_virtual_time;
 use tests::sim::device::SimDevice;
 use tests::sim::world::World;
@@ -494,101 +491,4 @@ fn what_cannot_be_is_told_and_changes_nothing() {
         world.settled().await;
         assert_eq!(disk(&one), now);
     });
-}
-
-/// With the built programs, as a person does it: what `ls --deleted` shows is what is asked for.
-#[test]
-fn the_revision_of_a_deletion_brings_back_what_was_deleted() {
-    undeleted().unwrap_or_else(|error| panic!("{error:?}"));
-}
-
-#[test]
-fn what_was_moved_out_of_a_directory_first_is_no_reason_to_lose_the_rest() {
-    emptied_and_deleted().unwrap_or_else(|error| panic!("{error:?}"));
-}
-
-fn emptied_and_deleted() -> Result<()> {
-    let pair = Pair::begin(["first", "second"], 60)?;
-    let [_, second] = &pair.devices;
-    fs::create_dir_all(pair.at(0, "d/deep"))?;
-    for file in ["d/a.txt", "d/deep/b.txt", "d/keep.txt"] {
-        fs::write(pair.at(0, file), format!("of {file}\n"))?;
-    }
-    pair.meet()?;
-    fs::rename(pair.at(0, "d/keep.txt"), pair.at(0, "keep.txt"))?;
-    fs::remove_dir_all(pair.at(0, "d"))?;
-    pair.meet()?;
-    let end = end_of(second, "d")?;
-    second.ask(&["restore", "folder:d", "--rev", &end])?.success("restore")?;
-    pair.meet()?;
-    for file in ["d/a.txt", "d/deep/b.txt"] {
-        ensure!(fs::read_to_string(pair.at(0, file))? == format!("of {file}\n"), "{file}");
-    }
-    // It is where it was moved to, whether it had left in the midst of the deletion or before it.
-    ensure!(fs::read(pair.at(0, "keep.txt"))? == b"of d/keep.txt\n");
-    Ok(())
-}
-
-/// The revision that `ls --deleted` shows of a path.
-fn end_of(device: &Device, path: &str) -> Result<String> {
-    let list = device.ask(&["ls", "folder:", "--deleted"])?.success("ls --deleted")?.json()?;
-    let mut entries = list["entries"].as_array().context("no entries")?.iter();
-    let entry = entries.find(|entry| entry["path"] == path);
-    let entry = entry.with_context(|| format!("{path} is not in {list}"))?;
-    Ok(entry["revision"].as_u64().context("no revision")?.to_string())
-}
-
-fn undeleted() -> Result<()> {
-    let pair = Pair::begin(["first", "second"], 60)?;
-    let [first, second] = &pair.devices;
-    fs::create_dir_all(pair.at(0, "d/deep/deeper"))?;
-    fs::create_dir(pair.at(0, "d/empty"))?;
-    for file in ["d/a.txt", "d/deep/b.txt", "d/deep/deeper/c.txt", "stays.txt"] {
-        fs::write(pair.at(0, file), format!("of {file}\n"))?;
-    }
-    pair.meet()?;
-    // Another change in it between parts two deletions.
-    fs::write(pair.at(0, "d/before.txt"), "deleted before\n")?;
-    pair.meet()?;
-    fs::remove_file(pair.at(0, "d/before.txt"))?;
-    pair.meet()?;
-    fs::write(pair.at(0, "d/a.txt"), "edited\n")?;
-    pair.meet()?;
-    let then = Tree::read(first.root())?;
-    fs::remove_dir_all(pair.at(0, "d"))?;
-    pair.meet()?;
-    let [end, of_deep, of_file] = ["d", "d/deep", "d/deep/b.txt"].map(|it| end_of(second, it));
-    let (end, of_deep, of_file) = (end?, of_deep?, of_file?);
-    // A moment, also one that a label marks, is what was there then: nothing.
-    let nothing = second.ask(&["ls", "folder:d", "--at", &end])?.json()?;
-    ensure!(nothing["error"]["kind"] == "no_such_path", "{nothing}");
-    ensure!(nothing["error"]["hint"].as_str().is_some_and(|it| it.contains("--rev")), "{nothing}");
-    second.ask(&["label", "add", "clean", "--at", &end])?.success("label add")?;
-    let nothing = second.ask(&["restore", "folder:d", "--at", "clean"])?.json()?;
-    ensure!(nothing["error"]["kind"] == "no_such_path", "{nothing}");
-
-    let (beside, to) = pair.beside("beside")?;
-    let asked = ["restore", "folder:d/deep", "--rev", &of_deep, "--to", &to];
-    second.ask(&asked)?.success("restore --to")?;
-    ensure!(fs::read(beside.join("deeper/c.txt"))? == b"of d/deep/deeper/c.txt\n");
-    let bytes = second.cat("d/deep/b.txt", of_file.parse()?)?;
-    ensure!(bytes == b"of d/deep/b.txt\n", "{bytes:?}");
-
-    let dry = ["restore", "folder:d", "--rev", &end, "--dry-run"];
-    let dry = second.ask(&dry)?.success("a dry run")?.json()?;
-    ensure!(dry["changes"].as_array().is_some_and(|it| it.len() == 7), "{dry}");
-    second.ask(&["restore", "folder:d", "--rev", &end])?.success("restore")?;
-    pair.meet()?;
-    let now = Tree::read(first.root())?;
-    ensure!(now == then, "{:?}", then.differences(&now));
-
-    fs::remove_file(pair.at(0, "d/a.txt"))?;
-    pair.meet()?;
-    let end = end_of(second, "d/a.txt")?;
-    ensure!(second.cat("d/a.txt", end.parse()?)? == b"edited\n");
-    second.ask(&["restore", "folder:d/a.txt", "--rev", &end])?.success("restore of a file")?;
-    pair.meet()?;
-    let now = Tree::read(first.root())?;
-    ensure!(now == then, "{:?}", then.differences(&now));
-    Ok(())
 }

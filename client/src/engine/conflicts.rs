@@ -4,9 +4,10 @@
 
 use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep, ResolveInfo, Sent};
 use super::history::{author, is_bundle_row};
-use super::run::Engine;
+use super::run::{Engine, Halted};
 use super::settling::Texts;
 use crate::state::{RemoteRow, StateError};
+use client_core::past::Shown;
 use common::chunk::{Attributes, seal_attributes};
 use common::ids::EntryId;
 use common::limits::GROUP_CHANGES_MAX;
@@ -33,22 +34,19 @@ impl Engine {
                 continue;
             }
             let mut sides = Vec::new();
-            for (entry, revision) in [(record.entry, record.theirs), (record.copy, record.opened)] {
-                let side = self.side(&record, &entry, revision).await?;
-                sides.push(side.unwrap_or(ConflictSide {
-                    device: record.device,
-                    revision,
-                    time_ms: record.time_ms,
-                    kind: None,
-                    size: 0,
-                    unreadable: None,
-                }));
+            for (entry, opened) in [(record.entry, record.theirs), (record.copy, record.opened)] {
+                sides.push(self.side_now(&record, &entry, opened).await?);
             }
-            let base_version = match record.base {
+            // A server that has gone back has other revisions by these numbers.
+            let is_back = matches!(self.halted, Some(Halted::Rollback { .. }));
+            let base_version = match record.base.filter(|_| !is_back) {
                 Some(base) => self.side(&record, &record.entry, base).await?,
                 None => None,
             };
-            let texts = self.listed_texts(&record).await?;
+            let texts = match is_back {
+                true => None,
+                false => self.listed_texts(&record).await?,
+            };
             let mergeable = match &texts {
                 Some(texts) => self.merges_cleanly(texts).await?,
                 None => None,
@@ -81,6 +79,29 @@ impl Engine {
             }
         }
         Ok(infos)
+    }
+
+    /// A side as it is; as it was when the conflict was opened, if it is gone.
+    async fn side_now(
+        &mut self,
+        record: &ConflictRecord,
+        entry: &EntryId,
+        opened: Revision,
+    ) -> Result<ConflictSide, AskError> {
+        let row = self.live(entry)?;
+        let revision = row.as_ref().map_or(opened, |row| row.node.content_revision);
+        let is_back = matches!(self.halted, Some(Halted::Rollback { .. }));
+        if !is_back && let Some(side) = self.side(record, entry, revision).await? {
+            return Ok(side);
+        }
+        Ok(ConflictSide {
+            device: record.device,
+            revision,
+            time_ms: record.time_ms,
+            kind: row.as_ref().map(|row| Shown::of(row.node.kind, row.node.content.mode)),
+            size: row.map_or(0, |row| row.size),
+            unreadable: None,
+        })
     }
 
     /// One version that a conflict is about; `None` when it is not there. One that does not open

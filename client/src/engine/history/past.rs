@@ -7,6 +7,7 @@ use super::lookup::names_of;
 use super::pages::{PAGES_MAX, endless};
 use super::{AskError, Engine, unreadable};
 use crate::engine::handle::{Instant, ListInfo, ListedEntry, Listing};
+use crate::engine::run::Halted;
 use crate::pull::{row_of, set_content, set_place};
 use crate::state::RemoteRow;
 use client_core::past::{Item, Shown, Tree};
@@ -79,6 +80,11 @@ impl Engine {
 
     /// The folder as it was.
     pub(super) async fn past(&self, at: Revision) -> Result<Past, AskError> {
+        if let Some(Halted::Rollback { .. }) = &self.halted {
+            let text = "the server was restored from a backup, and what it has now is read after \
+                        `driftless confirm`";
+            return Err(AskError::Refused(text.to_owned()));
+        }
         let known = self.context.state.cursor()?.map_or(0, |cursor| cursor.revision);
         if known < at {
             return Err(AskError::NotHeardYet { revision: at, heard: known });

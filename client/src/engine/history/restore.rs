@@ -75,6 +75,9 @@ impl Engine {
                     if kind != Kind::Directory {
                         return self.source_of_version(version).await;
                     }
+                } else if let Some(deletion) = self.source_of_deletion(path, revision).await? {
+                    // Something else was made there at the same revision: that is there now.
+                    return Ok(deletion);
                 }
                 self.instant(Moment::Revision(revision)).await?
             }
@@ -89,16 +92,7 @@ impl Engine {
         }
         let registers = match self.entry_at_revision(path, at.revision).await? {
             Some(registers) => Some(registers),
-            None => {
-                let deletion = match which {
-                    Which::Revision(revision) => self.source_of_deletion(path, revision).await?,
-                    Which::Older(..) | Which::At(_) => None,
-                };
-                if let Some(deletion) = deletion {
-                    return Ok(deletion);
-                }
-                self.what_is_now_then(path, at.revision).await?
-            }
+            None => self.what_is_now_then(path, at.revision).await?,
         };
         let none = || AskError::NotThere { path: path.to_owned(), revision: at.revision };
         let registers = registers.ok_or_else(none)?;
@@ -157,7 +151,11 @@ impl Engine {
             if first.is_none() {
                 // Later, what has been sent is not on this disk yet.
                 self.check_synced(&restoring)?;
-                first = Some(self.told_of(&restoring, &stays, source.at())?);
+                let told = self.told_of(&restoring, &stays, source.at())?;
+                if restoring.wish.is_empty() && told.absent.is_empty() {
+                    self.check_untouched(&stays)?;
+                }
+                first = Some(told);
             }
             if dry || restoring.wish.is_empty() {
                 let Some(mut told) = first else { break };
@@ -299,11 +297,6 @@ impl Engine {
     /// where one is to come.
     fn check_synced(&self, restoring: &Restoring) -> Result<(), AskError> {
         let state = &self.context.state;
-        let unsynced = |entry: &EntryId| -> Result<AskError, AskError> {
-            let names = state.local_path(entry)?.unwrap_or_default();
-            let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-            Ok(AskError::Unsynced(names.join("/")))
-        };
         let Wish { wanted, gone } = &restoring.wish;
         for entry in wanted.keys().chain(gone) {
             let Some(row) = state.local_row(entry)?.filter(|_| !self.missing.contains_key(entry))
@@ -315,7 +308,7 @@ impl Engine {
                 row.content() == Some(base.content) && row.position == base.position
             });
             if !is_synced {
-                return Err(unsynced(entry)?);
+                return Err(self.unsynced(entry)?);
             }
         }
         for wanted in wanted.values() {
@@ -326,10 +319,39 @@ impl Engine {
                 && state.remote_row(&holder)?.is_none_or(|row| row.node.deleted)
                 && state.local_row(&holder)?.is_some()
             {
-                return Err(unsynced(&holder)?);
+                return Err(self.unsynced(&holder)?);
             }
         }
         Ok(())
+    }
+
+    fn unsynced(&self, entry: &EntryId) -> Result<AskError, AskError> {
+        let names = self.context.state.local_path(entry)?.unwrap_or_default();
+        let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+        Ok(AskError::Unsynced(names.join("/")))
+    }
+
+    /// Where nothing is to be brought back, that it is so already is said of what this disk has too: of
+    /// nothing that was edited or moved here since.
+    fn check_untouched(&self, stays: &[EntryId]) -> Result<(), AskError> {
+        let state = &self.context.state;
+        for entry in self.unsettled(stays)? {
+            let base = state.synced_node(&entry)?.filter(|base| base.held);
+            if let Some((row, base)) = state.local_row(&entry)?.zip(base)
+                && (row.content() != Some(base.content) || row.position != base.position)
+            {
+                return Err(self.unsynced(&entry)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of some entries that may be another here than at the server.
+    fn unsettled(&self, entries: &[EntryId]) -> Result<Vec<EntryId>, StateError> {
+        let dirty = self.context.state.dirty(usize::MAX)?;
+        // What lies in a directory that is gone goes with it, and is marked when that is believed.
+        let is_one = |entry: &&EntryId| !self.missing.is_empty() || dirty.contains(entry);
+        Ok(entries.iter().filter(is_one).copied().collect())
     }
 
     /// What a restore does, for a person: before anything is done.
@@ -341,12 +363,13 @@ impl Engine {
     ) -> Result<RestoreInfo, AskError> {
         let state = &self.context.state;
         let (mut absent, mut back) = (Vec::new(), BTreeSet::new());
-        for entry in stays {
-            let is_held = state.synced_node(entry)?.is_some_and(|base| base.held);
+        for entry in self.unsettled(stays)? {
+            let is_held = state.synced_node(&entry)?.is_some_and(|base| base.held);
             let is_live = |row: RemoteRow| !row.node.deleted;
-            if is_held && self.is_absent(entry)? && state.remote_row(entry)?.is_some_and(is_live) {
-                absent.push(self.shown_path(entry)?);
-                back.insert(*entry);
+            if is_held && self.is_absent(&entry)? && state.remote_row(&entry)?.is_some_and(is_live)
+            {
+                absent.push(self.shown_path(&entry)?);
+                back.insert(entry);
             }
         }
         absent.sort_unstable();

@@ -13,6 +13,7 @@ use crate::state::{RemoteRow, StateError};
 use client_core::restore::{Wanted, Wish};
 use client_core::tree::{ContentState, Position, SyncedNode};
 use common::ids::{ContentTag, EntryId};
+use common::record::Kind;
 use common::revision::Revision;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,8 +117,11 @@ impl Engine {
             let position = now.node.position.clone();
             let before = if !now.node.deleted {
                 self.before_it_was_emptied(&now, local.and_then(|row| row.content())).await?
-            } else if local.is_some() || state.remote_entry_at(&position)?.is_some() {
-                // It was made anew: what stands here goes to the server by itself.
+            } else if (local.is_some() && now.node.kind != Kind::Directory)
+                || state.remote_entry_at(&position)?.is_some()
+            {
+                // It was made anew: what stands here goes to the server by itself. A directory that
+                // stands here and waits comes back first, for what was in it.
                 None
             } else {
                 Some(now.clone())
