@@ -63,7 +63,8 @@ pub const GROUP_CHANGES_MAX: usize = 512;
 /// are told in one frame.
 pub const GROUP_CONTENTS_MAX: usize = 16;
 const _: () = {
-    let version_bytes = ATTRIBUTES_BYTES_MAX + SEALED_NAME_BYTES_MAX + 1024;
+    // A version has the attributes and the name that it set, and those of before.
+    let version_bytes = 2 * (ATTRIBUTES_BYTES_MAX + SEALED_NAME_BYTES_MAX) + 1024;
     assert!(REPLY_BYTES_SOFT + GROUP_CONTENTS_MAX * version_bytes < FRAME_BYTES_MAX);
 };
 /// Largest signed group body, in bytes.

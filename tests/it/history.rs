@@ -291,6 +291,36 @@ fn what_is_restored_where_it_was_moved_away_from_names_where_its_history_is() {
     });
 }
 
+/// Files that were first pushed together have a version of the same revision.
+#[test]
+fn what_is_restored_from_its_own_history_names_nothing_else_that_had_the_path() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(7).await;
+        two.link.set_up(false);
+        two.writer.write("a", b"first of a");
+        two.writer.write("b", b"first of b");
+        two.link.set_up(true);
+        world.settled().await;
+        let handle = one.handle().unwrap();
+        let first = revisions(&handle, "a").await;
+        assert_eq!(first, revisions(&handle, "b").await, "they were pushed together");
+        for (from, to) in [("b", "b.old"), ("a", "b")] {
+            one.writer.rename(from, to);
+            world.settled().await;
+        }
+        one.writer.write("b", b"second");
+        world.settled().await;
+        let which = Which::Revision(first[0]);
+        handle.ask(|answer| Ask::Restore("b".to_owned(), which, false, answer)).await.unwrap();
+        world.settled().await;
+        assert_eq!(bytes_of(&two, "b"), b"first of a");
+        let log = handle.ask(|answer| Ask::Log("b".to_owned(), 0, 100, answer)).await.unwrap();
+        let newest = &log.versions[0];
+        let told = (newest.change, newest.restored, newest.restored_from.as_deref());
+        assert_eq!(told, ("restored", Some(first[0]), None));
+    });
+}
+
 fn bytes_of(device: &SimDevice, path: &str) -> Vec<u8> {
     device.fs.user().read(path).unwrap()
 }

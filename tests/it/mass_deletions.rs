@@ -5,6 +5,8 @@
 
 use client::engine::{Ask, HaltReason};
 use client::fs::memory::user::UserEntry;
+use common::ids::EntryId;
+use common::record::{Content, Kind};
 use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
@@ -299,5 +301,64 @@ fn what_was_let_through_of_a_mass_that_is_received_is_taken_back_with_it() {
         for device in [&writer, &reader, &third] {
             assert_eq!(device.fs.user().tree(), before);
         }
+    });
+}
+
+/// A name is held at the server by what no device can read, and so none shows it.
+#[test]
+fn what_was_let_through_comes_back_into_a_directory_that_waits() {
+    in_virtual_time(async {
+        let (mut world, [writer, reader]) = with_files(27, 4).await;
+        let third = world.add_device(true, None).await;
+        third.start().await;
+        writer.writer.make_directory("d");
+        (0..25).for_each(|number| writer.writer.write_new(&format!("d/{number}")));
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let before = reader.fs.user().tree();
+        (0..10).for_each(|number| writer.writer.delete(&format!("d/{number}")));
+        tokio::time::sleep(Duration::from_secs(1)).await; // ok: virtual time
+        third.writer.delete("d");
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let halt = halt_of(&reader).unwrap();
+        assert!(halt.message.contains("16 more of 20 entries, after 10"), "{}", halt.message);
+        assert_eq!(undo_all(&world, &reader).await, 26);
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for device in [&writer, &reader, &third] {
+            assert_eq!(device.fs.user().tree(), before);
+        }
+    });
+}
+
+#[test]
+fn what_cannot_come_back_of_a_mass_deletion_keeps_nothing_else_from_it() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(26, 35).await;
+        writer.writer.make_directory("d");
+        (0..5).for_each(|number| writer.writer.write_new(&format!("d/{number}")));
+        let rogue = world.add_rogue().await;
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let before = writer.fs.user().tree();
+        writer.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        (0..4).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
+        let entry = rogue.fresh();
+        let unreadable = Content { attributes: vec![7; 64], ..rogue.directory(&entry) };
+        let place = rogue.place(&entry, EntryId::ROOT, b"d");
+        let holds = rogue.create(entry, Kind::Directory, place, unreadable);
+        rogue.commit(vec![holds]).await.unwrap();
+        (4..30).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(halt_of(&writer).unwrap().message.contains("after 10"));
+        let restore = world.ledger.restore_begins(Asked::of_some_moment(writer.device()));
+        let error = writer.handle().unwrap().ask(Ask::Undo).await.unwrap_err().to_string();
+        world.ledger.restore_ends(restore);
+        assert!(error.contains("d and 5 more cannot be brought back"), "{error}");
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(halt_of(&writer), None);
+        let mut expected = before;
+        expected.retain(|path, _| path != "d" && !path.starts_with("d/"));
+        assert_eq!(writer.fs.user().tree(), expected);
+        assert_eq!(reader.fs.user().tree(), expected);
     });
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
 use client::engine::{Ask, ConflictInfo, Keep};
+use server_core::metadata::{Action, Command, Quota};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -134,5 +135,64 @@ fn a_conflict_that_a_restored_server_has_forgotten_is_opened_again() {
             hold([&one, &two], &[("a.txt", b"two")]);
             assert_eq!(conflicts(&one).await, []);
         }
+    });
+}
+
+fn allow(world: &World, more_versions: Option<u64>) {
+    let meta = world.server.meta();
+    let folder = meta.read(|reads| reads.folder(&world.folder())).unwrap().unwrap();
+    let used = meta.read(|reads| reads.user(&folder.user)).unwrap().unwrap().usage.versions;
+    let versions_max = more_versions.map_or(u64::MAX, |more| used + more);
+    let quota = Quota { versions_max, ..Quota::UNLIMITED };
+    let action = Action::SetQuota { user: folder.user, quota };
+    let command = Command { time_ms: folder.time_ms, action };
+    meta.apply_here(&command).unwrap();
+}
+
+#[test]
+fn a_refusal_that_passes_leaves_a_conflict_to_be_opened_again() {
+    in_virtual_time(async {
+        let (world, [one, two]) = in_conflict(66).await;
+        two.link.set_up(false);
+        one.writer.delete(COPY);
+        a_while().await;
+        two.writer.write(COPY, b"two, later");
+        a_while().await;
+        // There is room for the copy that comes back and its content, and not for the conflict.
+        allow(&world, Some(2));
+        two.link.set_up(true);
+        tokio::time::sleep(Duration::from_secs(60)).await; // ok: virtual time
+        hold([&one, &two], &[("a.txt", b"one"), (COPY, b"two, later")]);
+        assert_eq!(conflicts(&two).await, [], "there was no room for it");
+        allow(&world, None);
+        tokio::time::sleep(Duration::from_secs(120)).await; // ok: virtual time
+        world.settled().await;
+        is_open([&one, &two], &two).await;
+    });
+}
+
+/// The server has forgotten both files, and who had opened the conflict has only the copy.
+#[test]
+fn a_side_that_another_device_still_pushes_is_waited_for() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(67).await;
+        let backup = world.server.back_up();
+        one.writer.write("a.txt", b"base");
+        world.settled().await;
+        conflict(&world, &one, &two).await;
+        one.link.set_up(false);
+        world.server.restore(backup);
+        world.ledger.forget_accepted(BTreeSet::new());
+        two.link.cut();
+        tokio::time::sleep(Duration::from_secs(40)).await; // ok: virtual time
+        two.writer.delete("a.txt");
+        two.confirm().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(40)).await; // ok: virtual time
+        hold([&two, &two], &[(COPY, b"two")]);
+        one.link.set_up(true);
+        tokio::time::sleep(Duration::from_secs(40)).await; // ok: virtual time
+        world.settled().await;
+        hold([&one, &two], &[("a.txt", b"one"), (COPY, b"two")]);
+        is_open([&one, &two], &two).await;
     });
 }

@@ -91,7 +91,11 @@ impl Engine {
         let row = self.live(entry)?;
         let revision = row.as_ref().map_or(opened, |row| row.node.content_revision);
         let is_back = matches!(self.halted, Some(Halted::Rollback { .. }));
-        if !is_back && let Some(side) = self.side(record, entry, revision).await? {
+        if !is_back && let Some(mut side) = self.side(record, entry, revision).await? {
+            // Who opened the conflict wrote the copy, whoever has sent it again to a restored server.
+            if *entry == record.copy && revision <= record.opened {
+                side.device = record.device;
+            }
             return Ok(side);
         }
         Ok(ConflictSide {

@@ -251,6 +251,14 @@ impl Engine {
     /// Sends prepared groups and waits until the journal has brought them back; returns whether all
     /// were accepted.
     pub(super) async fn send(&mut self, ready: Vec<Prepared>) -> Result<bool, RoundError> {
+        Ok(self.send_and_hear(ready).await?.is_ok())
+    }
+
+    /// As [`Engine::send`]; returns why groups were refused, if not all were accepted.
+    pub(super) async fn send_and_hear(
+        &mut self,
+        ready: Vec<Prepared>,
+    ) -> Result<Result<(), Vec<RejectionCode>>, RoundError> {
         // What somebody asked for meanwhile is made from half of the server's tree, or comes before the
         // word that a person has given.
         let is_agreement = |change: &Change| matches!(change, Change::ConfirmEpoch { .. });
@@ -299,7 +307,10 @@ impl Engine {
                 self.list_failed(entry, &refused(message))?;
             }
         }
-        Ok(sent.rejected.is_empty() && !sent.left)
+        if sent.rejected.is_empty() && !sent.left {
+            return Ok(Ok(()));
+        }
+        Ok(Err(sent.rejected.iter().map(|rejection| rejection.code).collect()))
     }
 
     /// Sends changes that a person asked for, such as the end of a conflict.

@@ -215,8 +215,8 @@ impl Engine {
             (None, None) => None,
         };
         let mut info = WhyInfo { ignored, kind, ..WhyInfo::unknown() };
-        let lost = remote.as_ref().is_some_and(|row| self.has_lost(newest(row)));
-        info.revision = remote.as_ref().filter(|_| !lost).map(newest);
+        let lost = remote.as_ref().is_some_and(|row| self.has_lost(row.newest()));
+        info.revision = remote.as_ref().filter(|_| !lost).map(RemoteRow::newest);
         let base = match entry {
             Some(entry) => self.context.state.synced_node(&entry)?.filter(|base| base.held),
             None => None,
@@ -529,10 +529,6 @@ fn shown(stat: &Stat) -> Option<Shown> {
         fs::Kind::Symlink => Some(Shown::Symlink),
         fs::Kind::Other => None,
     }
-}
-
-fn newest(row: &RemoteRow) -> Revision {
-    row.node.place_revision.max(row.node.content_revision)
 }
 
 /// How what is here differs from what the server has, if it does.

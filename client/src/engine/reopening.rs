@@ -8,10 +8,11 @@ use super::online::RoundError;
 use super::run::Engine;
 use crate::pull::is_edited;
 use crate::push::Prepared;
-use crate::state::{RemoteRow, Reopened, StateError};
+use crate::state::{Reopened, StateError};
 use common::ids::EntryId;
 use common::record::Change;
 use common::revision::Revision;
+use common::wire::meta::RejectionCode;
 
 /// What becomes of a conflict that is to be opened again.
 enum Fate {
@@ -50,11 +51,8 @@ impl Engine {
         let Reopened { conflict, entry, copy, base } = *reopened;
         let changes = vec![Change::OpenConflict { conflict, entry, base, theirs, copy }];
         let prepared = Prepared { changes, ..Prepared::default() };
-        if self.send(vec![prepared]).await? {
-            return Ok(());
-        }
-        // Refused for good, unless somebody has changed a side meanwhile.
-        if matches!(self.fate_of(reopened)?, Fate::Open(now) if now == theirs) {
+        let Err(refusals) = self.send_and_hear(vec![prepared]).await? else { return Ok(()) };
+        if refusals.into_iter().any(is_for_good) {
             tracing::info!(%conflict, "a conflict was not opened again");
             self.context.state.forget_reopened(&conflict)?;
         }
@@ -69,14 +67,22 @@ impl Engine {
                     || original.node.content.tag != copy.node.content.tag;
                 if differ { Fate::Open(original.node.content_revision) } else { Fate::Drop }
             }
-            (original, other) => {
-                let comes =
-                    |entry: &EntryId, row: &Option<RemoteRow>| -> Result<bool, StateError> {
-                        Ok(row.is_some() || is_edited(&self.context.state, entry)?)
-                    };
-                let both_come = comes(entry, &original)? && comes(copy, &other)?;
-                if both_come { Fate::Wait } else { Fate::Drop }
-            }
+            _ if self.is_gone(entry)? || self.is_gone(copy)? => Fate::Drop,
+            _ => Fate::Wait,
         })
     }
+
+    /// Whether a side was deleted and does not come back from this disk. One that the server does not
+    /// know may be on the disk of another.
+    fn is_gone(&self, entry: &EntryId) -> Result<bool, StateError> {
+        let state = &self.context.state;
+        let is_deleted = state.remote_row(entry)?.is_some_and(|row| row.node.deleted);
+        Ok(is_deleted && !is_edited(state, entry)?)
+    }
+}
+
+/// Whether a refusal stands whatever else happens: every other is met by what comes with the journal, by
+/// a new request, or by who looks after the server.
+fn is_for_good(code: RejectionCode) -> bool {
+    matches!(code, RejectionCode::IdTaken | RejectionCode::Malformed)
 }

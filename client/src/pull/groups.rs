@@ -329,8 +329,7 @@ impl Taking<'_> {
     /// Closes a conflict. A copy that was deleted with it, and edited here meanwhile, comes back, and the
     /// conflict with it.
     fn close(&self, conflict: &ConflictId) -> Result<(), PullError> {
-        let records = self.state.conflicts()?.into_iter();
-        for record in records.filter(|record| record.conflict == *conflict) {
+        if let Some(record) = self.state.conflict(conflict)? {
             let copy = self.state.remote_row(&record.copy)?;
             if copy.is_some_and(|row| row.node.deleted) && is_edited(self.state, &record.copy)? {
                 self.state.reopen(&Reopened {

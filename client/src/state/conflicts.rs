@@ -71,6 +71,15 @@ impl FolderState {
         self.all(&format!("SELECT {COLUMNS} FROM conflict ORDER BY conflict"), [], read)
     }
 
+    /// An open conflict.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn conflict(&self, conflict: &ConflictId) -> Result<Option<ConflictRecord>, StateError> {
+        let sql = format!("SELECT {COLUMNS} FROM conflict WHERE conflict = ?1");
+        self.find(&sql, [conflict.as_bytes().as_slice()], read)
+    }
+
     /// The open conflicts that an entry is a side of.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use client_core::tree::{ContentState, Position, RemoteNode};
 use common::ids::{ContentTag, EntryId, Head};
 use common::name::Name;
 use common::record::{Kind, RegisterDigest, Root};
+use common::revision::Revision;
 use rusqlite::{Row, params};
 
 /// A row of the remote tree.
@@ -68,6 +69,12 @@ impl RemoteRow {
     #[must_use]
     pub fn issue(&self) -> Option<&String> {
         self.place_issue.as_ref().or(self.content_issue.as_ref())
+    }
+
+    /// The revision of its last change.
+    #[must_use]
+    pub fn newest(&self) -> Revision {
+        self.node.place_revision.max(self.node.content_revision)
     }
 }
 

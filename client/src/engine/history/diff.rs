@@ -14,7 +14,7 @@ use crate::pull::row_of;
 use crate::state::RemoteRow;
 use client_core::past::{Change, Difference, Item, Listed, Shown, compare, compare_inside};
 use common::archive::Index;
-use common::limits::{GROUP_CONTENTS_MAX, REPLY_ITEMS_MAX};
+use common::limits::GROUP_CONTENTS_MAX;
 use common::name::Name;
 use common::record::{Kind, Registers};
 use common::revision::Revision;
@@ -64,12 +64,10 @@ impl Engine {
             }
             DiffTo::Newest | DiffTo::Disk => None,
         };
-        let asked = REPLY_ITEMS_MAX as u32;
-        let newest = match found.first() {
-            Some(first) => self.versions(&first.entry, 0, asked).await?,
-            None => Vec::new(),
+        let last = match (named, found.first()) {
+            (None, Some(first)) => self.versions(&first.entry, 0, 1).await?.pop(),
+            (named, _) => named,
         };
-        let last = named.or_else(|| newest.first().cloned());
         let last = last.ok_or_else(|| AskError::NoSuchPath(path.to_owned()))?;
         let from = match from {
             Some(from) => {
@@ -79,15 +77,25 @@ impl Engine {
             // What is on the disk is compared with what was synced last.
             None if to == DiffTo::Disk => Some(last.clone()),
             None if last.deleted => Some(self.before_end(last.clone()).await?),
-            None => {
-                let before = newest.into_iter().find(|older| older.revision < last.revision);
-                before.filter(|before| !before.deleted)
-            }
+            None => self.before(&last).await?.filter(|before| !before.deleted),
         };
         let sides = self.sides_of((path, inside), from.as_ref(), (&last, to)).await?;
         let instant = |it: &Version| Instant { revision: it.revision, time_ms: it.time_ms };
         let from = from.as_ref().map(instant);
         Ok(DiffInfo { from, to: (to != DiffTo::Disk).then(|| instant(&last)), sides })
+    }
+
+    /// The version of the same entry before a revision.
+    async fn before(&self, last: &Version) -> Result<Option<Version>, AskError> {
+        let registers = last.registers.clone().map(Registers::try_from).transpose();
+        let registers = registers.map_err(|error| unreadable(&error.to_string()))?;
+        match registers {
+            // No revision is 0, which asks for the newest.
+            Some(registers) if last.revision > 1 => {
+                Ok(self.versions(&registers.entry, last.revision - 1, 1).await?.pop())
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What is compared of two versions, or of one and the disk.

@@ -2,7 +2,7 @@
 //!
 //! Owns what a change is called, and how long lists are cut into pages.
 
-use super::lookup::{Found, names_of};
+use super::lookup::{Elsewhere, Found, names_of};
 use super::pages::{Ascending, Descending, endless};
 use super::paths::{Paths, name_of};
 use super::{AskError, Engine, OpenVersion, author, unreadable};
@@ -79,10 +79,14 @@ impl Engine {
             rows.extend(versions.into_iter().map(|version| (found.entry, version)));
         }
         rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
+        let entries: Vec<EntryId> = rows.iter().map(|(entry, _)| *entry).collect();
         let mut log = self.told(rows, limit, false).await?;
-        for version in &mut log.versions {
+        let mut known = Elsewhere::default();
+        // The last rows are those that are not told.
+        for (entry, version) in entries.into_iter().zip(&mut log.versions) {
             if let Some(restored) = version.restored {
-                version.restored_from = self.elsewhere(path, restored).await?;
+                let source = (entry, restored);
+                version.restored_from = self.restored_from(path, source, &mut known).await?;
             }
         }
         Ok(log)

@@ -13,6 +13,7 @@ use common::name::Name;
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::{NamedEntry, NamedRead, Reply, Request};
+use std::collections::BTreeMap;
 
 /// Directories of one path that are looked into: of each name there may have been many.
 const DIRECTORIES_MAX: usize = 64;
@@ -26,6 +27,14 @@ pub(super) struct Found {
     /// Whether it is there, or was when it was deleted.
     last: bool,
     pub(super) place_revision: Revision,
+}
+
+/// Where restored versions of one path came from, remembered for the time of one answer.
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    /// What was at the path once and is not what it means, if that has been asked for.
+    others: Option<Vec<EntryId>>,
+    at: BTreeMap<(EntryId, Revision), Option<String>>,
 }
 
 /// The names of a path as it was asked for.
@@ -87,6 +96,12 @@ impl Engine {
         Ok(found)
     }
 
+    /// What was at a path once and is not what the path means.
+    async fn others_at(&self, path: &str) -> Result<Vec<EntryId>, AskError> {
+        let all = self.ever_at(&names_of(path)?).await?.into_iter();
+        Ok(all.filter(|found| !found.last).map(|found| found.entry).collect())
+    }
+
     /// Where something is now, or was last, that was at a path once, is not what the path means, and has
     /// a version of exactly this revision.
     pub(super) async fn elsewhere(
@@ -94,12 +109,48 @@ impl Engine {
         path: &str,
         revision: Revision,
     ) -> Result<Option<String>, AskError> {
-        let all = self.ever_at(&names_of(path)?).await?;
-        for found in all.into_iter().filter(|found| !found.last) {
-            if self.sealed_version(&found.entry, revision).await?.is_none() {
+        self.which_has(&self.others_at(path).await?, revision).await
+    }
+
+    /// Where the content of a version of an entry was brought back from by a restore, if that was
+    /// something else that was at the path once.
+    pub(super) async fn restored_from(
+        &self,
+        path: &str,
+        (entry, restored): (EntryId, Revision),
+        known: &mut Elsewhere,
+    ) -> Result<Option<String>, AskError> {
+        if let Some(at) = known.at.get(&(entry, restored)) {
+            return Ok(at.clone());
+        }
+        // Many entries may have a version of one revision: the entry's own comes first.
+        let own = self.sealed_version(&entry, restored).await?;
+        let at = if own.is_some_and(|own| own.content_changed) {
+            None
+        } else {
+            let others = match known.others.take() {
+                Some(others) => others,
+                None => self.others_at(path).await?,
+            };
+            let at = self.which_has(&others, restored).await?;
+            known.others = Some(others);
+            at
+        };
+        known.at.insert((entry, restored), at.clone());
+        Ok(at)
+    }
+
+    /// Where the first of these is now, or was last, that has a version of exactly this revision.
+    async fn which_has(
+        &self,
+        others: &[EntryId],
+        revision: Revision,
+    ) -> Result<Option<String>, AskError> {
+        for entry in others {
+            if self.sealed_version(entry, revision).await?.is_none() {
                 continue;
             }
-            let newest = self.versions(&found.entry, 0, 1).await?.pop();
+            let newest = self.versions(entry, 0, 1).await?.pop();
             let registers = newest.and_then(|newest| newest.registers);
             let Some(registers) = registers.and_then(|it| Registers::try_from(it).ok()) else {
                 continue;

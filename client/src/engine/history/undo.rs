@@ -10,11 +10,10 @@ use super::{AskError, Engine};
 use crate::engine::run::Halted;
 use crate::pull::row_of;
 use crate::state::{RemoteRow, StateError};
-use client_core::restore::{Wanted, Wish};
+use client_core::restore::{self, Wanted, Wish};
 use client_core::tree::{ContentState, Position, SyncedNode};
 use common::ids::{ContentTag, EntryId};
 use common::record::Kind;
-use common::revision::Revision;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Versions that are looked through for one that is not empty.
@@ -36,7 +35,7 @@ impl Engine {
             *from_remote == halt.from_remote
         });
         let lately: BTreeSet<EntryId> = lately.map(|(entry, _)| *entry).collect();
-        // First what needs the server: if that fails, all of it waits on, and can be asked for again.
+        // First what needs the server: without it all waits on, and can be asked for again.
         let (mut taken_back, left) = self.restore_let_through(&lately).await?;
         let empty = self.context.keys.content_tag().finish();
         self.context.state.atomically(|state| {
@@ -71,43 +70,56 @@ impl Engine {
         self.lately.clear();
         self.halted = None;
         self.busy = true;
-        match left.split_first() {
-            None => Ok(taken_back.len() as u64),
-            Some((first, others)) => Err(AskError::Refused(format!(
-                "{first} and {} more cannot be brought back as things are: look for them with \
-                 `driftless ls --deleted`; all else comes back",
-                others.len()
-            ))),
-        }
+        let left = left.iter().map(|entry| self.shown_path(entry));
+        let mut left = left.collect::<Result<Vec<String>, StateError>>()?;
+        left.sort_unstable();
+        let Some((first, others)) = left.split_first() else { return Ok(taken_back.len() as u64) };
+        let others = match others.len() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        Err(AskError::Refused(format!(
+            "{first}{others} cannot be brought back as things are: look with `driftless ls --deleted` \
+             and `driftless log`; all else comes back"
+        )))
     }
 
-    /// Restores what was let through at the server; returns what that is, and the names of
-    /// what cannot be.
+    /// Restores what was let through at the server; returns what that is, and what the server does
+    /// not take back.
     async fn restore_let_through(
         &mut self,
         lately: &BTreeSet<EntryId>,
-    ) -> Result<(BTreeSet<EntryId>, Vec<String>), AskError> {
+    ) -> Result<(BTreeSet<EntryId>, BTreeSet<EntryId>), AskError> {
         let mut restored = BTreeSet::new();
-        for _ in 0..ROUNDS {
-            let (restoring, left) = self.let_through(lately).await?;
-            if restoring.wish.is_empty() {
+        let (mut fewest, mut in_vain, mut refused) = (usize::MAX, 0, false);
+        loop {
+            let (restoring, mut left) = self.let_through(lately).await?;
+            let wanted = &restoring.wish.wanted;
+            in_vain = if wanted.len() < fewest { 0 } else { in_vain + 1 };
+            fewest = fewest.min(wanted.len());
+            if wanted.is_empty() || refused || in_vain == ROUNDS {
+                left.extend(wanted.keys());
+                restored.retain(|entry| !left.contains(entry));
                 return Ok((restored, left));
             }
-            restored.extend(restoring.wish.wanted.keys().copied());
-            self.send_wish(&restoring).await?;
+            restored.extend(wanted.keys().copied());
+            refused = match self.send_wish(&restoring).await {
+                Err(AskError::Refused(reason)) => {
+                    tracing::warn!(reason, "not all of a mass deletion was taken back");
+                    true
+                }
+                sent => sent.map(|()| false)?,
+            };
         }
-        let text =
-            "the folder changes all the time; a part was brought back, try again for the rest";
-        Err(AskError::Refused(text.to_owned()))
     }
 
     /// What of these the server has lost, and nobody has made anew; and what cannot come back.
     async fn let_through(
-        &self,
+        &mut self,
         lately: &BTreeSet<EntryId>,
-    ) -> Result<(Restoring, Vec<String>), AskError> {
+    ) -> Result<(Restoring, BTreeSet<EntryId>), AskError> {
         let nothing = ContentTag::from_bytes([0; ContentTag::LEN]);
-        let (mut lost, mut left) = (Lost::new(), Vec::new());
+        let (mut lost, mut left) = (Lost::new(), BTreeSet::new());
         let (mut seen, mut queue) = (BTreeSet::new(), lately.clone());
         while let Some(entry) = queue.pop_first() {
             let state = &self.context.state;
@@ -128,13 +140,13 @@ impl Engine {
             };
             let Some(before) = before else { continue };
             if before.node.content.tag == nothing {
-                left.push(position.name.to_string());
+                left.insert(entry);
                 continue;
             }
             // A directory that others have deleted meanwhile comes back with what was in it.
             queue.extend(Some(position.parent).filter(|parent| !seen.contains(parent)));
             // Of two that were deleted at one place it is the one that was there last.
-            let is_last = |(other, _): &(RemoteRow, _)| newest(other) < newest(&now);
+            let is_last = |(other, _): &(RemoteRow, _)| other.newest() < now.newest();
             if lost.get(&position).is_none_or(is_last) {
                 lost.insert(position, (now, before));
             }
@@ -147,13 +159,38 @@ impl Engine {
             let wanted = Wanted { position, kind, content, source: entry };
             wish.wanted.insert(entry, wanted);
         }
-        left.extend(self.take_out_what_has_no_directory(&mut wish)?);
+        left.extend(self.take_out_what_has_no_place(&mut wish)?);
         Ok((Restoring::of_folder(past, wish), left))
     }
 
-    /// Nothing comes back into a directory that does not; returns the names of what does not.
-    fn take_out_what_has_no_directory(&self, wish: &mut Wish) -> Result<Vec<String>, StateError> {
-        let mut left = Vec::new();
+    /// Takes out what the folder has no place for as things are, and what was in that; returns it.
+    fn take_out_what_has_no_place(
+        &mut self,
+        wish: &mut Wish,
+    ) -> Result<BTreeSet<EntryId>, StateError> {
+        let mut left = self.take_out_what_has_no_directory(wish)?;
+        loop {
+            let policy = self.policy();
+            let view = self.context.state.view();
+            let plan = restore::plan(&view, wish, &policy);
+            view.finish()?;
+            let before = wish.wanted.len();
+            for issue in &plan.issues {
+                left.extend(wish.wanted.remove(&issue.entry).map(|_| issue.entry));
+            }
+            if wish.wanted.len() == before {
+                return Ok(left);
+            }
+            left.extend(self.take_out_what_has_no_directory(wish)?);
+        }
+    }
+
+    /// Nothing comes back into a directory that does not; returns what does not.
+    fn take_out_what_has_no_directory(
+        &self,
+        wish: &mut Wish,
+    ) -> Result<BTreeSet<EntryId>, StateError> {
+        let mut left = BTreeSet::new();
         loop {
             let mut without = Vec::new();
             for (entry, wanted) in &wish.wanted {
@@ -168,9 +205,8 @@ impl Engine {
             if without.is_empty() {
                 return Ok(left);
             }
-            for wanted in without.iter().filter_map(|entry| wish.wanted.remove(entry)) {
-                left.push(wanted.position.name.to_string());
-            }
+            wish.wanted.retain(|entry, _| !without.contains(entry));
+            left.extend(without);
         }
     }
 
@@ -185,7 +221,7 @@ impl Engine {
         if !is_empty(now.node.content) || here.is_some_and(|here| !is_empty(here)) {
             return Ok(None);
         }
-        for version in self.versions(&now.node.entry, newest(now), VERSIONS_MAX).await? {
+        for version in self.versions(&now.node.entry, now.newest(), VERSIONS_MAX).await? {
             if version.deleted || version.released {
                 continue;
             }
@@ -196,8 +232,4 @@ impl Engine {
         }
         Ok(None)
     }
-}
-
-fn newest(row: &RemoteRow) -> Revision {
-    row.node.place_revision.max(row.node.content_revision)
 }
