@@ -55,7 +55,7 @@ fn labelled_and_set() -> Result<()> {
     second.sync(SYNC_SECONDS)?;
     ensure!(told(&second, &["retention", "show"])? == merge, "the second shows others");
     let labels = told(&second, &["label", "ls"])?;
-    ensure!(labels == json!({ "labels": [label] }), "{labels}");
+    ensure!(labels == json!({ "folder": "folder", "labels": [label] }), "{labels}");
 
     let preview = told(&second, &["retention", "preview"])?;
     ensure!(preview["released_versions"] == 0, "{preview}");
@@ -67,7 +67,10 @@ fn labelled_and_set() -> Result<()> {
     ensure!(kept.iter().any(|moment| moment["revision"] == one), "{preview}");
 
     told(&second, &["label", "rm", "the first"])?;
-    ensure!(told(&first, &["label", "ls"])? == json!({ "labels": [] }), "a label is left");
+    ensure!(
+        told(&first, &["label", "ls"])? == json!({ "folder": "folder", "labels": [] }),
+        "a label is left"
+    );
     let all = told(&second, &["retention", "set", "--keep-everything"])?;
     ensure!(all["retention"]["keep_all"] == "forever" && all["merge"] == "ask", "{all}");
     first.sync(SYNC_SECONDS)?;

@@ -102,20 +102,32 @@ fn meant_by_where_one_is() -> Result<()> {
         let output = command.current_dir(at).output()?;
         Ok((output.status.code(), serde_json::from_slice(&output.stdout)?))
     };
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 9] = [
         &["log", "--limit", "5"],
         &["ls", "--at", "now"],
         &["label", "add", "here"],
         &["label", "ls"],
         &["retention", "show"],
         &["retention", "preview"],
+        &["retention", "set", "--keep-all", "9d"],
+        &["label", "rm", "here"],
         &["invite"],
     ];
     for arguments in commands {
         let (code, answer) = asked_in(&below, arguments)?;
         ensure!(code == Some(0), "{arguments:?}: {answer}");
         let folder = &answer["folder"];
-        ensure!(folder.is_null() || folder == "other", "{arguments:?}: {answer}");
+        // These two say it by what is in it.
+        let named = |entries: &str| {
+            let listed = answer[entries].as_array();
+            listed.is_some_and(|listed| listed.iter().any(|it| it["path"] == "file"))
+        };
+        let is_other = match arguments[0] {
+            "log" => named("versions"),
+            "ls" => named("entries"),
+            _ => folder == "other",
+        };
+        ensure!(is_other, "{arguments:?}: {answer}");
         // Of no folder in particular.
         let (code, answer) = asked_in(directory.path(), arguments)?;
         ensure!(code == Some(2) && answer["error"]["kind"] == "usage", "{arguments:?}: {answer}");

@@ -230,6 +230,23 @@ fn beside_the_data() -> Result<()> {
         ensure!(!data.join(made).exists(), "{made} was made");
     }
     report(server.ask(&["backup", text(&directory.path().join("elsewhere"))?])?, "backup")?;
+    on_another_disk(server, directory.path())
+}
+
+/// The chunks may have been moved away, with a link in their place.
+fn on_another_disk(mut server: Server, directory: &Path) -> Result<()> {
+    server.stop()?;
+    let (chunks, big) = (server.data().join("chunks"), directory.join("big"));
+    fs::rename(&chunks, &big)?;
+    std::os::unix::fs::symlink(&big, &chunks)?;
+    server.run()?;
+    for to in [big.clone(), big.join("backup")] {
+        let refused = server.ask(&["backup", text(&to)?])?;
+        ensure!(error_kind(&refused)? == "backup", "{to:?}: {refused:?}");
+        let message = refused.json()?["error"]["message"].to_string();
+        ensure!(message.contains("lies in the server's own data directory"), "{message}");
+    }
+    ensure!(!big.join("backup").exists() && !big.join("backup.json").exists(), "it was made");
     Ok(())
 }
 
@@ -310,6 +327,15 @@ fn refusals(programs: &Programs, server: &Server, backup: &Path, home: &Path) ->
     let restore = |from: &Path, to: &Path| admin(programs, home, &["restore", text(from)?], to);
     ensure!(error_kind(&restore(backup, server.data())?)? == "not_empty");
     ensure!(error_kind(&restore(backup, &backup.join("server"))?)? == "in_backup");
+    for (from, data) in [(".", "server"), (".", "a/b"), ("../backup", "server"), (".", "./server")]
+    {
+        let mut command = std::process::Command::new(programs.server());
+        command.args(["--json", "restore", from, "--data", data]).current_dir(backup);
+        let mut running =
+            tests::harness::Running::start("admin", &mut command, &home.join("admin.log"))?;
+        ensure!(error_kind(&running.wait()?)? == "in_backup", "{from} to {data}");
+        ensure!(!backup.join("server").exists() && !backup.join("a").exists(), "{data} was made");
+    }
     let half = home.join("half");
     fs::create_dir(&half)?;
     fs::write(half.join("incomplete"), b"")?;

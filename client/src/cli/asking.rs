@@ -54,7 +54,7 @@ pub(super) fn path_argument(text: String) -> Result<PathArgument, Failure> {
 /// A folder by its name, with the directory that tells which is meant when there is no name.
 pub(super) fn folder_argument(name: Option<String>) -> FolderArgument {
     let directory = working_directory().and_then(in_utf8);
-    // None of the folders lies in a directory that cannot be told.
+    // One that cannot be told, or is no UTF-8, says nothing: the daemon asks for a name if it has to.
     FolderArgument { name, directory: directory.ok() }
 }
 

@@ -119,19 +119,17 @@ fn text(diff: &DiffAnswer) -> String {
         }
         return format!("from {from} to {to}:\n{}", changes(&diff.changes));
     }
-    match (&diff.text, &diff.reason, diff.sizes) {
-        (Some(text), ..) if !text.is_empty() => text.clone(),
+    let contents = match (&diff.text, &diff.reason, diff.sizes) {
+        (Some(text), ..) if !text.is_empty() => text.trim_end_matches('\n').to_owned(),
         (Some(_), ..) if diff.deleted => format!("an empty file was deleted at {to}"),
         (Some(_), ..) if diff.from.is_none() => format!("an empty file was made at {to}"),
-        (Some(_), ..) => {
-            let same = format!("the bytes of {from} and {to} are the same");
-            std::iter::once(same).chain(besides(diff)).collect::<Vec<_>>().join("\n")
-        }
+        (Some(_), ..) => format!("the bytes of {from} and {to} are the same"),
         (None, Some(reason), Some((old, new))) => {
             format!("not compared, {reason}: {} -> {}", size(old), size(new))
         }
-        _ => String::new(),
-    }
+        _ => return String::new(),
+    };
+    std::iter::once(contents).chain(besides(diff)).collect::<Vec<_>>().join("\n")
 }
 
 /// What is different of a file besides its bytes, a line each.
@@ -177,6 +175,11 @@ mod tests {
         let mode = ("0644".into(), "0755".into());
         let diff = DiffAnswer { modes: Some(mode), ..compared("a\n", "a\n") };
         assert!(text(&diff).ends_with("are the same\nmode 0644 -> 0755"), "{}", text(&diff));
+        let mode = ("0644".into(), "0755".into());
+        let diff = DiffAnswer { modes: Some(mode.clone()), ..compared("a\n", "b\n") };
+        assert!(text(&diff).ends_with("-a\n+b\nmode 0644 -> 0755"), "{}", text(&diff));
+        let diff = DiffAnswer { modes: Some(mode), ..compared("a\n", "\0") };
+        assert!(text(&diff).ends_with("1 B -> 2 B\nmode 0644 -> 0755"), "{}", text(&diff));
         let lines = |from: usize| -> String {
             (from..from + 100_000).map(|number| format!("{number}\n")).collect()
         };

@@ -31,8 +31,9 @@ pub(super) fn run(flags: InviteFlags, context: &Context) -> Result<Outcome, Fail
     {
         context.output.remark(&picture);
     }
+    let folder = invitation.folder.iter().map(|name| format!(" for {name}")).collect::<String>();
     context.output.remark(&format!(
-        "It works once, until {}. On the other device:",
+        "It works once{folder}, until {}. On the other device:",
         to_the_second(&invitation.expires)
     ));
     context.output.remark("  driftless join CODE DIR");

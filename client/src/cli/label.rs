@@ -54,14 +54,16 @@ pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, F
     };
     match ask(context, &request)? {
         Answer::Label(label) => context.output.answer(&label, || {
-            let LabelAnswer { name, revision, time, .. } = &label;
-            format!("{name} is revision {revision} of {}", to_the_second(time))
+            let LabelAnswer { folder, name, revision, time, .. } = &label;
+            format!("{folder}: {name} is revision {revision} of {}", to_the_second(time))
         }),
         Answer::Labels(labels) => {
             context.output.answer(&labels, || titled(&TITLES, labels.labels.iter().map(row)))
         }
         Answer::Done(done) => {
-            context.output.answer(&done, || format!("label {} is gone", done.on.join(", ")))
+            let folder = done.folder.iter().map(|name| format!("{name}: ")).collect::<String>();
+            let text = || format!("{folder}label {} is gone", done.on.join(", "));
+            context.output.answer(&done, text)
         }
         _ => Err(unexpected(&context.home)),
     }

@@ -44,6 +44,8 @@ impl Program {
 const SETTLED: [&str; 3] = ["no_conflict", "no_such_path", "side_gone"];
 /// What directories of merges are called, followed by numbers.
 const PREFIX: &str = "merge-";
+/// What the files of the sides end in.
+const SIDES: [&str; 3] = ["base", "mine", "theirs"];
 
 /// The directory of a merge that a person makes, or has made.
 pub(super) struct Kept {
@@ -57,25 +59,36 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Removes it with all that is in it.
+    /// Removes it with all that is in it: what a person made of it was taken.
     pub(super) fn discard(&self) {
-        if let Err(error) = fs::remove_dir_all(&self.directory) {
-            tracing::debug!(%error, "files of a merge are left in the home");
-        }
+        note(fs::remove_dir_all(&self.directory));
     }
 
     /// A failure that says where the result lies. A text in which nobody has written is not kept.
     pub(super) fn failed(&self, failure: Failure) -> Failure {
         let merged = self.merged();
-        if fs::read(&merged).map_or(true, |it| it.is_empty() || it == self.given.as_bytes()) {
-            self.discard();
+        let is_nothing = match fs::read(&merged) {
+            Ok(bytes) => bytes.is_empty() || bytes == self.given.as_bytes(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_nothing {
+            remove(&merged);
+        }
+        self.tidy();
+        if !self.directory.exists() {
             return failure;
         }
-        self.keep_the_result_alone();
         let hint = match failure.hint.is_empty() {
             true => String::new(),
             false => format!("{}; ", failure.hint),
         };
+        if is_nothing {
+            let left = self.directory.display();
+            return Failure {
+                hint: format!("{hint}what the program left is in {left}"),
+                ..failure
+            };
+        }
         let kept = format!("what you wrote is kept in {}", merged.display());
         let (asked, with) = (quoted(&self.asked), quoted(&merged.to_string_lossy()));
         let then = match SETTLED.contains(&failure.kind.as_str()) {
@@ -86,19 +99,12 @@ impl Kept {
         Failure { hint, ..failure }
     }
 
-    /// Removes all that was only there for the program, and what it has left beside the result.
-    fn keep_the_result_alone(&self) {
-        let merged = self.merged();
-        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        for path in entries.map(|entry| entry.path()).filter(|path| *path != merged) {
-            let removed = match path.is_dir() && !path.is_symlink() {
-                true => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
-            };
-            if let Err(error) = removed {
-                tracing::debug!(%error, "a file of a merge is left in the home");
-            }
+    /// Removes what was only there for the program, and the directory if nothing else is in it.
+    fn tidy(&self) {
+        for which in SIDES {
+            remove(&side(self, which));
         }
+        remove_empty(&self.directory);
     }
 
     /// Refuses a result that no merge of two texts is, and most likely an accident.
@@ -182,17 +188,37 @@ pub(super) fn edit(
     }
 }
 
-/// Removes the directory of an earlier merge whose kept result was taken.
+/// Removes the kept result of an earlier merge, which was taken, and its directory if that was all.
 pub(super) fn taken(home: &Path, result: &Path) {
     let real = |path: &Path| fs::canonicalize(path).ok();
     let Some(directory) = result.parent().and_then(real) else { return };
-    let name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
-    let is_merge = name.is_some_and(|name| name.starts_with(PREFIX));
-    if !is_merge || directory.parent().map(Path::to_owned) != real(home) {
+    if !is_of_a_merge(&directory) || directory.parent().map(Path::to_owned) != real(home) {
         return;
     }
-    if let Err(error) = fs::remove_dir_all(&directory) {
-        tracing::debug!(%error, "files of a merge are left in the home");
+    remove(result);
+    remove_empty(&directory);
+}
+
+/// Whether a directory is called as [`make_directory`] calls it.
+fn is_of_a_merge(directory: &Path) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let name = directory.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'))
+        .is_some_and(|(process, number)| is_number(process) && is_number(number))
+}
+
+fn remove(file: &Path) {
+    note(fs::remove_file(file));
+}
+
+fn remove_empty(directory: &Path) {
+    note(fs::remove_dir(directory));
+}
+
+/// What stays in the home is in nobody's way.
+fn note(removed: io::Result<()>) {
+    if let Err(error) = removed {
+        tracing::debug!(%error, "a file of a merge is left in the home");
     }
 }
 
@@ -209,13 +235,10 @@ fn make_directory(home: &Path) -> io::Result<PathBuf> {
 }
 
 fn lay_out(kept: &Kept, merge: &MergeAnswer) -> io::Result<()> {
-    let merged = kept.merged();
-    for (file, text) in [
-        (merged, &merge.text),
-        (side(kept, "base"), &merge.base),
-        (side(kept, "mine"), &merge.mine),
-        (side(kept, "theirs"), &merge.theirs),
-    ] {
+    let sides = SIDES.map(|which| side(kept, which));
+    let texts = [&merge.base, &merge.mine, &merge.theirs];
+    let laid_out = sides.into_iter().zip(texts);
+    for (file, text) in laid_out.chain([(kept.merged(), &merge.text)]) {
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
         out.write_all(text.as_bytes())?;
     }
@@ -296,7 +319,88 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Kept, fs, quoted, words};
+    use super::{Failure, Kept, Path, fs, quoted, side, taken, words};
+    use std::os::unix::fs::symlink;
+
+    fn kept(home: &Path) -> Kept {
+        let directory = home.join("merge-1-0");
+        fs::create_dir(&directory).unwrap();
+        let (asked, path, given) = ("a.txt".to_owned(), "a.txt".to_owned(), "marks".to_owned());
+        let kept = Kept { directory, asked, path, given };
+        for which in super::SIDES {
+            fs::write(side(&kept, which), which).unwrap();
+        }
+        kept
+    }
+
+    fn left(kept: &Kept) -> Vec<String> {
+        let entries = fs::read_dir(&kept.directory).into_iter().flatten();
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries.map(|it| name(it).into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_a_program_left_beside_the_result_is_not_thrown_away() {
+        let failed = || Failure::new("editor", String::new(), "");
+        for (result, beside, stays) in [
+            (Some("marks"), None, vec![]),
+            (Some(""), None, vec![]),
+            (None, None, vec![]),
+            (Some("written"), None, vec!["a.txt"]),
+            (Some("marks"), Some(".a.txt.swp"), vec![".a.txt.swp"]),
+            (None, Some("a.txt.new"), vec!["a.txt.new"]),
+            (Some("written"), Some("a.txt~"), vec!["a.txt", "a.txt~"]),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let kept = kept(home.path());
+            for (name, text) in [(Some("a.txt"), result), (beside, Some("later"))] {
+                if let (Some(name), Some(text)) = (name, text) {
+                    fs::write(kept.directory.join(name), text).unwrap();
+                }
+            }
+            let hint = kept.failed(failed()).hint;
+            assert_eq!(left(&kept), stays, "{result:?} {beside:?}");
+            assert_eq!(kept.directory.exists(), !stays.is_empty());
+            let is_said = hint.contains(&*kept.directory.to_string_lossy());
+            assert_eq!(is_said, !stays.is_empty(), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_read_is_not_thrown_away() {
+        let home = tempfile::tempdir().unwrap();
+        let kept = kept(home.path());
+        // Whoever runs this: a link to itself is read by nobody.
+        symlink("a.txt", kept.merged()).unwrap();
+        let hint = kept.failed(Failure::new("editor", String::new(), "")).hint;
+        assert!(kept.merged().is_symlink() && hint.contains("kept in"), "{hint}");
+    }
+
+    #[test]
+    fn only_the_directory_of_a_merge_goes_with_the_result_that_was_taken() {
+        for (name, other, goes) in [
+            ("merge-12-0", false, true),
+            ("merge-12-0", true, false),
+            ("merge-tools", false, false),
+            ("merge-1-2-3", false, false),
+            ("merge-1-", false, false),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let directory = home.path().join(name);
+            fs::create_dir(&directory).unwrap();
+            let result = directory.join("a.txt");
+            fs::write(&result, "taken").unwrap();
+            if other {
+                fs::write(directory.join("another"), "mine").unwrap();
+            }
+            taken(home.path(), &result);
+            assert_eq!(!directory.exists(), goes, "{name} {other}");
+            assert_eq!(directory.join("another").exists(), other, "{name}");
+            assert_eq!(result.exists(), !goes && !other, "{name}");
+        }
+    }
 
     #[test]
     fn the_command_that_takes_a_kept_result_can_be_given_to_a_shell_as_it_stands() {

@@ -5,30 +5,50 @@
 //! second: what is shown as of then is there then. What is neither a time nor a revision is the name
 //! of a label, and no new label is called like a time or a revision.
 
-use crate::daemon::control::{Failure, Moment};
+use crate::daemon::control::{Failure, Moment, NO_MOMENT};
 use common::name::LabelName;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, Zoned};
-
-const HINT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, a revision \
-                    from `driftless log`, or a label from `driftless label ls`";
 
 /// The last millisecond of a second.
 const SECOND_ENDS_MS: u64 = 999;
 
 /// What a person means, now.
 pub(super) fn parse(text: &str) -> Result<Moment, Failure> {
-    parsed(text, &Zoned::now())
-        .or_else(|| LabelName::new(text).ok().map(|label| Moment::Label(label.as_str().to_owned())))
-        .ok_or_else(|| {
+    if let Some(moment) = parsed(text, &Zoned::now()) {
+        return Ok(moment);
+    }
+    if is_beyond(text) {
+        let message = format!("{text:?} is beyond the times and revisions that there are");
+        return Err(Failure::new("usage", message, NO_MOMENT));
+    }
+    LabelName::new(text).ok().map(|label| Moment::Label(label.as_str().to_owned())).ok_or_else(
+        || {
             let message = format!("{text:?} is no time, no revision and no label's name");
-            Failure::new("usage", message, HINT)
-        })
+            Failure::new("usage", message, NO_MOMENT)
+        },
+    )
 }
 
 /// Whether a text stands for a time or a revision, so that no label can be asked for by it.
 pub(super) fn is_time_or_revision(text: &str) -> bool {
-    parsed(text, &Zoned::now()).is_some()
+    parsed(text, &Zoned::now()).is_some() || is_beyond(text)
+}
+
+/// Whether a text that is no moment is written as a time or a revision is: before 1970, or too far.
+fn is_beyond(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return true;
+    }
+    if let Some(span) = text.strip_suffix(" ago") {
+        // Whatever the numbers are.
+        let ones: String = span.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        return span_of(&ones).is_some();
+    }
+    text.to_uppercase().parse::<Timestamp>().is_ok()
+        || text.parse::<DateTime>().is_ok()
+        || text.parse::<Date>().is_ok()
 }
 
 fn parsed(text: &str, now: &Zoned) -> Option<Moment> {
@@ -130,6 +150,11 @@ mod tests {
             assert_eq!(parse(text).ok(), expected, "{text}");
             let is_other = matches!(expected, Some(Moment::Revision(_)));
             assert_eq!(is_time_or_revision(text), is_other, "{text}");
+        }
+        for text in ["1960-01-01", "99999999999999999999", "99999999999 years ago", "300000y ago"] {
+            let failure = parse(text).unwrap_err();
+            assert!(failure.message.contains("is beyond"), "{failure:?}");
+            assert!(is_time_or_revision(text), "{text}");
         }
         assert!(is_time_or_revision("2026-11-20 14:00") && is_time_or_revision("Yesterday"));
     }

@@ -36,7 +36,7 @@ fn text(plan: &FolderPlanAnswer) -> String {
     }
     let steps = match (&plan.stopped, plan.steps_total, plan.waiting.is_empty()) {
         (None, 0, true) => return format!("{name}: nothing to do"),
-        (Some(_), 0, _) => "nothing to do is known".to_owned(),
+        (Some(_), 0, _) => "stopped; no steps known".to_owned(),
         (None, steps, _) => count(steps, "step", "steps"),
         (Some(_), steps, _) => format!("{} when it goes on", count(steps, "step", "steps")),
     };

@@ -4,10 +4,11 @@
 //! nothing.
 
 use super::account::Account;
-use super::commands::{done, handle};
+use super::commands::handle;
 use super::control::{
-    Answer, Failure, FolderArgument, LabelAnswer, LabelsAnswer, Merge, Moment, MomentAnswer,
-    PreviewAnswer, RetentionAnswer, SettingsAnswer, SettingsArgument, UntilAnswer,
+    Answer, DoneAnswer, Failure, FolderArgument, LabelAnswer, LabelsAnswer, Merge, Moment,
+    MomentAnswer, NO_MOMENT, PreviewAnswer, RetentionAnswer, SettingsAnswer, SettingsArgument,
+    UntilAnswer,
 };
 use super::paths::folder_meant;
 use super::shared::Shared;
@@ -18,9 +19,6 @@ use common::chunk::MergePolicy;
 use common::duration::window_text;
 use common::name::LabelName;
 use common::record::Retention;
-
-const NO_MOMENT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, a revision \
-                         from `driftless log`, or a label from `driftless label ls`";
 
 const NOT_KEPT: &str = "it is not kept to be done later: ask again once `driftless status` says that the server \
                         is connected; if the connection was lost only now it may have been done";
@@ -54,13 +52,14 @@ pub(super) async fn add(
     at: Option<Moment>,
 ) -> Result<Answer, Failure> {
     let name = typed_name(name)?;
-    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
+    let folder = folder_meant(&shared.config(), folder)?;
+    let handle = handle(shared, &folder)?;
     let at = match at {
         Some(at) => Some(history_commands::moment(&handle, at).await?),
         None => None,
     };
     let label = ask_to_change(&handle, |answer| LabelAsk::Add(name, at, answer)).await?;
-    Ok(Answer::Label(label_answer(&*shared.account.lock().await, label)))
+    Ok(Answer::Label(label_answer(&folder.name, &*shared.account.lock().await, label)))
 }
 
 /// A name that a person can type again as it is shown. Labels are read by a wider rule: those of other
@@ -122,11 +121,13 @@ fn moment_of(name: &str, labels: &[LabelInfo]) -> Result<handle::Moment, Failure
 }
 
 pub(super) async fn list(shared: &Shared, folder: &FolderArgument) -> Result<Answer, Failure> {
-    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
+    let folder = folder_meant(&shared.config(), folder)?;
+    let handle = handle(shared, &folder)?;
     let labels = ask(&handle, LabelAsk::List).await?;
     let account = shared.account.lock().await;
-    let labels = labels.into_iter().map(|label| label_answer(&account, label));
-    Ok(Answer::Labels(LabelsAnswer { labels: labels.collect() }))
+    let labels = labels.into_iter().map(|label| label_answer(&folder.name, &account, label));
+    let labels = labels.collect();
+    Ok(Answer::Labels(LabelsAnswer { labels, folder: folder.name.clone() }))
 }
 
 pub(super) async fn remove(
@@ -134,10 +135,12 @@ pub(super) async fn remove(
     folder: &FolderArgument,
     name: String,
 ) -> Result<Answer, Failure> {
-    let handle = handle(shared, &folder_meant(&shared.config(), folder)?)?;
-    let on = name.clone();
+    let folder = folder_meant(&shared.config(), folder)?;
+    let handle = handle(shared, &folder)?;
+    let on = vec![name.clone()];
     ask_to_change(&handle, |answer| LabelAsk::Remove(name, answer)).await?;
-    Ok(done([on]))
+    let folder = Some(folder.name);
+    Ok(Answer::Done(DoneAnswer { done: true, on, folder, ..DoneAnswer::default() }))
 }
 
 pub(super) async fn show(shared: &Shared, folder: &FolderArgument) -> Result<Answer, Failure> {
@@ -190,8 +193,9 @@ fn change(set: &SettingsArgument) -> SettingsChange {
     SettingsChange { keep_all_ms, daily_ms, monthly_ms, merge }
 }
 
-fn label_answer(account: &Account, label: LabelInfo) -> LabelAnswer {
+fn label_answer(folder: &str, account: &Account, label: LabelInfo) -> LabelAnswer {
     LabelAnswer {
+        folder: folder.to_owned(),
         name: label.name,
         id: label.label.to_string(),
         revision: label.at,

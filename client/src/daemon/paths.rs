@@ -1,8 +1,8 @@
 //! Path arguments: real paths inside a synced folder, or `FOLDER:relative/path`; which folder is meant.
 //!
 //! Owns how a typed path is brought to a folder and a path in it, and which folder is meant where none
-//! is named. It follows symlinks above the
-//! last name, as the shell does, and never the last name itself, which may be a synced link.
+//! is named. It follows symlinks above the last name, as the shell does, and never the last name
+//! itself, which may be a synced link.
 
 use super::control::{Failure, FolderArgument, PathArgument};
 use crate::home::{Config, FolderConfig};
@@ -50,6 +50,12 @@ pub(super) fn folder_meant(
             "no_such_folder",
             "no folder is synced here",
             "add one with `driftless folder add DIR`",
+        )),
+        (None, _) if argument.directory.is_none() => Err(Failure::new(
+            "usage",
+            "several folders are synced here, and the working directory cannot be told, or is not valid \
+             UTF-8",
+            "say which: `driftless folder ls` lists them",
         )),
         (None, _) => Err(Failure::new(
             "usage",
@@ -226,6 +232,9 @@ mod tests {
             assert_eq!(meant(&config, None, directory).as_deref(), Ok("notes"));
         }
         config.folders.push(folder(&photos, 0xcd, "photos"));
+        let untold = FolderArgument { name: None, directory: None };
+        let failure = folder_meant(&config, &untold).unwrap_err();
+        assert!(failure.message.contains("cannot be told"), "{failure:?}");
         for (name, directory, expected) in [
             (None, Some(root.join("a/b")), Ok("notes")),
             (None, Some(root.clone()), Ok("notes")),

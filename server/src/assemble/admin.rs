@@ -142,10 +142,13 @@ impl Admin for Core {
     }
 
     async fn backup(&self, to: &Path) -> Result<BackupReport, Failure> {
-        let (path, data) = (to.to_owned(), self.data.clone());
-        let looked = self.gc.work.run(move || is_within(&path, &data)).await;
-        if looked.map_err(|error| no_backup(&BackupError::Interrupted(error)))? {
-            let (path, data) = (to.to_owned(), self.data.clone());
+        // The chunks may lie on another disk, behind a link.
+        let own = [self.data.clone(), self.data.join("chunks")];
+        let path = to.to_owned();
+        let find = move || own.into_iter().find(|directory| is_within(&path, directory));
+        let looked = self.gc.work.run(find).await;
+        if let Some(data) = looked.map_err(|error| no_backup(&BackupError::Interrupted(error)))? {
+            let path = to.to_owned();
             return Err(no_backup(&BackupError::OfItself { path, data }));
         }
         let done = back_up(&self.collector, &self.gc, &self.identity, to, &AtOnce).await;

@@ -10,8 +10,10 @@ pub(super) fn is_within(path: &Path, around: &Path) -> bool {
     real(path).starts_with(real(around))
 }
 
-/// Where a path leads, as far as it is there; the rest by its names alone.
+/// Where a path leads, as far as it is there; the rest by its names alone. A relative one begins at
+/// the working directory, which may be all of it that is there.
 fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut components: Vec<Component<'_>> = path.components().collect();
     let mut missing = Vec::new();
     loop {
@@ -21,8 +23,8 @@ fn real(path: &Path) -> PathBuf {
         }
         match components.pop() {
             Some(last) => missing.insert(0, last),
-            // Not even the root, or the working directory, can be told.
-            None => return path.to_owned(),
+            // Not even the root can be told.
+            None => return path,
         }
     }
 }

@@ -58,7 +58,12 @@ impl CommandFailure {
                 ("control", "run this as the user who runs the server".to_owned())
             }
             AskError::Io { .. } => ("control", "look at the server's log".to_owned()),
-            AskError::Gone { .. } => ("server_gone", format!("{serve}, and ask again")),
+            // It may also be stuck: then it ends the conversation itself.
+            AskError::Gone { .. } => {
+                let status =
+                    "see with `driftless-server status` whether it runs, and look at its log";
+                ("server_gone", format!("{status}; if it does not, {serve}, and ask again"))
+            }
             AskError::NotUnderstood { .. } => {
                 ("control", "use the version of driftless-server that is running".to_owned())
             }

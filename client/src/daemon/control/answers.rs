@@ -445,6 +445,9 @@ pub struct DoneAnswer {
     /// To `confirm`: what was agreed to, a line for each folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agreed: Vec<String>,
+    /// To `label rm`: the folder's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -496,12 +499,13 @@ mod tests {
             Answer::Plan(PlanAnswer { plans: vec![] }),
             Answer::Folders(FoldersAnswer { list: vec![] }),
             Answer::Exported(ExportedAnswer { exported_bytes: 3 }),
-            Answer::Done(DoneAnswer { done: true, on: vec![], already: false, agreed: vec![] }),
+            Answer::Done(DoneAnswer { done: true, ..DoneAnswer::default() }),
             Answer::Done(DoneAnswer {
                 done: true,
                 on: vec!["d".into()],
                 already: true,
                 agreed: vec!["a".into()],
+                folder: Some("f".into()),
             }),
             Answer::Resolved(ResolvedAnswer {
                 done: true,

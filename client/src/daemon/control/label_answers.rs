@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 /// A label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelAnswer {
+    /// The folder's name.
+    pub folder: String,
     /// Its name; empty when it does not open.
     pub name: String,
     /// Its id, in hex.
@@ -28,6 +30,8 @@ pub struct LabelAnswer {
 /// The labels of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelsAnswer {
+    /// The folder's name.
+    pub folder: String,
     /// By the moment that they mark.
     pub labels: Vec<LabelAnswer>,
 }
@@ -101,6 +105,7 @@ mod tests {
     #[test]
     fn answers_about_labels_are_told_from_all_others() {
         let label = LabelAnswer {
+            folder: "f".into(),
             name: "n".into(),
             id: "i".into(),
             revision: 1,
@@ -113,8 +118,8 @@ mod tests {
             RetentionAnswer { keep_all: "30d".into(), daily: "none".into(), monthly: "x".into() };
         let answers = [
             Answer::Label(label.clone()),
-            Answer::Labels(LabelsAnswer { labels: vec![label] }),
-            Answer::Labels(LabelsAnswer { labels: vec![] }),
+            Answer::Labels(LabelsAnswer { folder: "f".into(), labels: vec![label] }),
+            Answer::Labels(LabelsAnswer { folder: "f".into(), labels: vec![] }),
             Answer::Settings(SettingsAnswer {
                 folder: "f".into(),
                 retention: windows.clone(),

@@ -18,8 +18,8 @@ pub use ask::{AskFailure, ask};
 pub use history_answers::*;
 pub use label_answers::*;
 pub use protocol::{
-    Failure, FolderArgument, FolderProgress, Keep, Line, Listing, Merge, Moment, PathArgument,
-    Request, SettingsArgument, Which,
+    Failure, FolderArgument, FolderProgress, Keep, Line, Listing, Merge, Moment, NO_MOMENT,
+    PathArgument, Request, SettingsArgument, Which,
 };
 pub use socket::ControlSocket;
 

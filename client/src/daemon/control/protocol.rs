@@ -279,6 +279,10 @@ pub enum Merge {
     Never,
 }
 
+/// What to write where a moment is asked for, to a person who wrote something else.
+pub const NO_MOMENT: &str = "write a time like `2026-11-20 14:00`, `2 hours ago` or `yesterday`, a \
+                             revision from `driftless log`, or a label from `driftless label ls`";
+
 /// A moment of a folder's life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
