@@ -4,8 +4,8 @@
 //! its seals go, as with all else that it sends. `lookup` finds what a path means, `paths` what an
 //! entry was called, `log` tells versions, `past` whole trees, `diff` differences, `deletions` what
 //! one took away, and `pages` bounds what is told; `restore` and `export` bring something back, in its
-//! place or elsewhere, and `undo` takes back a mass deletion. `bundles` looks into bundles, and
-//! `outside` writes what stands elsewhere.
+//! place or elsewhere, `untold` is what a restore meets that is only on this disk, and `undo` takes back
+//! a mass deletion. `bundles` looks into bundles, and `outside` writes what stands elsewhere.
 
 mod bundles;
 mod deletions;
@@ -19,6 +19,7 @@ mod past;
 mod paths;
 mod restore;
 mod undo;
+mod untold;
 
 pub(super) use bundles::is_bundle_row;
 

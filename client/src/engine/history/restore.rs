@@ -12,7 +12,7 @@ use crate::engine::handle::{Instant, Moment, RestoreInfo, Sent, Which};
 use crate::engine::run::Halted;
 use crate::pull::row_of;
 use crate::push::Prepared;
-use crate::scan::{Target, remove_subtree};
+use crate::scan::Target;
 use crate::state::{IGNORED, RemoteRow, StateError};
 use client_core::past::{Difference, Item, compare};
 use client_core::planner::{Change as Planned, Step};
@@ -25,7 +25,6 @@ use common::record::{Change, Content, Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::Version;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 /// How often a restore is planned: what waits for something else to move comes with a later plan, and
 /// others may change the folder meanwhile.
@@ -293,134 +292,6 @@ impl Engine {
         Ok(Position { parent, name: name.clone() })
     }
 
-    /// Nothing that is only on this disk is replaced: neither an edit that is not synced, nor a file
-    /// where one is to come.
-    fn check_synced(&self, restoring: &Restoring) -> Result<(), AskError> {
-        let state = &self.context.state;
-        let Wish { wanted, gone } = &restoring.wish;
-        for entry in wanted.keys().chain(gone) {
-            let Some(row) = state.local_row(entry)?.filter(|_| !self.missing.contains_key(entry))
-            else {
-                continue;
-            };
-            let base = state.synced_node(entry)?;
-            let is_synced = base.is_some_and(|base| {
-                row.content() == Some(base.content) && row.position == base.position
-            });
-            if !is_synced {
-                return Err(self.unsynced(entry)?);
-            }
-        }
-        for wanted in wanted.values() {
-            let holder = state.local_entry_at(&wanted.position)?;
-            let holder = holder.filter(|holder| !self.missing.contains_key(holder));
-            // What the server does not know under this name is only here.
-            if let Some(holder) = holder
-                && state.remote_row(&holder)?.is_none_or(|row| row.node.deleted)
-                && state.local_row(&holder)?.is_some()
-            {
-                return Err(self.unsynced(&holder)?);
-            }
-        }
-        Ok(())
-    }
-
-    fn unsynced(&self, entry: &EntryId) -> Result<AskError, AskError> {
-        let names = self.context.state.local_path(entry)?.unwrap_or_default();
-        let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-        Ok(AskError::Unsynced(names.join("/")))
-    }
-
-    /// Where nothing is to be brought back, that it is so already is said of what this disk has too: of
-    /// nothing that was edited or moved here since.
-    fn check_untouched(&self, stays: &[EntryId]) -> Result<(), AskError> {
-        let state = &self.context.state;
-        for entry in self.unsettled(stays)? {
-            let base = state.synced_node(&entry)?.filter(|base| base.held);
-            if let Some((row, base)) = state.local_row(&entry)?.zip(base)
-                && (row.content() != Some(base.content) || row.position != base.position)
-            {
-                return Err(self.unsynced(&entry)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Those of some entries that may be another here than at the server.
-    fn unsettled(&self, entries: &[EntryId]) -> Result<Vec<EntryId>, StateError> {
-        let dirty = self.context.state.dirty(usize::MAX)?;
-        // What lies in a directory that is gone goes with it, and is marked when that is believed.
-        let is_one = |entry: &&EntryId| !self.missing.is_empty() || dirty.contains(entry);
-        Ok(entries.iter().filter(is_one).copied().collect())
-    }
-
-    /// What a restore does, for a person: before anything is done.
-    fn told_of(
-        &self,
-        restoring: &Restoring,
-        stays: &[EntryId],
-        at: Instant,
-    ) -> Result<RestoreInfo, AskError> {
-        let state = &self.context.state;
-        let (mut absent, mut back) = (Vec::new(), BTreeSet::new());
-        for entry in self.unsettled(stays)? {
-            let is_held = state.synced_node(&entry)?.is_some_and(|base| base.held);
-            let is_live = |row: RemoteRow| !row.node.deleted;
-            if is_held && self.is_absent(&entry)? && state.remote_row(&entry)?.is_some_and(is_live)
-            {
-                absent.push(self.shown_path(&entry)?);
-                back.insert(entry);
-            }
-        }
-        absent.sort_unstable();
-        back.extend(restoring.wish.wanted.keys());
-        let of_halt = match &self.halted {
-            Some(Halted::Deletions(halt)) => {
-                let count = halt.deletions.iter().filter(|entry| back.contains(entry)).count();
-                Some((count as u64, halt.deletions.len() as u64)).filter(|_| count > 0)
-            }
-            _ => None,
-        };
-        let (differences, sent) = (restoring.differences(), Sent::default());
-        Ok(RestoreInfo { at, differences, absent, of_halt, sent })
-    }
-
-    /// Whether something is not on this disk, or was not when it was looked at last.
-    fn is_absent(&self, entry: &EntryId) -> Result<bool, StateError> {
-        let mut at = *entry;
-        while at != EntryId::ROOT {
-            let Some(row) = self.context.state.local_row(&at)? else { return Ok(true) };
-            if self.missing.contains_key(&at) {
-                return Ok(true);
-            }
-            if self.missing.is_empty() {
-                break;
-            }
-            at = row.position.parent;
-        }
-        Ok(false)
-    }
-
-    /// What was deleted here, and the server has not been told yet, is brought back with the rest;
-    /// returns what that is.
-    fn bring_back_absent(&mut self, stays: Vec<EntryId>) -> Result<Vec<EntryId>, AskError> {
-        // All rows of what is gone first: those in a directory go with it.
-        for entry in &stays {
-            if self.missing.remove(entry).is_some() {
-                self.context.state.atomically(|_| remove_subtree(&self.context, entry))?;
-            }
-        }
-        let mut kept = Vec::new();
-        for entry in stays {
-            let base = self.context.state.synced_node(&entry)?;
-            if base.is_some_and(|base| base.held) && self.keep(&entry)? {
-                kept.push(entry);
-            }
-        }
-        self.busy |= !kept.is_empty();
-        Ok(kept)
-    }
-
     /// Sends what makes a wish true as far as one plan goes, or until others have changed the folder
     /// meanwhile: the next plan goes on from there.
     pub(super) async fn send_wish(&mut self, restoring: &Restoring) -> Result<(), AskError> {
@@ -519,8 +390,8 @@ pub(super) fn registers_of(version: Version) -> Result<Registers, AskError> {
 
 /// A restore that was thought through.
 pub(super) struct Restoring {
-    now: Past,
-    past: Past,
+    pub(super) now: Past,
+    pub(super) past: Past,
     pub(super) wish: Wish,
     /// What becomes what it was.
     into: EntryId,
@@ -533,7 +404,7 @@ impl Restoring {
     }
 
     /// What is to be there, and the directories above it.
-    fn stays(&self) -> Vec<EntryId> {
+    pub(super) fn stays(&self) -> Vec<EntryId> {
         let after = self.wish.applied_to(&self.now.tree, &self.past.tree);
         let listed = after.list(&self.into, "").into_iter().map(|it| it.entry);
         let mut stays: Vec<EntryId> = listed.chain([self.into]).collect();
@@ -544,7 +415,7 @@ impl Restoring {
     }
 
     /// What becomes different.
-    fn differences(&self) -> Vec<Difference> {
+    pub(super) fn differences(&self) -> Vec<Difference> {
         let root = EntryId::ROOT;
         let before = self.now.tree.list(&root, "");
         let after = self.wish.applied_to(&self.now.tree, &self.past.tree).list(&root, "");
