@@ -376,3 +376,40 @@ fn the_log_of_a_directory_that_was_made_again_tells_of_the_one_before() {
         }
     });
 }
+
+#[test]
+fn the_log_of_a_path_tells_of_what_stood_there_before_of_whatever_kind() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(31).await;
+        let told = async || {
+            let handle = two.handle().unwrap();
+            let log = handle.ask(|it| Ask::Log("x".to_owned(), 0, 100, it)).await.unwrap();
+            let told =
+                log.versions.iter().map(|it| format!("{} {:?} {}", it.change, it.kind, it.path));
+            let mut told: Vec<String> = told.collect();
+            let newest = told[0].clone();
+            told.sort();
+            (newest, told)
+        };
+        one.writer.write("x", b"a file");
+        world.settled().await;
+        one.writer.delete("x");
+        world.settled().await;
+        one.writer.make_directory("x");
+        one.writer.write("x/in", b"in it");
+        world.settled().await;
+        let first =
+            ["created Directory x", "created File x", "created File x/in", "deleted File x"];
+        assert_eq!(told().await.1, first);
+        one.writer.action("rm -r", "x", |user| user.remove_all("x"));
+        world.settled().await;
+        one.writer.write("x", b"another file");
+        world.settled().await;
+        let (newest, all) = told().await;
+        assert_eq!(newest, "created File x");
+        let after = ["created File x", "deleted Directory x", "deleted File x/in"];
+        let mut expected: Vec<&str> = first.into_iter().chain(after).collect();
+        expected.sort_unstable();
+        assert_eq!(all, expected);
+    });
+}

@@ -64,23 +64,20 @@ impl Engine {
             return self.told(rows, limit, more).await;
         }
         let found = self.found_at(path).await?;
-        if found.first().is_some_and(|first| first.kind == Kind::Directory) {
-            return self.log_of_directories(&found, before, limit).await;
-        }
-        // A revision more, to know whether there are more.
-        let asked = u32::try_from(limit + GROUP_CONTENTS_MAX).unwrap_or(u32::MAX);
-        let mut rows = Vec::new();
-        for found in found.iter().filter(|found| found.kind != Kind::Directory) {
-            let at = before.saturating_sub(1);
-            if before == 1 {
-                break;
-            }
-            let versions = self.versions(&found.entry, at, asked).await?;
-            rows.extend(versions.into_iter().map(|version| (found.entry, version)));
-        }
+        let of_files = self.versions_of_files(&found, before, limit).await?;
+        let (of_directories, more) = self.versions_in_directories(&found, before, limit).await?;
+        // Of one revision first what stands there now.
+        let is_directory = found.first().is_some_and(|first| first.kind == Kind::Directory);
+        let mut rows = match is_directory {
+            true => [of_directories, of_files].concat(),
+            false => [of_files, of_directories].concat(),
+        };
         rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
+        if is_directory {
+            return self.told(rows, limit, more).await;
+        }
         let entries: Vec<EntryId> = rows.iter().map(|(entry, _)| *entry).collect();
-        let mut log = self.told(rows, limit, false).await?;
+        let mut log = self.told(rows, limit, more).await?;
         let mut known = Elsewhere::default();
         // The last rows are those that are not told.
         for (entry, version) in entries.into_iter().zip(&mut log.versions) {
@@ -92,14 +89,31 @@ impl Engine {
         Ok(log)
     }
 
-    /// The versions of all that was in the directories of one path: in the one that is there or was
-    /// last, and in those that were deleted there before.
-    async fn log_of_directories(
+    /// The versions of the files and symlinks of one path.
+    async fn versions_of_files(
         &self,
         found: &[Found],
         before: Revision,
         limit: usize,
-    ) -> Result<LogInfo, AskError> {
+    ) -> Result<Vec<Row>, AskError> {
+        // A revision more, to know whether there are more.
+        let asked = u32::try_from(limit + GROUP_CONTENTS_MAX).unwrap_or(u32::MAX);
+        let mut rows = Vec::new();
+        for found in found.iter().filter(|found| found.kind != Kind::Directory && before != 1) {
+            let versions = self.versions(&found.entry, before.saturating_sub(1), asked).await?;
+            rows.extend(versions.into_iter().map(|version| (found.entry, version)));
+        }
+        Ok(rows)
+    }
+
+    /// The versions of all that was in the directories of one path: in the one that is there or was
+    /// last, and in those that were deleted there before; and whether there are more.
+    async fn versions_in_directories(
+        &self,
+        found: &[Found],
+        before: Revision,
+        limit: usize,
+    ) -> Result<(Vec<Row>, bool), AskError> {
         let (mut rows, mut more): (Vec<Row>, bool) = (Vec::new(), false);
         let directories = found.iter().filter(|found| found.kind == Kind::Directory);
         for found in directories.take(DIRECTORIES_TOLD) {
@@ -117,8 +131,7 @@ impl Engine {
             let is_new = |(entry, version): &Row| !known.contains(&(version.revision, *entry));
             rows.extend(of_one.into_iter().filter(is_new));
         }
-        rows.sort_by_key(|(_, version)| std::cmp::Reverse(version.revision));
-        self.told(rows, limit, more).await
+        Ok((rows, more))
     }
 
     /// The versions of all entries, or of those in a directory, for a page, and whether there are more.
