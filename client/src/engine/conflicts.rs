@@ -5,7 +5,7 @@
 use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep, ResolveInfo, Sent};
 use super::history::{author, is_bundle_row};
 use super::run::{Engine, Halted};
-use super::settling::Texts;
+use super::settling::{Texts, changed};
 use crate::state::{RemoteRow, StateError};
 use client_core::past::Shown;
 use common::chunk::{Attributes, seal_attributes};
@@ -198,7 +198,7 @@ impl Engine {
         if self.send_changes(changes, Vec::new()).await? {
             return self.resolved(&record);
         }
-        Err(AskError::Refused("the conflict has changed meanwhile; look at it again".to_owned()))
+        Err(changed())
     }
 
     /// What is told of a conflict that was settled: the sides that are left.

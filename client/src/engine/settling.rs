@@ -378,6 +378,9 @@ fn not_mergeable(path: &str, error: Unmergeable) -> AskError {
     AskError::NotMergeable { path: path.to_owned(), why: error.to_string() }
 }
 
-fn changed() -> AskError {
-    AskError::Refused("the conflict has changed meanwhile; look at it again".to_owned())
+/// Somebody else was faster.
+pub(super) fn changed() -> AskError {
+    let text = "the conflict has changed or was settled meanwhile: `driftless conflicts` lists what is \
+                open";
+    AskError::Refused(text.to_owned())
 }
