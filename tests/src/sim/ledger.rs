@@ -143,7 +143,10 @@ impl Ledger {
             inner.bundles.insert(tag);
             inner.archives.extend(parts(bytes).map(|parts| (tag, parts)));
         }
-        let value = Value { number, place: place.to_owned(), fate: Fate::Alive, tag };
+        // Who writes what a power cut had left, and was synced so, may have changed nothing.
+        let is_torn = inner.torn.contains(&print(bytes));
+        let fate = if is_torn { Fate::Excused("left by a power cut before") } else { Fate::Alive };
+        let value = Value { number, place: place.to_owned(), fate, tag };
         inner.values.entry(print(bytes)).or_insert(value);
     }
 
@@ -199,6 +202,11 @@ impl Ledger {
     /// Notes what a user, or a power cut, has made of a device's tree.
     pub fn changed(&self, device: usize, before: &Tree, after: &Tree) {
         self.lock().lineage.changed(device, before, after);
+    }
+
+    /// Notes that a device's engine has moved something and could not look whether it had.
+    pub fn half_moved(&self, device: usize, from: &str, to: &str) {
+        self.lock().lineage.half_moved(device, from, to);
     }
 
     /// Notes that a device's engine was stopped in the middle of something.

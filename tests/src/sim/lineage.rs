@@ -38,6 +38,8 @@ pub(super) struct Lineage {
     was_directory: BTreeSet<Print>,
     /// Names that users gave to directories since.
     directories: BTreeSet<String>,
+    /// Where engines of devices moved something to that they could not look at.
+    half_moved: BTreeMap<(usize, String), String>,
 }
 
 impl Lineage {
@@ -67,6 +69,9 @@ impl Lineage {
             if let Some(print) = print_of(entry) {
                 self.tie(Knot::Value(print), Knot::Path(device, path.clone()));
                 self.names.entry(print).or_default().insert(plain_name(path));
+                if let Some(to) = self.half_moved.get(&(device, path.clone())) {
+                    self.names.entry(print).or_default().insert(plain_name(to));
+                }
                 let was_there = self.taken_away.get(&(device, plain_name(path))).copied();
                 if let Some(was_there) = was_there.filter(|_| !before.contains_key(path)) {
                     self.tie(Knot::Value(print), Knot::Value(was_there));
@@ -78,6 +83,12 @@ impl Lineage {
                 self.directories.insert(plain_name(path));
             }
         }
+    }
+
+    /// Notes that a device may not know what it has moved: what comes to the old path next may be an edit
+    /// of that to it.
+    pub(super) fn half_moved(&mut self, device: usize, from: &str, to: &str) {
+        self.half_moved.insert((device, from.to_owned()), to.to_owned());
     }
 
     /// Notes that a device may not know what it has just moved away from a path: what comes there next is
@@ -115,6 +126,7 @@ impl Lineage {
         self.taken_away.clear();
         self.was_directory.clear();
         self.directories.clear();
+        self.half_moved.clear();
         let mut now: BTreeMap<Print, BTreeSet<String>> = BTreeMap::new();
         for (path, entry) in shown {
             if let Some(print) = print_of(entry) {
@@ -227,6 +239,17 @@ mod tests {
             let expected: &[&str] = if is_killed { &["a", "b"] } else { &["a"] };
             assert_eq!(names(&lineage, "2"), expected);
         }
+    }
+
+    #[test]
+    fn what_comes_where_something_was_half_moved_away_may_have_its_new_name() {
+        let mut lineage = Lineage::default();
+        lineage.half_moved(0, "d/a", "d/b");
+        for device in [0, 1] {
+            lineage.changed(device, &tree(&[]), &tree(&[("d/a", &device.to_string())]));
+        }
+        assert_eq!(names(&lineage, "0"), ["a", "b"]);
+        assert_eq!(names(&lineage, "1"), ["a"]);
     }
 
     #[test]

@@ -10,10 +10,11 @@ use super::faults::fault_of;
 use super::invariants::{self, MassDeletionsWait, OnlyKnownIsUnlinked};
 use super::ledger::Ledger;
 use super::writer::Writer;
+use client::fs::RelPath;
 use client::fs::memory::user::MemoryUser;
 use client::fs::memory::{Fault, Operation, OperationKind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What makes a device's disk misbehave and its process end, read by the hook.
 #[derive(Clone, Default)]
@@ -61,6 +62,8 @@ pub(super) struct Hook {
     trouble: Trouble,
     ledger: Ledger,
     swapped: AtomicBool,
+    /// What was moved last, from where to where.
+    moved: Mutex<Option<(RelPath, RelPath)>>,
     unlinks: OnlyKnownIsUnlinked,
     deletions: MassDeletionsWait,
 }
@@ -75,15 +78,26 @@ impl Hook {
         deletions: MassDeletionsWait,
         ledger: &Ledger,
     ) -> Self {
-        let (ledger, swapped) = (ledger.clone(), AtomicBool::new(false));
+        let (ledger, swapped, moved) = (ledger.clone(), AtomicBool::new(false), Mutex::default());
         let unlinks = OnlyKnownIsUnlinked::new(number, ledger.clone());
-        Self { number, writer, draw, more, trouble, ledger, swapped, unlinks, deletions }
+        Self { number, writer, draw, more, trouble, ledger, swapped, moved, unlinks, deletions }
     }
 
     /// Before every operation of the engine: something happens, and what it is about to do then is
     /// judged.
     pub(super) fn before(&self, user: &MemoryUser, operation: &Operation) -> Option<Fault> {
         let fault = self.disturb(user, operation);
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*moved, &operation.to) {
+            (Some((from, to)), _) if fault.is_some() && *to == operation.path => {
+                self.ledger.half_moved(self.number, &from.to_string(), &to.to_string());
+            }
+            (_, Some(to)) if operation.kind == OperationKind::Rename && fault.is_none() => {
+                *moved = Some((operation.path.clone(), to.clone()));
+            }
+            _ => {}
+        }
+        drop(moved);
         if fault.is_none() {
             self.unlinks.before(user, operation);
             self.deletions.before(user, operation);
