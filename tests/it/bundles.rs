@@ -3,14 +3,15 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tests::harness::{Pair, Random, git, git_ok, size};
+use tests::harness::{Pair, Random, eventually, git, git_ok, size};
 
 /// Time for a sync, in seconds.
 const SYNC_SECONDS: u64 = 60;
 /// Rounds of work on the repository.
-const ROUNDS: usize = 14;
+const ROUNDS: usize = 21;
 
 /// One thing that people do to a repository.
 fn work(at: &Path, round: usize, random: &mut Random) -> Result<()> {
@@ -58,16 +59,27 @@ fn series(seed: u64, rounds: usize) -> Result<()> {
         let worked = (0..rounds).try_for_each(|round| {
             work(&here, round, &mut random)?;
             // Every other time the next work begins while the last is on its way.
-            if round % 2 == 0 { pair.sync() } else { Ok(()) }
+            if round % 2 == 1 {
+                return Ok(());
+            }
+            pair.sync()?;
+            // A check that began after this is one of what has come.
+            let (before, enough) = (checks.load(Ordering::Relaxed), 2);
+            eventually("a check of a version", || {
+                let made = checks.load(Ordering::Relaxed) - before;
+                Ok((made >= enough || watcher.is_finished()).then_some(()))
+            })
         });
         let worked = worked.and_then(|()| pair.meet());
         is_over.store(true, Ordering::Relaxed);
         let checked = watcher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         worked.and(checked)
     });
-    let versions = checked?;
-    println!("{} checks saw {versions} versions", checks.load(Ordering::Relaxed));
-    ensure!(versions >= 3, "only {versions} versions of the repository were seen");
+    let (versions, ordinary) = checked?;
+    let checks = checks.load(Ordering::Relaxed);
+    println!("{checks} checks saw {versions} versions, {ordinary} by path a single one");
+    let waited_for = rounds.div_ceil(2) as u64;
+    ensure!(versions.min(ordinary) >= waited_for, "too few checks: {versions}, {ordinary}");
     ensure!(git_ok(&here, &["rev-parse", "HEAD"])? == git_ok(&there, &["rev-parse", "HEAD"])?);
     let staged = [&here, &there].map(|at| git_ok(at, &["ls-files", "--stage"]));
     let [ours, theirs] = staged;
@@ -84,14 +96,17 @@ fn series(seed: u64, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// Checks the repository for as long as the work goes on; returns how many versions it saw.
+/// Checks the repository for as long as the work goes on; returns how many versions it saw, and how many
+/// ordinary checks met one version alone.
 ///
 /// Each check begins in the repository's own directory and stays there when another version takes its
 /// place, so that it sees one moment. By its path it could look at two, as it can where git itself is
-/// at work meanwhile: `fsck` lists objects first and follows references afterwards.
-fn watch(at: &Path, is_over: &AtomicBool, checks: &AtomicU64) -> Result<u64> {
+/// at work meanwhile: `fsck` lists objects first and follows references afterwards. An ordinary one by
+/// the path of the work tree has to pass wherever no other version has come meanwhile; what was
+/// displaced stays for a minute, so that no other has its inode.
+fn watch(at: &Path, is_over: &AtomicBool, checks: &AtomicU64) -> Result<(u64, u64)> {
     let (mut versions, mut last) = (0, String::new());
-    let mut is_there = false;
+    let (mut is_there, mut ordinary) = (false, 0);
     while !is_over.load(Ordering::Relaxed) {
         if !at.join(".git").is_dir() {
             ensure!(!is_there, "the repository was there and is gone");
@@ -100,7 +115,17 @@ fn watch(at: &Path, is_over: &AtomicBool, checks: &AtomicU64) -> Result<u64> {
         }
         is_there = true;
         let inside = at.join(".git");
-        let output = git(&inside, &["--git-dir=.", "fsck", "--full", "--strict", "--no-progress"])?;
+        let mut output =
+            git(&inside, &["--git-dir=.", "fsck", "--full", "--strict", "--no-progress"])?;
+        let which = || fs::metadata(&inside).map(|it| it.ino());
+        let stood = which()?;
+        let by_path = git(at, &["fsck", "--full", "--strict", "--no-progress"])?;
+        if stood == which()? {
+            ordinary += 1;
+            if output.status.success() {
+                output = by_path;
+            }
+        }
         if !output.status.success() {
             bail!(
                 "after {} checks: {}{}",
@@ -117,5 +142,5 @@ fn watch(at: &Path, is_over: &AtomicBool, checks: &AtomicU64) -> Result<u64> {
             last = head;
         }
     }
-    Ok(versions)
+    Ok((versions, ordinary))
 }
