@@ -349,7 +349,10 @@ async fn confirm(shared: &Shared, name: Option<&str>, undo: bool) -> Result<Answ
         return Err(match waiting {
             Some((name, message, hint)) => Failure::new(
                 "nothing_to_confirm",
-                format!("{name} waits for something else than a confirmation: {message}"),
+                match undo {
+                    true => format!("{name} waits for nothing that can be undone: {message}"),
+                    false => format!("{name} waits for no confirmation: {message}"),
+                },
                 hint,
             ),
             None => AskError::NothingToConfirm.into(),

@@ -298,7 +298,7 @@ fn choice(error: &AskError) -> (&'static str, &'static str) {
         }
         AskError::NotMergeable { .. } => (
             "not_mergeable",
-            "choose a side with --keep, or give what both become with --with FILE",
+            "choose a side with --keep; of two files, --with FILE gives what both become",
         ),
         AskError::NotClean { .. } => (
             "not_clean",
