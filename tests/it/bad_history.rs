@@ -65,6 +65,13 @@ fn run() -> Result<()> {
     let beside = directory.path().join("there");
     fs::write(&beside, "of a user")?;
     let before = Standing::of(&device, Some(&beside))?;
+    let inside = root.join("d/new");
+    let inside = inside.to_str().context("a path that is no UTF-8")?;
+    // By another name, and in a directory that is not there.
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&root, &link)?;
+    let below = link.join("none/new");
+    let below = below.to_str().context("a path that is no UTF-8")?;
     let to = beside.to_str().context("a path that is no UTF-8")?;
     let cases: &[(&[&str], i32, &str, &str)] = &[
         (&["log", "folder:none"], 1, "no_such_path", "driftless ls"),
@@ -90,6 +97,23 @@ fn run() -> Result<()> {
             "usage",
             "cannot be used with",
         ),
+        (
+            &["restore", &a, "--rev", &of_a, "--to", inside],
+            1,
+            "in_a_folder",
+            "a path outside of it",
+        ),
+        (&["restore", &d, "--at", "now", "--to", below], 1, "in_a_folder", "leave --to out"),
+        (&["restore", &d, "--at", "2999-01-01"], 1, "no_such_moment", "`now` is the newest"),
+        (&["ls", "--at", "2999-01-01 14:00"], 1, "no_such_moment", "`now` is the newest"),
+        (
+            &["label", "add", "late", "--at", "2999-01-01"],
+            1,
+            "no_such_moment",
+            "`now` is the newest",
+        ),
+        (&["label", "add", "2026-13-45"], 1, "bad_name", "a word in it"),
+        (&["retention", "set", "--keep-all", "1001y"], 2, "usage", "at most 1000y, or forever"),
         (&["ls", "--at", "10 years ago"], 1, "no_such_moment", "what is known begins"),
         (&["ls", "--at", "2026-13-01"], 2, "usage", "write a time like"),
         (&["ls", "--at", "now", "--deleted"], 2, "usage", "cannot be used with"),
