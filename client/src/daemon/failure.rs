@@ -224,6 +224,10 @@ impl From<AskError> for Failure {
             AskError::BeforeBeginning { first_ms } => {
                 return Self::new("no_such_moment", message, begun(first_ms));
             }
+            AskError::InTheFuture { .. } => (
+                "no_such_moment",
+                "`now` is the newest moment; if that time has passed, set the clock of this device",
+            ),
             AskError::NotHeardYet { .. } => {
                 ("not_heard", "wait for `driftless sync`, then try again")
             }

@@ -285,6 +285,12 @@ pub enum AskError {
         /// When the first known revision was accepted, in milliseconds since 1970.
         first_ms: u64,
     },
+    /// A moment that has not come, by the clock of this device, nor by any revision.
+    #[error("that is in the future: the newest revision is {last}")]
+    InTheFuture {
+        /// The folder's last revision.
+        last: Revision,
+    },
     /// This device has not heard of a revision yet.
     #[error("revision {revision} has not come to this device yet, which has heard {heard}")]
     NotHeardYet {

@@ -195,8 +195,8 @@ impl Engine {
 
     /// The last revision at or before a time; 0 when there was none.
     async fn last_at(&self, time_ms: u64) -> Result<Revision, AskError> {
-        match self.instant(Moment::Time(time_ms)).await {
-            Ok(instant) => Ok(instant.revision),
+        match self.nearest(Moment::Time(time_ms)).await {
+            Ok(found) => Ok(found.instant.revision),
             Err(AskError::BeforeBeginning { .. }) => Ok(0),
             Err(error) => Err(error),
         }
