@@ -10,10 +10,11 @@ use crate::fs::RelPath;
 use crate::push::PushError;
 use crate::remote::RemoteError;
 use crate::scan::Target;
-use crate::state::StateError;
+use crate::state::{MassDeletion, StateError};
 use client_core::tree::Position;
 use common::ids::EntryId;
 use common::name::Name;
+use std::sync::Arc;
 
 impl From<StateError> for AskError {
     fn from(error: StateError) -> Self {
@@ -123,19 +124,21 @@ impl Engine {
     }
 
     async fn confirm(&mut self) -> Result<(), AskError> {
-        match self.halted.clone() {
-            Some(Halted::Deletions(halt)) => {
-                self.agreed.extend(&halt.deletions);
-                self.lately.clear();
-                self.halted = None;
-                Ok(self.context.state.mark_all_dirty_that_differ()?)
-            }
-            Some(Halted::Rollback { restored }) => {
-                let highest = self.context.state.cursor()?.unwrap_or(restored);
-                Ok(self.follow(&restored, Some(highest)).await?)
-            }
-            _ => Err(AskError::NothingToConfirm),
+        if let Some(Halted::Rollback { restored }) = self.halted.clone() {
+            let highest = self.context.state.cursor()?.unwrap_or(restored);
+            return Ok(self.follow(&restored, Some(highest)).await?);
         }
+        let asked = self.asked_of_person()?;
+        self.context.state.mark_all_dirty_that_differ()?;
+        self.agreed.extend(&asked.halt.deletions);
+        self.guarded.agreed();
+        Ok(())
+    }
+
+    /// The mass deletion that a person is shown, and answers to: none while something else comes first.
+    pub(super) fn asked_of_person(&self) -> Result<Arc<MassDeletion>, AskError> {
+        let asked = self.guarded.asked().filter(|_| self.halted.is_none());
+        asked.cloned().ok_or(AskError::NothingToConfirm)
     }
 
     /// The live remote entry at a path; for the whole folder the root.
