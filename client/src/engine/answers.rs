@@ -2,7 +2,7 @@
 //!
 //! Owns how a path names an entry, and how asking maps to requests and rounds.
 
-use super::handle::{Ask, AskError};
+use super::handle::{Ask, AskError, HaltReason};
 use super::online::RoundError;
 use super::run::{Engine, Halted};
 use super::waiting::SyncWait;
@@ -64,6 +64,7 @@ impl Engine {
                 self.paused = false;
                 drop(answer.send(Ok(())));
             }
+            Ask::Halt(answer) => drop(answer.send(self.halt_now().await)),
             Ask::Confirm(answer) => drop(answer.send(self.confirm().await)),
             Ask::Undo(answer) => drop(answer.send(self.undo().await)),
             Ask::Why(path, answer) => drop(answer.send(self.why(&path).await)),
@@ -121,6 +122,35 @@ impl Engine {
             sync.up_to.get_or_insert(revision);
         }
         self.pull_up_to(revision).await
+    }
+
+    async fn halt_now(&mut self) -> Result<Option<HaltReason>, AskError> {
+        if self.waits_for_person() || self.paused {
+            return Ok(self.shown_halt());
+        }
+        if let Err(error) = self.look_at_journal().await {
+            let reason = error.to_string();
+            self.failed_round(error);
+            if !self.waits_for_person() {
+                return Err(match self.journal {
+                    None => AskError::Offline(reason),
+                    Some(_) => AskError::Engine(reason),
+                });
+            }
+        }
+        Ok(self.shown_halt())
+    }
+
+    /// Connects anew if the journal is not, or no longer, the one that this device follows.
+    async fn look_at_journal(&mut self) -> Result<(), RoundError> {
+        let Some(cursor) = self.context.state.cursor()? else { return Ok(()) };
+        let (epoch, _) = self.folder_state().await?;
+        if self.journal.is_none() || epoch != cursor.epoch {
+            self.journal = None;
+            self.retry_at_ns = 0;
+            self.connect().await?;
+        }
+        Ok(())
     }
 
     async fn confirm(&mut self) -> Result<(), AskError> {
