@@ -476,6 +476,9 @@ pub enum Ask {
     Pause(Answer<()>),
     /// Go on.
     Resume(Answer<()>),
+    /// What waits for a person; where nothing is known to, the server is looked at first: that it was
+    /// restored may not have been noticed yet.
+    Halt(Answer<Option<HaltReason>>),
     /// A person agrees to what the halt names.
     Confirm(Answer<()>),
     /// A person takes back the mass deletion that the halt names: what is gone comes back.

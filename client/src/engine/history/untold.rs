@@ -6,7 +6,6 @@
 use super::restore::Restoring;
 use super::{AskError, Engine};
 use crate::engine::handle::{Instant, RestoreInfo, Sent};
-use crate::engine::run::Halted;
 use crate::scan::remove_subtree;
 use crate::state::{RemoteRow, StateError};
 use client_core::restore::Wish;
@@ -96,13 +95,10 @@ impl Engine {
         }
         absent.sort_unstable();
         back.extend(restoring.wish.wanted.keys());
-        let of_halt = match &self.halted {
-            Some(Halted::Deletions(halt)) => {
-                let count = halt.deletions.iter().filter(|entry| back.contains(entry)).count();
-                Some((count as u64, halt.deletions.len() as u64)).filter(|_| count > 0)
-            }
-            _ => None,
-        };
+        let of_halt = self.guarded.halt().and_then(|halt| {
+            let count = halt.deletions.iter().filter(|entry| back.contains(entry)).count();
+            Some((count as u64, halt.deletions.len() as u64)).filter(|_| count > 0)
+        });
         let (differences, sent) = (restoring.differences(), Sent::default());
         Ok(RestoreInfo { at, differences, absent, of_halt, sent })
     }
