@@ -6,7 +6,7 @@
 use client::engine::handle::{Comparison, Which};
 use client::engine::labels::{LabelAsk, SettingsChange};
 use client::engine::{Ask, AskError, Keep, MergeInfo, NewContent, Settlement};
-use client::fs::memory::user::UserEntry;
+use client::fs::memory::user::{MemoryUser, UserEntry};
 use common::chunk::MergePolicy;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -194,6 +194,84 @@ fn a_merge_takes_the_mode_that_was_changed_and_the_later_time() {
             let merged = with(&with(BASE, "1", "one"), "9", "nine").into_bytes();
             assert_eq!(tree["a.txt"], UserEntry::File(merged, 0o755));
             assert_eq!(device.fs.user().stat("a.txt").unwrap().mtime_ns, later);
+        }
+    });
+}
+
+/// One side's text already is what both come to; what the other side did to the mode is not in it.
+#[test]
+fn a_merge_of_which_one_side_has_all_the_text_takes_the_others_mode_and_time() {
+    in_virtual_time(async {
+        for (mine_has_all, theirs_is_later) in [(true, false), (true, true), (false, true)] {
+            let (world, devices) = world_of::<2>(MergePolicy::Auto).await;
+            devices[0].writer.write("a.txt", BASE.as_bytes());
+            world.settled_alike().await;
+            devices[1].link.set_up(false);
+            let one = with(BASE, "1", "one");
+            let both = with(&one, "9", "nine");
+            let texts = if mine_has_all { [&one, &both] } else { [&both, &one] };
+            devices[0].writer.write("a.txt", texts[0].as_bytes());
+            devices[0].writer.action("chmod", "a.txt", |user| user.chmod("a.txt", 0o755));
+            pass(5).await;
+            devices[1].writer.write("a.txt", texts[1].as_bytes());
+            let mut later = devices[1].fs.user().stat("a.txt").unwrap().mtime_ns;
+            if theirs_is_later {
+                later += 60_000_000_000;
+                devices[0].writer.action("touch", "a.txt", |user| user.set_mtime("a.txt", later));
+                pass(5).await;
+            }
+            devices[1].link.set_up(true);
+            world.settled_alike().await;
+            for device in &devices {
+                let tree = device.fs.user().tree();
+                assert_eq!(tree["a.txt"], UserEntry::File(both.clone().into_bytes(), 0o755));
+                assert_eq!(device.fs.user().stat("a.txt").unwrap().mtime_ns, later);
+                assert_eq!((paths(device).len(), open(device)), (1, 0));
+            }
+        }
+    });
+}
+
+/// What a merge at once would have kept is kept by a person's merge too, whichever side changed it.
+#[test]
+fn a_conflict_settled_by_a_merge_takes_the_mode_that_was_changed() {
+    in_virtual_time(async {
+        let one = with(BASE, "1", "one");
+        let merged = with(&one, "9", "nine");
+        let given = || Some(NewContent::Bytes(b"given\n".to_vec()));
+        // The last are no texts, of which there are no three to merge.
+        for (side, content, theirs, expected) in [
+            (0, None, with(BASE, "9", "nine"), merged.clone()),
+            (1, None, with(BASE, "9", "nine"), merged.clone()),
+            (0, None, merged.clone(), merged.clone()),
+            (1, given(), with(BASE, "9", "nine"), "given\n".to_owned()),
+            (0, given(), with(BASE, "9", "a\0b"), "given\n".to_owned()),
+            (1, given(), with(BASE, "9", "a\0b"), "given\n".to_owned()),
+        ] {
+            let (world, devices) = world_of::<2>(MergePolicy::Ask).await;
+            devices[0].writer.write("a.txt", BASE.as_bytes());
+            world.settled_alike().await;
+            devices[1].link.set_up(false);
+            devices[0].writer.write("a.txt", one.as_bytes());
+            pass(5).await;
+            devices[1].writer.write("a.txt", theirs.as_bytes());
+            let chmod = |user: &MemoryUser| user.chmod("a.txt", 0o755);
+            devices[side].writer.action("chmod", "a.txt", chmod);
+            pass(5).await;
+            devices[1].link.set_up(true);
+            world.settled_alike().await;
+            assert_eq!(open(&devices[0]), 1);
+            world.ledger.written(expected.as_bytes(), "a person");
+            match content {
+                None => resolve(&devices[0], "a.txt", Keep::Merged).await.unwrap(),
+                Some(content) => resolve_with(&devices[0], content, None).await.unwrap(),
+            }
+            world.settled_alike().await;
+            for device in &devices {
+                let file = UserEntry::File(expected.clone().into_bytes(), 0o755);
+                assert_eq!(device.fs.user().tree()["a.txt"], file, "{side} {theirs:?}");
+                assert_eq!((paths(device).len(), open(device)), (1, 0));
+            }
         }
     });
 }

@@ -53,7 +53,7 @@ impl Engine {
             };
             let compared = match texts {
                 _ if !compare => None,
-                Some(Texts { base, original, copy }) => {
+                Some(Texts { base, original, copy, .. }) => {
                     let base = record.base.map(|_| base);
                     Some(Comparison::Texts { base, original, copy })
                 }

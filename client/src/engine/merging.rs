@@ -44,6 +44,12 @@ impl Stored {
         let Self { root, size, tag, mode, mtime_ns } = *self;
         Want { entry: *entry, root, size, tag, mode, mtime_ns }
     }
+
+    /// Whether both are one in all that a user sees; the same bytes may be stored in two ways.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let seen = |it: &Self| (it.tag, it.mode, it.mtime_ns);
+        seen(self) == seen(other)
+    }
 }
 
 impl From<&RemoteRow> for Stored {
@@ -146,14 +152,13 @@ impl Engine {
         let Some(mut prepared) = prepared.ready.into_iter().next() else { return Ok(None) };
         let Some(text) = self.clean_merge(&edits).await? else { return Ok(None) };
         let (mine, theirs) = (edits.mine, edits.theirs);
-        let base_mode = edits.base.content.mode;
-        let mode = if mine.mode == base_mode { theirs.mode } else { mine.mode };
+        let mode = merged_mode(edits.base.content.mode, mine.mode, theirs.mode);
         let mtime_ns = mine.mtime_ns.max(theirs.mtime_ns);
         let Some(merged) = self.store(&edits.entry, text.as_bytes(), mode, mtime_ns).await? else {
             return Ok(None);
         };
         tracing::debug!(entry = %edits.entry, "two edits are merged");
-        if merged.tag != mine.tag {
+        if !merged.is_same(&mine) {
             let base = edits.planned.changes.iter().find_map(|change| match change {
                 Planned::Edit { base, .. } => Some(*base),
                 _ => None,
@@ -342,6 +347,11 @@ impl Engine {
         });
         Ok(opened.collect())
     }
+}
+
+/// The mode that two sides come to: the one that a side has changed; where both have, the first's.
+pub(super) fn merged_mode(base: u16, one: u16, other: u16) -> u16 {
+    if one == base { other } else { one }
 }
 
 /// Labels for a merge of which only a clean outcome is wanted.

@@ -6,7 +6,7 @@
 
 use super::handle::{AskError, MergeInfo, NewContent, ResolveInfo, Settlement};
 use super::history::{author, is_bundle_row};
-use super::merging::{Stored, plain_labels};
+use super::merging::{Stored, merged_mode, plain_labels};
 use super::online::RoundError;
 use super::run::Engine;
 use crate::apply::ApplyError;
@@ -15,6 +15,7 @@ use crate::pull::is_edited;
 use crate::push::Prepared;
 use crate::state::{RemoteRow, StateError};
 use client_core::merge::{MERGE_BYTES_MAX, Merged, Unmergeable, has_marks};
+use common::ids::DeviceId;
 use common::limits::FILE_BYTES_MAX;
 use common::record::{Change, ConflictRecord, Kind, Resolution};
 use common::revision::Revision;
@@ -37,8 +38,31 @@ pub(super) struct Sides {
 pub(super) struct Texts {
     /// Empty when the sides have nothing in common.
     pub(super) base: Vec<u8>,
+    /// The mode of the base, if there is one.
+    base_mode: Option<u16>,
     pub(super) original: Vec<u8>,
     pub(super) copy: Vec<u8>,
+}
+
+/// What a revision set on the file of a conflict that started from it: twice, if it merged.
+struct Bases {
+    newest: Stored,
+    oldest: Stored,
+    /// Whether the newest is known to be what both sides have seen.
+    is_sure: bool,
+}
+
+impl Bases {
+    fn of(
+        record: &ConflictRecord,
+        revision: Revision,
+        contents: &[(Stored, Option<DeviceId>)],
+    ) -> Option<Self> {
+        let ((newest, author), (oldest, _)) = (contents.first()?, contents.last()?);
+        let by_its_author = author.is_none_or(|author| author == record.device);
+        let is_sure = contents.len() == 1 || (!by_its_author && record.theirs != revision);
+        Some(Self { newest: *newest, oldest: *oldest, is_sure })
+    }
 }
 
 impl Engine {
@@ -76,9 +100,9 @@ impl Engine {
         };
         let base = match record.base {
             Some(revision) => self.base_text(record, revision, &copy).await?,
-            None => Ok(Vec::new()),
+            None => Ok((Vec::new(), None)),
         };
-        let base = match base {
+        let (base, base_mode) = match base {
             Ok(base) => base,
             Err(error) => return Ok(Err(error)),
         };
@@ -86,39 +110,47 @@ impl Engine {
         if let Some(error) = texts.iter().find_map(|it| client_core::merge::text(it).err()) {
             return Ok(Err(error));
         }
-        Ok(Ok(Texts { base, original, copy }))
+        Ok(Ok(Texts { base, base_mode, original, copy }))
     }
 
     /// What both sides of a conflict have seen of the revision that they started from. A merge sets
     /// two contents: what it came to is what a device has that took it from the journal, and with it
     /// all that was built on it. Only whoever merged may have opened the conflict before its own merge
     /// came back; then the older content is what both know, unless the copy has all of the merge.
+    /// With the mode that goes with it.
     async fn base_text(
         &mut self,
         record: &ConflictRecord,
         revision: Revision,
         copy: &[u8],
-    ) -> Result<Result<Vec<u8>, Unmergeable>, RoundError> {
+    ) -> Result<Result<(Vec<u8>, Option<u16>), Unmergeable>, RoundError> {
         let contents = self.contents_at(&record.entry, revision).await?;
-        let (Some(newest), Some(oldest)) = (contents.first(), contents.last()) else {
+        let Some(Bases { newest, oldest, is_sure }) = Bases::of(record, revision, &contents) else {
             return Ok(Err(Unmergeable::Gone));
         };
-        if newest.0.size.max(oldest.0.size) > MERGE_BYTES_MAX {
+        if newest.size.max(oldest.size) > MERGE_BYTES_MAX {
             return Ok(Err(Unmergeable::TooLarge));
         }
-        let by_its_author = newest.1.is_none_or(|author| author == record.device);
-        let is_sure = contents.len() == 1 || (!by_its_author && record.theirs != revision);
-        let merged = self.small_bytes(&record.entry, &newest.0).await?;
+        let merged = self.small_bytes(&record.entry, &newest).await?;
         let Some(merged) = merged else { return Ok(Err(Unmergeable::Gone)) };
         if is_sure {
-            return Ok(Ok(merged));
+            return Ok(Ok((merged, Some(newest.mode))));
         }
-        let own = self.small_bytes(&record.entry, &oldest.0).await?;
+        let own = self.small_bytes(&record.entry, &oldest).await?;
         let Some(own) = own else { return Ok(Err(Unmergeable::Gone)) };
         let (texts, labels) = ((own.clone(), merged.clone(), copy.to_vec()), plain_labels());
         let both = self.merge_texts(texts.0, texts.1, texts.2, labels).await?;
         let has_all = both.is_ok_and(|it| it.clean().is_some_and(|it| it.as_bytes() == copy));
-        Ok(Ok(if has_all { merged } else { own }))
+        let (base, mode) = if has_all { (merged, newest.mode) } else { (own, oldest.mode) };
+        Ok(Ok((base, Some(mode))))
+    }
+
+    /// The mode of what both sides of a conflict have seen, where their texts do not tell.
+    async fn base_mode(&self, record: &ConflictRecord) -> Result<Option<u16>, RoundError> {
+        let Some(revision) = record.base else { return Ok(None) };
+        let contents = self.contents_at(&record.entry, revision).await?;
+        let bases = Bases::of(record, revision, &contents);
+        Ok(bases.map(|it| if it.is_sure { it.newest.mode } else { it.oldest.mode }))
     }
 
     async fn mergeable_texts(&mut self, path: &str, sides: &Sides) -> Result<Texts, AskError> {
@@ -150,7 +182,7 @@ impl Engine {
 
     /// Whether a conflict could be merged cleanly; `None` when it is not merged line by line at all.
     pub(super) async fn merges_cleanly(&self, texts: &Texts) -> Result<Option<bool>, RoundError> {
-        let Texts { base, original, copy } = texts;
+        let Texts { base, original, copy, .. } = texts;
         let (base, original, copy) = (base.clone(), original.clone(), copy.clone());
         let merged = self.merge_texts(base, original, copy, plain_labels()).await?;
         Ok(merged.ok().map(|merged| merged.clean().is_some()))
@@ -177,12 +209,14 @@ impl Engine {
     /// Settles a conflict with the clean merge of both sides.
     pub(super) async fn keep_merged(&mut self, path: &str) -> Result<ResolveInfo, AskError> {
         let sides = self.sides(path).await?;
-        let Texts { base, original, copy } = self.mergeable_texts(path, &sides).await?;
+        let texts = self.mergeable_texts(path, &sides).await?;
+        let Texts { base, base_mode, original, copy } = texts;
         let merged = self.merge_texts(base, original, copy, plain_labels()).await?;
         match merged.map_err(|error| not_mergeable(path, error))? {
             Merged::Clean(text) => {
                 let content = NewContent::Bytes(text.into_bytes());
-                self.settle_with(path, sides, content, None).await
+                let mode = settled_mode(&sides, base_mode);
+                self.settle_with(path, sides, (content, mode), None).await
             }
             Merged::Marked { conflicts, .. } => {
                 Err(AskError::NotClean { path: path.to_owned(), conflicts })
@@ -201,20 +235,25 @@ impl Engine {
             return Err(changed());
         }
         let texts = self.texts(&sides).await?.ok();
-        self.settle_with(path, sides, settlement.content, texts).await
+        let base_mode = match &texts {
+            Some(texts) => texts.base_mode,
+            None => self.base_mode(&sides.record).await?,
+        };
+        let mode = settled_mode(&sides, base_mode);
+        self.settle_with(path, sides, (settlement.content, mode), texts).await
     }
 
-    /// Settles a conflict with a content. What a person made of these texts must have no marks left.
+    /// Settles a conflict with a content and its mode. What a person made of these texts must have no marks left.
     async fn settle_with(
         &mut self,
         path: &str,
         sides: Sides,
-        content: NewContent,
+        (content, mode): (NewContent, u16),
         texts: Option<Texts>,
     ) -> Result<ResolveInfo, AskError> {
         let Sides { record, original, copy } = sides;
         let entry = record.entry;
-        let (mode, base) = (original.node.content.mode, original.node.content_revision);
+        let base = original.node.content_revision;
         let stored = match content {
             NewContent::Bytes(bytes) => {
                 check_marks(path, &bytes, texts.as_ref())?;
@@ -237,9 +276,10 @@ impl Engine {
         };
         let no_room = || AskError::Refused(format!("{path}: the server has no room for it"));
         let stored = stored.ok_or_else(no_room)?;
-        let mut changes = vec![self.edit_to(&entry, base, &Stored::from(&copy))];
+        let written = Stored::from(&copy);
+        let mut changes = vec![self.edit_to(&entry, base, &written)];
         let mut roots = Vec::new();
-        if stored.tag != copy.node.content.tag {
+        if !stored.is_same(&written) {
             changes.push(self.edit_to(&entry, base, &stored));
             roots.extend(stored.root);
         }
@@ -332,6 +372,13 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The mode that a conflict is settled with: what a merge at once would have taken; where nothing is
+/// known of what it was before, that of the file that kept the name.
+fn settled_mode(sides: &Sides, base: Option<u16>) -> u16 {
+    let [original, copy] = [&sides.original, &sides.copy].map(|row| row.node.content.mode);
+    base.map_or(original, |base| merged_mode(base, copy, original))
 }
 
 /// Refuses what a person made of three texts if it has marks left in it. What is no text has none.
