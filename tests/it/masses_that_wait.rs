@@ -304,3 +304,35 @@ fn a_restore_names_the_mass_deletion_that_it_meets_and_waits_for_what_it_brings_
         assert_eq!(reader.fs.user().tree().len(), 25);
     });
 }
+
+#[test]
+fn that_the_server_was_not_reached_is_told_no_longer_than_it_is_true() {
+    in_virtual_time(async {
+        let (world, [writer, _reader]) = with_files(43, 4).await;
+        let trouble = || writer.handle().unwrap().summary().trouble;
+        let backup = world.server.back_up();
+        writer.writer.write("since", b"since");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let unreached = async || {
+            writer.link.set_up(false);
+            tokio::time::sleep(PATIENCE).await; // ok: virtual time
+            assert!(trouble().is_some());
+            writer.link.set_up(true);
+        };
+        let halted = async || {
+            writer.hint(Hint::Everything);
+            tokio::time::sleep(PATIENCE).await; // ok: virtual time
+            assert!(halt_of(&writer).is_some());
+            assert_eq!(trouble(), None);
+        };
+        unreached().await;
+        writer.fs.set_root_state(RootState::Gone);
+        halted().await;
+        writer.mend();
+        unreached().await;
+        world.server.restore(backup);
+        world.ledger.forget_accepted(BTreeSet::new());
+        halted().await;
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    });
+}
