@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::engine::handle::{Moment, Which};
 use client::engine::{Ask, AskError};
 use client::fs::memory::RootState;
 use client::fs::memory::user::UserEntry;
@@ -268,5 +269,70 @@ fn a_restored_server_is_seen_before_it_is_said_that_nothing_waits() {
         writer.link.set_up(false);
         let error = ask().await.unwrap_err();
         assert!(matches!(error, AskError::Offline(_)), "{error}");
+    });
+}
+
+/// One where it is on both sides, and one where it is gone.
+#[test]
+fn a_restore_names_the_mass_deletion_that_it_meets_and_waits_for_what_it_brings_back() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(42, 60).await;
+        for directory in ["d", "d/e", "d/e/f"] {
+            writer.writer.make_directory(directory);
+            (0..4).for_each(|number| writer.writer.write_new(&format!("{directory}/{number}")));
+        }
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let before = writer.fs.user().tree();
+        let then = Which::At(Moment::Revision(writer.pinned().unwrap().revision));
+        (0..50).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        writer.writer.action("rm -r", "d", |user| user.remove_all("d"));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(halt_of(&writer).is_some());
+        let info = writer.restore("d", then).await.unwrap();
+        assert_eq!(info.of_halt, Some((15, 65)));
+        let settled = writer.handle().unwrap().ask(|answer| Ask::Settled(info.sent, answer)).await;
+        assert_eq!(settled, Ok(true));
+        assert_eq!(writer.fs.user().tree()["d/e/f/3"], before["d/e/f/3"]);
+        assert_eq!(halt_of(&writer).unwrap().entries.len(), 50);
+        writer.confirm().await.unwrap();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(halt_of(&reader).unwrap().entries.contains(&"file 4".to_owned()));
+        let error = reader.restore("file 4", then).await.unwrap_err().to_string();
+        assert!(error.contains("file 4: is still on this disk"), "{error}");
+        assert!(error.contains("`driftless confirm --undo`"), "{error}");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(reader.fs.user().tree().len(), 25);
+    });
+}
+
+#[test]
+fn that_the_server_was_not_reached_is_told_no_longer_than_it_is_true() {
+    in_virtual_time(async {
+        let (world, [writer, _reader]) = with_files(43, 4).await;
+        let trouble = || writer.handle().unwrap().summary().trouble;
+        let backup = world.server.back_up();
+        writer.writer.write("since", b"since");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let unreached = async || {
+            writer.link.set_up(false);
+            tokio::time::sleep(PATIENCE).await; // ok: virtual time
+            assert!(trouble().is_some());
+            writer.link.set_up(true);
+        };
+        let halted = async || {
+            writer.hint(Hint::Everything);
+            tokio::time::sleep(PATIENCE).await; // ok: virtual time
+            assert!(halt_of(&writer).is_some());
+            assert_eq!(trouble(), None);
+        };
+        unreached().await;
+        writer.fs.set_root_state(RootState::Gone);
+        halted().await;
+        writer.mend();
+        unreached().await;
+        world.server.restore(backup);
+        world.ledger.forget_accepted(BTreeSet::new());
+        halted().await;
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
     });
 }

@@ -58,6 +58,7 @@ impl Engine {
             }
             Ask::Pause(answer) => {
                 self.paused = true;
+                self.forget_unreached();
                 drop(answer.send(Ok(())));
             }
             Ask::Resume(answer) => {

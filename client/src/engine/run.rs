@@ -110,6 +110,8 @@ pub struct Engine {
     backoff_ms: u64,
     housekeeping_ns: i64,
     pub(super) trouble: Option<String>,
+    /// Whether the trouble is that the server could not be reached.
+    pub(super) unreached: bool,
     pub(super) scanning: bool,
     pub(super) scanned_once: bool,
     pub(super) busy: bool,
@@ -200,6 +202,7 @@ impl Engine {
             backoff_ms: BACKOFF_MS.0,
             housekeeping_ns: 0,
             trouble: None,
+            unreached: false,
             scanning: true,
             scanned_once: false,
             busy: false,
@@ -239,6 +242,7 @@ impl Engine {
                 if completed {
                     self.backoff_ms = BACKOFF_MS.0;
                     self.trouble = None;
+                    self.unreached = false;
                 }
             }
             Err(error) => {
@@ -365,6 +369,13 @@ impl Engine {
             until = until.min(now + 2 * RACY_NS);
         }
         pause_until(until, now)
+    }
+
+    /// The server is there, or is not looked for: that it was not says nothing of now.
+    pub(super) fn forget_unreached(&mut self) {
+        if std::mem::take(&mut self.unreached) {
+            self.trouble = None;
+        }
     }
 
     /// Whether housekeeping is due; sets the next time.

@@ -53,7 +53,8 @@ impl Engine {
         }
         // Or for something on this disk to give way; that is listed.
         let rests = self.journal.is_some() && self.is_quiet();
-        let waits_for_person = self.paused || self.waits_for_person() || rests;
+        // What does not belong to a mass deletion that waits is done meanwhile.
+        let waits_for_person = self.paused || self.halted.is_some() || rests;
         for (sent, answer) in std::mem::take(&mut self.waits) {
             match self.left_of(&sent) {
                 // A receiver that is gone has timed out; nobody is there to tell.
