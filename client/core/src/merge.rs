@@ -5,13 +5,15 @@
 //!
 //! The rule is that of `git merge-file`: changes of the two sides that overlap or touch are a
 //! conflict, unless both come to the same lines. A library that merges changes which merely touch is
-//! too lenient here, so the library (`diffy`) finds what each side changed, and the rule is our own.
-//! A test holds the outcome equal to git's.
+//! too lenient here, and one that takes one of several lines that are alike for another merges what
+//! git asks about, so the rule is our own. A test holds the outcome equal to git's.
 
-use diffy::{DiffOptions, HunkRange};
+use diffy::DiffOptions;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use sure::{Changed, changes};
 
+mod sure;
 mod work;
 
 /// Largest text that is merged, in bytes, of each of the three.
@@ -104,18 +106,7 @@ pub fn merge(
 ) -> Result<Merged, Unmergeable> {
     let (base, mine, theirs) = (text(base)?, text(mine)?, text(theirs)?);
     let texts = Texts::new(base, mine, theirs);
-    texts.check_work()?;
-    let forward = texts.merge(Direction::Forward, labels);
-    if !matches!(forward, Merged::Clean(_)) {
-        return Ok(forward);
-    }
-    // Among lines that repeat, a change can be taken for one of several lines. What does not come to
-    // the same from both ends is a guess, and nobody's merge.
-    let backward = texts.merge(Direction::Backward, labels);
-    if backward == forward || !matches!(backward, Merged::Clean(_)) {
-        return Ok(backward);
-    }
-    Ok(texts.marked_whole(labels))
+    texts.merge(labels).ok_or(Unmergeable::TooDifferent)
 }
 
 /// Whether a text that a person made of these three (base, mine and theirs) still has marks of a merge
@@ -166,23 +157,6 @@ fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
 
-/// Lines of the base that a side has replaced, and by which of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Changed {
-    base: Range<usize>,
-    side: Range<usize>,
-    /// Lines of the base that it could as well be taken for: among lines that repeat, what was added
-    /// or taken away can be moved up and down.
-    reach: Range<usize>,
-}
-
-/// From which end lines are matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Forward,
-    Backward,
-}
-
 /// The three texts as lines, and as numbers of lines: equal lines have equal numbers.
 struct Texts<'a> {
     base: Vec<&'a str>,
@@ -199,24 +173,13 @@ impl<'a> Texts<'a> {
         Self { base, mine, theirs, numbers }
     }
 
-    fn check_work(&self) -> Result<(), Unmergeable> {
+    /// `None` where finding what differs would take too long.
+    fn merge(&self, labels: &Labels) -> Option<Merged> {
         let [base, mine, theirs] = &self.numbers;
-        for side in [mine, theirs] {
-            work::affordable(base, side).ok_or(Unmergeable::TooDifferent)?;
-        }
-        Ok(())
-    }
-
-    fn merge(&self, direction: Direction, labels: &Labels) -> Merged {
-        let [base, mine, theirs] = &self.numbers;
-        let [mine, theirs] = [mine, theirs].map(|side| {
-            let mut changes = changes(base, side, direction);
-            widen(&mut changes, base, side);
-            changes
-        });
+        let (mine, theirs) = (changes(base, mine)?, changes(base, theirs)?);
         let mine = Side { lines: &self.mine, changes: &mine };
         let theirs = Side { lines: &self.theirs, changes: &theirs };
-        let mut out = Output::new(labels, &self.mine);
+        let mut out = Output::new(labels, [&self.mine, &self.theirs, &self.base]);
         let mut at = 0;
         for region in regions(mine.changes, theirs.changes) {
             out.take(&self.base[at..region.base.start]);
@@ -231,75 +194,8 @@ impl<'a> Texts<'a> {
             at = region.base.end;
         }
         out.take(&self.base[at..]);
-        out.finish()
+        Some(out.finish())
     }
-
-    /// All that is not alike in the three, between one set of marks.
-    fn marked_whole(&self, labels: &Labels) -> Merged {
-        let mut out = Output::new(labels, &self.mine);
-        out.mark(&self.mine, &self.base, &self.theirs);
-        out.finish()
-    }
-}
-
-/// What turns the base into a side. The library compares texts; numbers stand for the lines.
-fn changes(base: &[usize], side: &[usize], direction: Direction) -> Vec<Changed> {
-    let written = |numbers: &[usize]| -> String {
-        let line = |number: &usize| format!("{number}\n");
-        match direction {
-            Direction::Forward => numbers.iter().map(line).collect(),
-            Direction::Backward => numbers.iter().rev().map(line).collect(),
-        }
-    };
-    let (from, to) = (written(base), written(side));
-    let patch = DiffOptions::new().set_context_len(0).create_patch(&from, &to);
-    let found = patch.hunks().iter().map(|hunk| Changed {
-        base: place(&hunk.old_range()),
-        side: place(&hunk.new_range()),
-        reach: place(&hunk.old_range()),
-    });
-    match direction {
-        Direction::Forward => found.collect(),
-        Direction::Backward => {
-            let turned =
-                |range: Range<usize>, of: &[usize]| of.len() - range.end..of.len() - range.start;
-            let turned = found.map(|it| Changed {
-                reach: turned(it.reach, base),
-                base: turned(it.base, base),
-                side: turned(it.side, side),
-            });
-            let mut turned: Vec<Changed> = turned.collect();
-            turned.reverse();
-            turned
-        }
-    }
-}
-
-/// Finds how far each change could be moved within what lies between it and the next of its side.
-fn widen(changes: &mut [Changed], base: &[usize], side: &[usize]) {
-    for at in 0..changes.len() {
-        let above = at.checked_sub(1).map_or(0, |before| changes[before].base.end);
-        let below = changes.get(at + 1).map_or(base.len(), |after| after.base.start);
-        let change = &mut changes[at];
-        // What was both added and taken away stands where it stands.
-        let (lines, from) = match (change.base.is_empty(), change.side.is_empty()) {
-            (true, false) => (side, change.side.clone()),
-            (false, true) => (base, change.base.clone()),
-            _ => continue,
-        };
-        let (start, end) = (change.base.start, change.base.end);
-        let up = (above..start).rev().zip(0..from.end);
-        let up = up.take_while(|(line, steps)| base[*line] == lines[from.end - 1 - steps]).count();
-        let down = (end..below).zip(from.start..);
-        let down = down.take_while(|(line, next)| base[*line] == lines[*next]).count();
-        change.reach = start - up..end + down;
-    }
-}
-
-/// Lines as a hunk's head tells them: counted from 1, and of none the line before.
-fn place(range: &HunkRange) -> Range<usize> {
-    let start = if range.is_empty() { range.start() } else { range.start() - 1 };
-    start..start + range.len()
 }
 
 /// One side of a merge.
@@ -328,12 +224,12 @@ struct Region {
     theirs: Range<usize>,
 }
 
-/// Joins changes that overlap or touch, or would where they could as well be.
+/// Joins changes that overlap or touch.
 fn regions(mine: &[Changed], theirs: &[Changed]) -> Vec<Region> {
     let (mut m, mut t) = (0, 0);
     let mut found: Vec<Region> = Vec::new();
     while m < mine.len() || t < theirs.len() {
-        let start = |changes: &[Changed], at: usize| changes.get(at).map(|it| it.reach.start);
+        let start = |changes: &[Changed], at: usize| changes.get(at).map(|it| it.base.start);
         let is_mine = match (start(mine, m), start(theirs, t)) {
             (Some(mine), Some(theirs)) => mine <= theirs,
             (mine, _) => mine.is_some(),
@@ -341,12 +237,12 @@ fn regions(mine: &[Changed], theirs: &[Changed]) -> Vec<Region> {
         let (next, mine_to, theirs_to) =
             if is_mine { (&mine[m], m + 1, t) } else { (&theirs[t], m, t + 1) };
         match found.last_mut() {
-            Some(last) if next.reach.start <= last.base.end => {
-                last.base.end = last.base.end.max(next.reach.end);
+            Some(last) if next.base.start <= last.base.end => {
+                last.base.end = last.base.end.max(next.base.end);
                 (last.mine.end, last.theirs.end) = (mine_to, theirs_to);
             }
             _ => found.push(Region {
-                base: next.reach.clone(),
+                base: next.base.clone(),
                 mine: m..mine_to,
                 theirs: t..theirs_to,
             }),
@@ -364,9 +260,11 @@ struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Marks end as the lines of a side do.
-    fn new(labels: &'a Labels, side: &[&str]) -> Self {
-        let is_crlf = side.first().is_some_and(|line| line.ends_with("\r\n"));
+    /// Marks end as the lines of the texts do.
+    fn new(labels: &'a Labels, texts: [&[&str]; 3]) -> Self {
+        let firsts = texts.iter().filter_map(|lines| lines.first());
+        let mut ended = firsts.filter(|line| line.ends_with('\n')).peekable();
+        let is_crlf = ended.peek().is_some() && ended.all(|line| line.ends_with("\r\n"));
         let line_end = if is_crlf { "\r\n" } else { "\n" };
         Self { text: String::new(), conflicts: 0, labels, line_end }
     }
@@ -512,10 +410,28 @@ mod tests {
 
     #[test]
     fn what_can_be_matched_in_two_ways_is_nobodys_merge() {
-        // From its start the last two lines of the base are new, from its end the first two.
-        let repeated = "a\n".repeat(6);
-        let merged = merged(&repeated, &"a\n".repeat(4), &format!("{repeated}b\n"));
-        assert!(matches!(merged, Merged::Marked { .. }), "{merged:?}");
+        let text = |words: &str| words.split(' ').map(|it| format!("{it}\n")).collect::<String>();
+        for (base, mine, theirs) in [
+            // Any two of the lines may be those that are gone.
+            ("a a a a a a", "a a a a", "a a a a a a b"),
+            // What was added may be the first of the two, or the line between was moved.
+            ("a b c", "a b C", "a c b C"),
+            // Two of the lines went, and which is open.
+            ("a b a a", "b a a a a", "a b a b a"),
+            (
+                "d f e b f e e a c e d e b a",
+                "d f e b f e e a c e d e b A",
+                "d f f e e a c e e a b A",
+            ),
+        ] {
+            for (mine, theirs) in [(mine, theirs), (theirs, mine)] {
+                let merged = merged(&text(base), &text(mine), &text(theirs));
+                assert!(matches!(merged, Merged::Marked { .. }), "{merged:?}");
+            }
+        }
+        // What is certain is merged, whatever repeats elsewhere.
+        let merged = merged(&text("a a b c a a"), &text("a b c a a"), &text("a a b C a a"));
+        assert_eq!(merged, Merged::Clean(text("a b C a a")));
     }
 
     #[test]
