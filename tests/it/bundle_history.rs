@@ -4,8 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 use tests::harness::{Device, Pair, Tree, git_ok};
 
 /// Time for a sync, in seconds.
@@ -109,6 +110,7 @@ fn told_and_brought_back() -> Result<()> {
     let pair = Pair::begin(["first", "second"], SYNC_SECONDS)?;
     let past = Past::of(&pair)?;
     kinds(&pair.devices[1], &past)?;
+    looked_at(&pair, &past)?;
     bytes(&pair.devices[1], &past)?;
     parts_are_refused(&pair.devices[1], &past)?;
     beside(&pair, &past)?;
@@ -145,6 +147,29 @@ fn kinds(device: &Device, past: &Past) -> Result<()> {
     let inside = answer(device, &["log", &format!("{git}/config")])?;
     ensure!(inside["bundle"] == past.git.as_str(), "{inside}");
     ensure!(inside["versions"] == log["versions"], "{inside}");
+    Ok(())
+}
+
+/// `git status` writes an index anew of which this disk alone has anything: that is no difference, be
+/// it before the bundle is read again or after.
+fn looked_at(pair: &Pair, past: &Past) -> Result<()> {
+    let git = in_folder(&past.git);
+    for device in &pair.devices {
+        let at = device.root().join(REPOSITORY);
+        let index = at.join(".git/index");
+        let before = fs::metadata(&index)?.ino();
+        // Then git has to look whether it is still the same.
+        fs::File::options().write(true).open(at.join("file"))?.set_modified(UNIX_EPOCH)?;
+        ensure!(git_ok(&at, &["status", "--porcelain"])?.is_empty());
+        ensure!(fs::metadata(&index)?.ino() != before, "the index was not written");
+        for _ in 0..20 {
+            let why = answer(device, &["why", &git])?;
+            ensure!(!why["reasons"].to_string().contains("different versions"), "{why}");
+        }
+        pair.meet()?;
+        let why = answer(device, &["why", &git])?;
+        ensure!(why["state"] == "synced", "{why}");
+    }
     Ok(())
 }
 

@@ -30,7 +30,7 @@ async fn diff(
 /// What differs in a directory since a revision.
 async fn since(device: &SimDevice, path: &str, at: Revision, to: DiffTo) -> Vec<(String, Change)> {
     match diff(device, path, (at, 0), to).await.unwrap().sides {
-        DiffSides::Directory(differences) => told(differences),
+        DiffSides::Directory(differences, _) => told(differences),
         sides => panic!("no directory: {sides:?}"),
     }
 }
@@ -84,11 +84,11 @@ fn a_directory_that_was_made_again_is_compared_with_what_stood_there() {
             [("d/gone", Change::Added), ("d/kept", Change::Edited), ("d/new", Change::Deleted)];
         assert_eq!(told(dry), expected(&back));
 
-        // One that is only called otherwise now is the same all the way.
+        // One that is only called otherwise now is the same all the way, and itself has moved.
         one.writer.rename("d", "e");
         one.writer.write("e/new", b"newer");
         world.settled().await;
-        let changes = [("e/new", Change::Edited)];
+        let changes = [("e", Change::Moved), ("e/new", Change::Edited)];
         assert_eq!(since(&one, "e", made_again, DiffTo::Newest).await, expected(&changes));
         let to = DiffTo::Revision(made_again, 0);
         let before =
@@ -226,6 +226,28 @@ fn logged(device: &Device) -> Result<()> {
     Ok(())
 }
 
+/// What happened to a directory itself is told of it, not only what happened in it.
+fn directories(pair: &Pair) -> Result<()> {
+    let device = &pair.devices[1];
+    fs::set_permissions(pair.at(0, "d"), fs::Permissions::from_mode(0o755))?;
+    pair.meet()?;
+    fs::set_permissions(pair.at(0, "d"), fs::Permissions::from_mode(0o700))?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:d")?;
+    ensure!(told == ["attributes d"] && diff["modes"] == json!(["0755", "0700"]), "{diff}");
+    let shown = String::from_utf8(device.plain(&["diff", "folder:d"])?.stdout)?;
+    ensure!(shown.ends_with("d/\nits mode 0755 -> 0700\n"), "{shown}");
+    fs::rename(pair.at(0, "d"), pair.at(0, "e"))?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:e")?;
+    ensure!(told == ["moved e"] && diff["changes"][0]["from"] == "d", "{diff}");
+    ensure!(diff["modes"].is_null(), "{diff}");
+    let shown = String::from_utf8(device.plain(&["diff", "folder:e"])?.stdout)?;
+    ensure!(shown.ends_with("e/ (from d)\n"), "{shown}");
+    fs::rename(pair.at(0, "e"), pair.at(0, "d"))?;
+    pair.meet()
+}
+
 fn compared_with_the_version_before() -> Result<()> {
     let pair = Pair::begin(["first", "second"], 60)?;
     let device = &pair.devices[1];
@@ -274,6 +296,15 @@ fn compared_with_the_version_before() -> Result<()> {
     let named = ["diff", "folder:d/renamed.txt", "--rev", &end];
     ensure!(device.ask(&named)?.success("diff")?.json()? == diff);
 
+    fs::write(pair.at(0, "d/b.bin"), "two\0")?;
+    pair.meet()?;
+    fs::remove_file(pair.at(0, "d/b.bin"))?;
+    pair.meet()?;
+    let (told, diff) = last_change(device, "folder:d/b.bin")?;
+    ensure!(told == ["deleted d/b.bin"] && diff["reason"] == "it is not text", "{diff}");
+    let shown = String::from_utf8(device.plain(&["diff", "folder:d/b.bin"])?.stdout)?;
+    ensure!(shown.starts_with("a file of 4 B was deleted at revision "), "{shown}");
+    directories(&pair)?;
     fs::write(pair.at(0, "d/b.txt"), "two\n")?;
     pair.meet()?;
     fs::remove_dir_all(pair.at(0, "d"))?;

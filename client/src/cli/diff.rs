@@ -117,13 +117,23 @@ fn text(diff: &DiffAnswer) -> String {
         if diff.changes.is_empty() {
             return format!("nothing changed from {from} to {to}");
         }
-        return format!("from {from} to {to}:\n{}", changes(&diff.changes));
+        let listed = format!("from {from} to {to}:\n{}", changes(&diff.changes));
+        // Of a directory its own mode; where it stands is told with the rest.
+        let mode = both("its mode", diff.modes.as_ref());
+        let listed = listed.trim_end_matches('\n').to_owned();
+        return std::iter::once(listed).chain(mode).collect::<Vec<_>>().join("\n");
     }
     let contents = match (&diff.text, &diff.reason, diff.sizes) {
         (Some(text), ..) if !text.is_empty() => text.trim_end_matches('\n').to_owned(),
         (Some(_), ..) if diff.deleted => format!("an empty file was deleted at {to}"),
         (Some(_), ..) if diff.from.is_none() => format!("an empty file was made at {to}"),
         (Some(_), ..) => format!("the bytes of {from} and {to} are the same"),
+        (None, Some(reason), Some((old, _))) if diff.deleted => {
+            format!(
+                "a file of {} was deleted at {to}; its bytes are not shown, {reason}",
+                size(old)
+            )
+        }
         (None, Some(reason), Some((old, new))) => {
             format!("not compared, {reason}: {} -> {}", size(old), size(new))
         }
@@ -137,10 +147,12 @@ fn besides(diff: &DiffAnswer) -> Vec<String> {
     let moved = diff.changes.iter().filter_map(|it| it.from.as_ref().map(|from| (from, &it.path)));
     let moved =
         moved.map(|(from, to)| format!("moved from {} to {}", printable(from), printable(to)));
-    let both = |what: &str, both: &Option<(String, String)>| {
-        both.as_ref().map(|(old, new)| format!("{what} {old} -> {new}"))
-    };
-    moved.chain(both("mode", &diff.modes)).chain(both("modified", &diff.mtimes)).collect()
+    let besides = [both("mode", diff.modes.as_ref()), both("modified", diff.mtimes.as_ref())];
+    moved.chain(besides.into_iter().flatten()).collect()
+}
+
+fn both(what: &str, both: Option<&(String, String)>) -> Option<String> {
+    both.map(|(old, new)| format!("{what} {old} -> {new}"))
 }
 
 #[cfg(test)]
@@ -180,6 +192,11 @@ mod tests {
         assert!(text(&diff).ends_with("-a\n+b\nmode 0644 -> 0755"), "{}", text(&diff));
         let diff = DiffAnswer { modes: Some(mode), ..compared("a\n", "\0") };
         assert!(text(&diff).ends_with("1 B -> 2 B\nmode 0644 -> 0755"), "{}", text(&diff));
+        let deleted = DiffAnswer { deleted: true, ..compared("a\0", "") };
+        assert_eq!(
+            text(&deleted),
+            "a file of 1 B was deleted at revision 2 (t); its bytes are not shown, it is not text"
+        );
         let lines = |from: usize| -> String {
             (from..from + 100_000).map(|number| format!("{number}\n")).collect()
         };

@@ -151,7 +151,9 @@ pub(super) async fn diff(
     let diff = handle.ask(|answer| Ask::Diff(at.path, from, to, answer)).await?;
     let (kind, changes, file) = match diff.sides {
         DiffSides::File(mut file) => ("file", std::mem::take(&mut file.changes), file),
-        DiffSides::Directory(changes) => ("directory", changes, FileDiff::default()),
+        DiffSides::Directory(changes, modes) => {
+            ("directory", changes, FileDiff { modes, ..FileDiff::default() })
+        }
         DiffSides::Bundle(changes) => ("bundle", changes, FileDiff::default()),
     };
     let mode = |mode: u16| format!("{mode:04o}");

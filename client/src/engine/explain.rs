@@ -534,7 +534,13 @@ fn shown(stat: &Stat) -> Option<Shown> {
 /// How what is here differs from what the server has, if it does.
 fn difference(local: &LocalRow, remote: Option<&RemoteRow>) -> Option<&'static str> {
     let Some(remote) = remote else { return Some("the server does not have it yet") };
-    let same =
-        local.content() == Some(remote.node.content) && local.position == remote.node.position;
-    (!same).then_some("this disk and the server hold different versions")
+    let is_in_place = local.position == remote.node.position;
+    match local.content() {
+        None if is_in_place => Some(
+            "something has happened to it on this disk: whether it is another version than the \
+             server's is known when it has been read",
+        ),
+        content => (!is_in_place || content != Some(remote.node.content))
+            .then_some("this disk and the server hold different versions"),
+    }
 }

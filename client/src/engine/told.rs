@@ -115,8 +115,8 @@ pub struct DiffInfo {
 pub enum DiffSides {
     /// A file's or a symlink's contents, which can be exported by their revisions.
     File(FileDiff),
-    /// A directory, at two moments of the folder.
-    Directory(Vec<Difference>),
+    /// A directory, at two moments of the folder, and its modes then if they differ.
+    Directory(Vec<Difference>, Option<(u16, u16)>),
     /// What lies in a bundle, in two versions of it.
     Bundle(Vec<Difference>),
 }

@@ -269,16 +269,21 @@ impl Engine {
         let after = self.past(to.revision).await?;
         let names = names_of(path)?;
         let below = |past: &Past| list_below(past, &names, found);
-        let differences = match (below(&before), below(&after)) {
-            // Of what was not there, or is not any more, itself is told too.
-            (Some(before), None) => compare(&before.with_itself(), &[]),
-            (None, Some(after)) => compare(&[], &after.with_itself()),
+        let (before, after) = (below(&before), below(&after));
+        let mode = |below: &Option<Below>| Some(below.as_ref()?.itself.as_ref()?.item.content.mode);
+        let modes = mode(&before).zip(mode(&after)).filter(|(old, new)| old != new);
+        let differences = match (before, after) {
+            // A file and a directory have no more in common than what lies at the path.
+            (Some(before), Some(after)) if before.itself.is_some() != after.itself.is_some() => {
+                compare(&before.listed, &after.listed)
+            }
             (before, after) => {
-                let listed = |below: Option<Below>| below.map_or_else(Vec::new, |it| it.listed);
+                let listed = |below: Option<Below>| below.map_or_else(Vec::new, Below::with_itself);
                 compare(&listed(before), &listed(after))
             }
         };
-        Ok(DiffInfo { from: Some(from), to: Some(to), sides: DiffSides::Directory(differences) })
+        let sides = DiffSides::Directory(differences, modes);
+        Ok(DiffInfo { from: Some(from), to: Some(to), sides })
     }
 }
 
