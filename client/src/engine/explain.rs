@@ -7,7 +7,7 @@ use super::planning::issue_text;
 use super::run::{Engine, Halted};
 use crate::fs::bundle::database::database_of;
 use crate::fs::{self, RelPath, Stat};
-use crate::scan::stat_spelled;
+use crate::scan::{Kept, kept_for, stat_spelled};
 use crate::state::{LocalRow, RemoteRow, StateError};
 use client_core::past::Shown;
 use client_core::planner::{self, Change, Destination, Plan, Step};
@@ -237,6 +237,10 @@ impl Engine {
         }
         if info.revision.is_some() {
             info.devices = self.holders().await?;
+            if info.held.is_none() {
+                let own = self.context.device();
+                info.devices.retain(|(device, _)| *device != own);
+            }
         }
         // What is said first names the state.
         info.state = said.first().map_or(info.state, |(state, _)| state);
@@ -271,6 +275,14 @@ impl Engine {
                 let text = "it is a side of an open conflict: `driftless conflicts`";
                 said.push(("conflict", text.to_owned()));
             }
+        }
+        if local.is_none()
+            && remote.is_none()
+            && kept_for(&self.context, &self.ignore, at)? == Some(Kept::Ignored)
+        {
+            let text = "it was deleted by another device, and stays here for what is ignored in it";
+            said.push(("deleted", text.to_owned()));
+            return Ok(said);
         }
         let has_failed = said.iter().any(|(state, _)| *state == "failed");
         let difference = match (local, remote) {
