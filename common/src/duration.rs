@@ -72,10 +72,20 @@ const WINDOW_UNITS: [(char, u64); 5] = [
     ('s', 1_000),
 ];
 
+/// Longest window of retention but `forever`, in milliseconds: a thousand years. Whoever writes a longer
+/// one has mistaken the unit or means for ever.
+const WINDOW_MS_MAX: u64 = 1_000 * 365 * 86_400_000;
+
 /// A text that is no window of retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("forever, none, or a number and one of h, d, w, y, such as 30d or 1y")]
-pub struct WindowError;
+pub enum WindowError {
+    /// Not the notation.
+    #[error("forever, none, or a number and one of h, d, w, y, such as 30d or 1y")]
+    Notation,
+    /// Longer than can be meant.
+    #[error("at most 1000y, or forever")]
+    TooLong,
+}
 
 /// Reads a window of retention, in milliseconds: `forever` is the largest number, `none` is 0.
 ///
@@ -87,14 +97,19 @@ pub fn parse_window_ms(text: &str) -> Result<u64, WindowError> {
         "none" => return Ok(0),
         _ => {}
     }
-    let unit = text.chars().last().ok_or(WindowError)?;
-    let unit_ms = WINDOW_UNITS.iter().find(|(name, _)| *name == unit).ok_or(WindowError)?.1;
+    let unit = text.chars().last().ok_or(WindowError::Notation)?;
+    let (_, unit_ms) =
+        WINDOW_UNITS.iter().find(|(name, _)| *name == unit).ok_or(WindowError::Notation)?;
     let digits = text.strip_suffix(unit).unwrap_or_default();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(WindowError);
+        return Err(WindowError::Notation);
     }
-    let count = digits.parse::<u64>().map_err(|_| WindowError)?;
-    count.checked_mul(unit_ms).filter(|window| (1..u64::MAX).contains(window)).ok_or(WindowError)
+    // Digits alone fail to be a number by being too many.
+    match digits.parse::<u64>().ok().and_then(|count| count.checked_mul(*unit_ms)) {
+        Some(0) => Err(WindowError::Notation),
+        Some(window_ms) if window_ms <= WINDOW_MS_MAX => Ok(window_ms),
+        _ => Err(WindowError::TooLong),
+    }
 }
 
 /// A window of retention as [`parse_window_ms`] reads it: in years or days where it is whole ones,
@@ -114,7 +129,7 @@ pub fn window_text(window_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_grace_ms, parse_life_ms, parse_window_ms, window_text};
+    use super::{WindowError, parse_grace_ms, parse_life_ms, parse_window_ms, window_text};
 
     #[test]
     fn windows_are_read_and_written_as_people_write_them() {
@@ -124,6 +139,7 @@ mod tests {
             ("2w", 14 * DAY_MS, "14d"),
             ("365d", 365 * DAY_MS, "1y"),
             ("10y", 3_650 * DAY_MS, "10y"),
+            ("1000y", 365_000 * DAY_MS, "1000y"),
             ("36h", 36 * 3_600_000, "36h"),
             ("5s", 5_000, "5s"),
             ("forever", u64::MAX, "forever"),
@@ -133,8 +149,11 @@ mod tests {
             assert_eq!(window_text(window_ms), shown);
             assert_eq!(parse_window_ms(shown), Ok(window_ms));
         }
-        for text in ["", "d", "30", "0d", "1m", "-1d", "1.5d", "99999999999999y", "Forever"] {
-            assert!(parse_window_ms(text).is_err(), "{text}");
+        for text in ["", "d", "30", "0d", "1m", "-1d", "1.5d", "Forever"] {
+            assert_eq!(parse_window_ms(text), Err(WindowError::Notation), "{text}");
+        }
+        for text in ["1001y", "365001d", "99999999999999y", "99999999999999999999999h"] {
+            assert_eq!(parse_window_ms(text), Err(WindowError::TooLong), "{text}");
         }
         assert_eq!(window_text(1), "1s");
     }

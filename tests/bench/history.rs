@@ -10,6 +10,7 @@ mod author;
 
 use anyhow::{Context, Result, ensure};
 use author::{Author, folder_keys};
+use bytes::Bytes;
 use client::context::{FolderContext, Signers};
 use client::daemon::SystemEnvironment;
 use client::daemon::control::{self, Request};
@@ -20,8 +21,8 @@ use client::home::Home;
 use client::remote::Remote;
 use client::state::FolderState;
 use client::watch::{Watch, WatchOptions};
-use common::chunk::{Attributes, Chunker};
-use common::ids::{DeviceId, EntryId, FolderId};
+use common::chunk::{Attributes, ChunkRef, Chunker, build_manifest, seal_chunk};
+use common::ids::{ChunkId, DeviceId, EntryId, FolderId};
 use common::record::{Change, Content, Kind};
 use common::revision::{Cursor, Revision};
 use common::trust::DeviceLog;
@@ -89,11 +90,20 @@ impl LogSource for FixedLog {
     }
 }
 
-/// An empty file of this age: its register is as long as that of any.
-fn file(author: &Author, entry: &EntryId, mtime_ns: i64) -> Content {
-    let tag = author.keys.content_tag().finish();
-    let of = Attributes { mode: 0o644, mtime_ns, size: 0, target: None, tag, restored: None };
-    author.content(entry, None, &of)
+/// A file of this age, of one chunk that no other version has: what a version takes of the metadata is
+/// its registers and what is known of its object. Longer files differ only in their chunks' lists.
+fn file(author: &mut Author, entry: &EntryId, mtime_ns: i64) -> Content {
+    let bytes = format!("{entry} as of {mtime_ns}");
+    let plain_len = bytes.len() as u32;
+    let sealed = seal_chunk(&author.keys, &author.folder, bytes.as_bytes());
+    let id = ChunkId::of(&sealed);
+    let root = build_manifest(&author.keys, &author.folder, &[ChunkRef { id, plain_len }]).root;
+    author.chunks.push((id, Bytes::from(sealed)));
+    let mut tag = author.keys.content_tag();
+    tag.chunk(&author.keys.plain_hash(bytes.as_bytes()), plain_len);
+    let (size, tag) = (plain_len.into(), tag.finish());
+    let of = Attributes { mode: 0o644, mtime_ns, size, target: None, tag, restored: None };
+    author.content(entry, root, &of)
 }
 
 fn folder(author: &Author, entry: &EntryId) -> Content {
@@ -220,13 +230,14 @@ async fn journal(base: &Path) -> Result<()> {
     let entries = size("DRIFTLESS_ENTRIES", 100_000);
     let mut author = Author::begin(&directory).await?;
     let (begun, written) = (Instant::now(), directory.join("written"));
+    let wanted = format!("{revisions} revisions of {entries} entries, each file of one chunk");
     if written.exists() {
         let size = fs::read_to_string(&written)?;
-        ensure!(size == format!("{revisions} of {entries}"), "the journal kept has {size} entries");
+        ensure!(size == wanted, "the journal kept has {size}, and not {wanted}");
         author.revision = revisions as u64;
     } else {
         write(&mut author, revisions, entries).await?;
-        fs::write(&written, format!("{revisions} of {entries}"))?;
+        fs::write(&written, &wanted)?;
     }
     println!("{revisions} revisions of {entries} entries written in {:.0?}", begun.elapsed());
     let begun = Instant::now();
@@ -270,7 +281,10 @@ async fn journal(base: &Path) -> Result<()> {
         .or_else(|_| find_database(&directory.join("server")))
         .context("the metadata")?
         .len();
-    println!("metadata: {bytes} bytes, {} a revision", bytes / author.revision);
+    // The first groups made many entries each, and all others one version.
+    let versions = (entries + revisions - entries.div_ceil(MADE_TOGETHER)) as u64;
+    let (a_revision, a_version) = (bytes / author.revision, bytes / versions);
+    println!("metadata: {bytes} bytes, {a_revision} a revision, {a_version} a version");
     Ok(())
 }
 

@@ -121,6 +121,58 @@ fn is_as_logged(
     Ok(())
 }
 
+#[test]
+fn the_log_tells_when_a_conflict_was_closed_whichever_side_stays() {
+    closed_in_the_log().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn closed_in_the_log() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let server = Server::start(&programs, directory.path())?;
+    let first = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
+    let mut second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
+    for keep in ["mine", "theirs", "both", "by hand"] {
+        let file = first.root().join(format!("{keep}.txt"));
+        let file = file.to_str().context("a path that is no UTF-8")?;
+        fs::write(file, BASE)?;
+        first.sync(SYNC_SECONDS)?;
+        second.sync(SYNC_SECONDS)?;
+        second.stop()?;
+        fs::write(file, FIRST)?;
+        first.sync(SYNC_SECONDS)?;
+        fs::write(second.root().join(format!("{keep}.txt")), SECOND)?;
+        second.run()?;
+        second.sync_to_conflicts(SYNC_SECONDS)?;
+        first.sync_to_conflicts(SYNC_SECONDS)?;
+        let copy = conflicts(&first)?[0]["copy"].as_str().context("no copy")?.to_owned();
+        if keep == "by hand" {
+            fs::remove_file(first.root().join(&copy))?;
+        } else {
+            first.ask(&["resolve", file, "--keep", keep])?.success("resolve")?;
+        }
+        first.sync(SYNC_SECONDS)?;
+        let told = log(&first, &format!("{keep}.txt"))?;
+        let changes: Vec<_> = told.iter().map(|version| version["change"].clone()).collect();
+        ensure!(changes == ["resolved", "edited", "created"], "{keep}: {changes:?}");
+        let text = if keep == "theirs" { SECOND } else { FIRST };
+        let closed = revision(&told[0])?;
+        let path = format!("{keep}.txt");
+        ensure!(first.cat(&path, closed)? == text.as_bytes(), "{keep}: another text");
+        let of_copy = if keep == "both" { "resolved" } else { "deleted" };
+        ensure!(log(&first, &copy)?[0]["change"] == of_copy, "{keep}: {}", told[0]);
+        // What changed last is what is compared, not that nothing did.
+        let diff = first.ask(&["diff", file])?.success("diff")?.json()?;
+        let changed = if keep == "theirs" { closed } else { revision(&told[1])? };
+        ensure!(diff["to"]["revision"] == changed, "{keep}: {diff}");
+        let timeline = first.ask(&["log"])?.success("log")?.json()?;
+        let of_last = timeline["versions"].as_array().context("no timeline")?.iter();
+        let mut of_last = of_last.filter(|version| version["revision"] == closed);
+        ensure!(of_last.any(|it| it["path"] == json!(path)), "{keep}: {timeline}");
+    }
+    Ok(())
+}
+
 /// Settles the conflict on the second device, whose content takes the name.
 fn is_settled_on_both(first: &Device, second: &Device, copy: &str) -> Result<()> {
     let path = second.root().join("a.txt");

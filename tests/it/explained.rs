@@ -257,3 +257,40 @@ fn what_a_restored_server_has_lost_is_not_said_to_be_synced() {
         assert_eq!(plan(&one).await, PlanInfo::default());
     });
 }
+
+#[test]
+fn a_directory_that_others_deleted_says_that_it_stays_for_what_is_ignored_in_it() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(52).await;
+        one.writer.write(".driftlessignore", b"*.o\n");
+        one.writer.make_directory("build");
+        one.writer.write("build/src", b"synced");
+        world.settled().await;
+        two.writer.write("build/a.o", b"ignored");
+        one.writer.delete("build");
+        world.settled().await;
+        let build = why(&two, "build").await;
+        assert_eq!(build.state, "deleted", "{build:?}");
+        assert!(build.reasons[0].contains("stays here"), "{build:?}");
+        assert_eq!(why(&two, "build/a.o").await.state, "ignored");
+    });
+}
+
+#[test]
+fn a_device_that_deleted_something_is_not_told_to_have_it() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(53).await;
+        for number in 0..30 {
+            one.writer.write(&format!("{number}"), b"one of many");
+        }
+        world.settled().await;
+        for number in 0..30 {
+            one.writer.delete(&format!("{number}"));
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
+        let gone = why(&one, "7").await;
+        assert_eq!((gone.state, gone.held), ("waiting", None), "{gone:?}");
+        let has: Vec<_> = gone.devices.iter().map(|(device, _)| *device).collect();
+        assert_eq!(has, [two.device()], "{gone:?}");
+    });
+}

@@ -73,6 +73,35 @@ fn a_directory_is_deleted_with_what_has_been_ignored_in_it_since() {
     });
 }
 
+/// Nobody else can know of a FIFO: it keeps no device from being in sync, and is not deleted.
+#[test]
+fn a_directory_that_others_delete_stays_for_what_cannot_be_synced_and_is_listed() {
+    in_virtual_time(async {
+        let world = world(2).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        one.writer.make_directory("build");
+        one.writer.write("build/src", b"synced");
+        one.writer.write("other", b"stays");
+        settle(&world).await;
+        two.writer.action("mkfifo", "build/pipe", |user| user.make_other("build/pipe"));
+        one.writer.delete("build");
+        settle(&world).await;
+        assert_eq!(live(&world), 1);
+        assert_eq!(paths(&two), ["build", "build/pipe", "other"]);
+        let issues = two.handle().unwrap().summary().issues;
+        let is_told = |issue: &PathIssue| issue.path == "build" && issue.reason.contains("deleted");
+        assert!(issues.iter().any(is_told), "{issues:?}");
+        two.writer.write("build/new", b"the directory is somebody's again");
+        settle(&world).await;
+        assert_eq!(paths(&one), ["build", "build/new", "other"]);
+        two.writer.action("rm", "build/pipe", |user| user.remove("build/pipe"));
+        two.writer.delete("build");
+        settle(&world).await;
+        assert_eq!(paths(&two), ["other"]);
+        assert!(two.handle().unwrap().summary().issues.is_empty());
+    });
+}
+
 #[test]
 fn what_a_device_that_joins_has_lying_there_is_not_sent_if_the_folder_ignores_it() {
     in_virtual_time(async {

@@ -6,7 +6,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
-use tests::harness::{Device, Programs, Server};
+use std::process::Command;
+use tests::harness::{Device, Programs, Server, eventually};
 
 /// Time for one sync, in seconds.
 const SYNC_SECONDS: u64 = 60;
@@ -121,10 +122,21 @@ fn asked_for_by_label() -> Result<()> {
     let message = error["message"].as_str().unwrap_or_default();
     ensure!(message == "second-draft: is no time and no revision, and no label has this name");
     // What would be taken for a time or a revision could not be asked for.
-    for name in ["7", "yesterday", "2026-11-20 14:00", "2 hours ago"] {
+    for name in
+        ["7", "yesterday", "2026-11-20 14:00", "2 hours ago", "2026-13-45", "tomorrow", "7.1"]
+    {
         is_refused(&device, &["label", "add", name], "bad_name")?;
     }
+    is_refused(&device, &["label", "add", "--", "+5"], "bad_name")?;
     server.kill()?;
+    // A mistake is told without a server, which could not tell more of it.
+    for mistake in ["2026-13-45", "yesterday 14:00", "two hours ago", "7.1"] {
+        let refused = device.ask(&["ls", "--at", mistake])?;
+        let error = &refused.json()?["error"];
+        ensure!(refused.code == Some(2) && error["kind"] == "usage", "{mistake}: {error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("reads like a time or a revision, and is none"), "{error}");
+    }
     let changes: [&[&str]; 2] =
         [&["retention", "set", "--keep-all", "9d"], &["label", "rm", "first-draft"]];
     for command in changes {
@@ -150,4 +162,71 @@ fn is_refused(device: &Device, arguments: &[&str], kind: &str) -> Result<()> {
     let error = &finished.json()?["error"];
     ensure!(finished.code == Some(1) && error["kind"] == kind, "{arguments:?}: {error}");
     Ok(())
+}
+
+#[test]
+fn times_are_asked_for_as_people_write_them() {
+    asked_for_by_time().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// A zone half an hour off from most, that needs no database of zones.
+const ZONE: &str = "IST-5:30";
+
+fn asked_for_by_time() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let server = Server::start(&programs, directory.path())?;
+    let device = Device::join(&programs, directory.path(), "one", &server.invite()?)?;
+    let file = device.root().join("a.txt");
+    fs::write(&file, "first")?;
+    device.sync(SYNC_SECONDS)?;
+    let first = told(&device, &["log", "folder:a.txt"])?["versions"][0].clone();
+    let ask = |at: &str| -> Result<(Option<i32>, Value)> {
+        let mut command = Command::new(programs.device());
+        command.arg("--home").arg(device.home()).args(["--json", "ls", "--at", at]);
+        let output = command.env("TZ", ZONE).output()?;
+        Ok((output.status.code(), serde_json::from_slice(&output.stdout)?))
+    };
+    for at in ["2 hours ago", "yesterday"] {
+        let (code, answer) = ask(at)?;
+        let error = &answer["error"];
+        ensure!(code == Some(1) && error["kind"] == "no_such_moment", "{at}: {answer}");
+        let hint = error["hint"].as_str().unwrap_or_default();
+        ensure!(hint.contains("what is known begins"), "{at}: {answer}");
+    }
+    let shows = |at: &str, size: u64, revision: &Value| -> Result<()> {
+        let (code, answer) = ask(at)?;
+        ensure!(code == Some(0) && answer["at"]["revision"] == *revision, "{at}: {answer}");
+        ensure!(answer["entries"][0]["size"] == size, "{at}: {answer}");
+        Ok(())
+    };
+    eventually("it was there a second ago", || {
+        Ok((ask("1 second ago")?.0 == Some(0)).then_some(()))
+    })?;
+    shows("1 second ago", 5, &first["revision"])?;
+
+    // A second later, so that the second of the first is told apart.
+    let second_of = |time: &Value| local(time.as_str().context("no time")?, "%Y-%m-%d %H:%M:%S");
+    let then = second_of(&first["time"])?;
+    fs::write(&file, "second")?;
+    device.sync(SYNC_SECONDS)?;
+    let second = told(&device, &["log", "folder:a.txt"])?["versions"][0].clone();
+    let later = second_of(&second["time"])?;
+    ensure!(then != later, "both at {then}");
+    shows(&then, 5, &first["revision"])?;
+    shows(&later, 6, &second["revision"])?;
+    // The minute that is about to begin has not come by much, and the clocks may differ: the present.
+    shows(&local("1 minute", "%Y-%m-%d %H:%M")?, 6, &second["revision"])?;
+    let (code, answer) = ask(&local("3 minutes", "%Y-%m-%d %H:%M")?)?;
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    ensure!(code == Some(1) && message.contains("in the future"), "{answer}");
+    Ok(())
+}
+
+/// A time as the clock on the wall shows it.
+fn local(time: &str, format: &str) -> Result<String> {
+    let mut command = Command::new("date");
+    let output = command.args(["-d", time]).arg(format!("+{format}")).env("TZ", ZONE).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

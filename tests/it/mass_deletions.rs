@@ -3,35 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::{Ask, HaltReason};
+use client::engine::Ask;
 use client::fs::memory::user::UserEntry;
 use common::ids::EntryId;
 use common::record::{Content, Kind};
 use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
-use tests::sim::device::SimDevice;
+use tests::sim::masses::{PATIENCE, halt_of, undo, undo_all, with_files};
 use tests::sim::restored::Asked;
 use tests::sim::world::{Make, World};
-
-/// Long enough for several tries.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Two devices with so many files of one line each, in sync.
-async fn with_files(seed: u64, count: usize) -> (World, [Rc<SimDevice>; 2]) {
-    let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
-    let devices = [&world.devices[0], &world.devices[1]].map(Rc::clone);
-    world.end_faults().await;
-    for number in 0..count {
-        devices[0].writer.write_new(&format!("file {number}"));
-    }
-    assert!(world.settle().await, "{:#?}", world.ledger.tail());
-    (world, devices)
-}
-
-fn halt_of(device: &SimDevice) -> Option<HaltReason> {
-    device.handle().unwrap().summary().halt
-}
 
 #[test]
 fn a_mass_deletion_waits_for_a_person() {
@@ -147,18 +128,6 @@ fn a_person_agrees_to_what_waits_and_to_nothing_later() {
             assert_eq!(plain.fs.user().tree().len(), 2, "time {agreed}");
         }
     });
-}
-
-async fn undo(device: &SimDevice) -> u64 {
-    device.handle().unwrap().ask(Ask::Undo).await.unwrap()
-}
-
-/// The same where a part was let through, which is restored.
-async fn undo_all(world: &World, device: &SimDevice) -> u64 {
-    let restore = world.ledger.restore_begins(Asked::of_some_moment(device.device()));
-    let count = undo(device).await;
-    world.ledger.restore_ends(restore);
-    count
 }
 
 /// On the device where it happened the files come back from the server, on one that received it

@@ -88,6 +88,50 @@ fn a_folder_is_what_it_was_on_every_device() {
     });
 }
 
+/// Bytes of the list of fewer than twenty chunks; no chunk of the files in question is as small.
+const LIST_BYTES_MAX: u64 = 1_000;
+
+/// Neither the device that wrote it nor the one that only has it asks the server for a chunk that lies
+/// on its disk already; the list of a file's chunks may be asked for.
+#[test]
+fn what_is_still_on_disk_elsewhere_comes_back_without_a_download() {
+    in_virtual_time(async {
+        let (world, [one, two]) = World::quiet(42).await;
+        // Of one chunk, and of several with a list of them.
+        let files = [("small", 5_000), ("large", 900_000)].map(|(name, length)| {
+            let mut bytes = vec![0; length];
+            blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
+            (name, bytes)
+        });
+        for directory in ["kept", "gone"] {
+            one.writer.make_directory(directory);
+            for (name, bytes) in &files {
+                one.writer.write(&format!("{directory}/{name}"), bytes);
+            }
+        }
+        world.settled().await;
+        let (then, at) = (disk(&one), revision(&one));
+        let got = |device: &SimDevice| {
+            let got = device.link.traffic().got;
+            got.bytes_once() + got.bytes_again()
+        };
+        assert!(got(&two) > 900_000, "what is downloaded is counted");
+        for device in [&one, &two] {
+            device.writer.action("rm -r", "gone", |user| user.remove_all("gone"));
+            world.settled().await;
+            let before = [got(&one), got(&two)];
+            let told = restore(device, "gone", at).await.unwrap();
+            assert_eq!(told.differences.len(), 3);
+            world.settled().await;
+            assert_eq!((disk(&one), disk(&two)), (then.clone(), then.clone()));
+            for (device, before) in [&one, &two].into_iter().zip(before) {
+                let more = got(device) - before;
+                assert!(more <= LIST_BYTES_MAX, "{more} bytes were downloaded");
+            }
+        }
+    });
+}
+
 /// Much has happened since: files and directories took each other's places on both devices.
 #[test]
 fn a_random_folder_is_what_it_was() {

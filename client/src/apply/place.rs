@@ -7,7 +7,7 @@ use super::displaced;
 use super::parked::{parked_name, parked_path};
 use super::run::{ApplyError, Applying, Record, synced_of};
 use crate::fs::{Area, FsError, RelPath, Stat};
-use crate::scan::{Target, holds_only_ignored, unsynced_at};
+use crate::scan::{Target, holds_nothing_synced, unsynced_at};
 use crate::state::{LocalRow, RemoteRow, StateError};
 use crate::transfer::Built;
 use client_core::planner::Destination;
@@ -304,7 +304,7 @@ impl Applying<'_> {
         match self.context.fs.remove_directory(path) {
             Ok(()) => Ok((true, None)),
             Err(FsError::NotEmpty { .. })
-                if holds_only_ignored(self.context, self.ignore, path) =>
+                if holds_nothing_synced(self.context, self.ignore, path).is_some() =>
             {
                 Ok((true, Some(path.to_string())))
             }

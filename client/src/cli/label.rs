@@ -69,13 +69,14 @@ pub(super) fn run(command: LabelCommand, context: &Context) -> Result<Outcome, F
     }
 }
 
-/// A name by which the label can be asked for: a time or a revision would be taken as that.
+/// A name by which the label can be asked for: what reads like a time or a revision would be taken
+/// as one.
 fn name_of_its_own(name: String) -> Result<String, Failure> {
-    if !moment::is_time_or_revision(&name) {
+    if !moment::is_like_a_moment(&name) {
         return Ok(name);
     }
-    let message = format!("{name}: is a time or a revision, and `--at {name}` would mean that");
-    let hint = "choose a name that is neither a time nor a number";
+    let message = format!("{name}: reads like a time or a revision, as which `--at` would take it");
+    let hint = "choose a name with a word in it that is about neither";
     Err(Failure::new("bad_name", message, hint))
 }
 

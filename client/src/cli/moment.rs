@@ -2,8 +2,8 @@
 //!
 //! Owns the notation. Times without a zone are those of the clock on the wall; a day stands for its
 //! beginning, `yesterday` for this time of that day. A time to the second stands for the end of that
-//! second: what is shown as of then is there then. What is neither a time nor a revision is the name
-//! of a label, and no new label is called like a time or a revision.
+//! second: what is shown as of then is there then. What reads like neither a time nor a revision is the
+//! name of a label. What reads like one and is none is a mistake, for which no server is asked.
 
 use crate::daemon::control::{Failure, Moment, NO_MOMENT};
 use common::name::LabelName;
@@ -22,6 +22,10 @@ pub(super) fn parse(text: &str) -> Result<Moment, Failure> {
         let message = format!("{text:?} is beyond the times and revisions that there are");
         return Err(Failure::new("usage", message, NO_MOMENT));
     }
+    if is_nearly_one(text) {
+        let message = format!("{text:?} reads like a time or a revision, and is none");
+        return Err(Failure::new("usage", message, NO_MOMENT));
+    }
     LabelName::new(text).ok().map(|label| Moment::Label(label.as_str().to_owned())).ok_or_else(
         || {
             let message = format!("{text:?} is no time, no revision and no label's name");
@@ -30,9 +34,38 @@ pub(super) fn parse(text: &str) -> Result<Moment, Failure> {
     )
 }
 
-/// Whether a text stands for a time or a revision, so that no label can be asked for by it.
-pub(super) fn is_time_or_revision(text: &str) -> bool {
-    parsed(text, &Zoned::now()).is_some() || is_beyond(text)
+/// Whether a text stands for a time or a revision, or would be taken for a mistaken one, so that no
+/// label can be asked for by it.
+pub(super) fn is_like_a_moment(text: &str) -> bool {
+    parsed(text, &Zoned::now()).is_some() || is_beyond(text) || is_nearly_one(text)
+}
+
+/// Whether a text that is no moment is written nearly as one is: numbers with what stands between
+/// them in times, a span, or a word for a day with a time of it.
+fn is_nearly_one(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    if text == "tomorrow" || text.ends_with(" ago") {
+        return true;
+    }
+    let day = ["today ", "yesterday ", "tomorrow "].iter().find_map(|day| text.strip_prefix(day));
+    if day.is_some_and(|time| time.bytes().any(|byte| byte.is_ascii_digit())) {
+        return true;
+    }
+    let unit = ["last ", "next "].iter().find_map(|which| text.strip_prefix(which));
+    if unit.is_some_and(|unit| span_of(&format!("a {unit}")).is_some()) {
+        return true;
+    }
+    let span = text.strip_prefix("in ").unwrap_or(&text);
+    span_of(span).is_some() || is_of_numbers(&text)
+}
+
+/// `2026-13-45`, `+5`, `7.1`, `25:00`, `2 pm`.
+fn is_of_numbers(text: &str) -> bool {
+    let half = ["am", "pm"].iter().find_map(|half| text.strip_suffix(half));
+    let text = half.unwrap_or(text);
+    text.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '-')
+        && text.bytes().any(|byte| byte.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || b" +-:./,tz".contains(&byte))
 }
 
 /// Whether a text that is no moment is written as a time or a revision is: before 1970, or too far.
@@ -136,27 +169,58 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_a_time_nor_a_revision_is_a_label() {
+    fn what_reads_like_neither_a_time_nor_a_revision_is_a_label() {
         let label = |name: &str| Some(Moment::Label(name.to_owned()));
         for (text, expected) in [
             ("first-draft", label("first-draft")),
             ("Thesis handed in", label("Thesis handed in")),
-            ("2026-13-01", label("2026-13-01")),
             ("v2", label("v2")),
+            ("t2", label("t2")),
+            ("2026 budget", label("2026 budget")),
+            ("3.1-final", label("3.1-final")),
+            ("in print", label("in print")),
+            ("last draft", label("last draft")),
+            ("today we moved", label("today we moved")),
             ("2", Some(Moment::Revision(2))),
             ("", None),
             ("two\nlines", None),
         ] {
             assert_eq!(parse(text).ok(), expected, "{text}");
             let is_other = matches!(expected, Some(Moment::Revision(_)));
-            assert_eq!(is_time_or_revision(text), is_other, "{text}");
+            assert_eq!(is_like_a_moment(text), is_other, "{text}");
+        }
+        for text in [
+            "2026-13-45",
+            "2026-13-01",
+            "2026-11-20T25:00Z",
+            "25:00",
+            "+5",
+            "-3",
+            "7.1",
+            "12/24",
+            "2 pm",
+            "tomorrow",
+            "Tomorrow",
+            "tomorrow 9:00",
+            "yesterday 14:00",
+            "two hours ago",
+            "2 hours",
+            "in 2 hours",
+            "5d",
+            "last week",
+            "next month",
+        ] {
+            let failure = parse(text).unwrap_err();
+            assert!(failure.message.contains("reads like a time"), "{text}: {failure:?}");
+            assert!(failure.kind == "usage" && failure.hint == NO_MOMENT, "{text}: {failure:?}");
+            assert!(is_like_a_moment(text), "{text}");
         }
         for text in ["1960-01-01", "99999999999999999999", "99999999999 years ago", "300000y ago"] {
             let failure = parse(text).unwrap_err();
             assert!(failure.message.contains("is beyond"), "{failure:?}");
-            assert!(is_time_or_revision(text), "{text}");
+            assert!(is_like_a_moment(text), "{text}");
         }
-        assert!(is_time_or_revision("2026-11-20 14:00") && is_time_or_revision("Yesterday"));
+        assert!(is_like_a_moment("2026-11-20 14:00") && is_like_a_moment("Yesterday"));
     }
 
     #[test]

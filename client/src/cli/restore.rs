@@ -7,7 +7,8 @@ use super::table::{count, size, to_the_second};
 use super::which::WhichFlags;
 use super::{Context, Outcome};
 use crate::daemon::control::{Answer, Failure, OfHaltAnswer, Request, RestoreAnswer, Which};
-use std::path::PathBuf;
+use crate::daemon::roots::root_around;
+use std::path::{Path, PathBuf};
 
 /// Flags of `restore`.
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,7 @@ pub(super) struct RestoreFlags {
     path: String,
     #[command(flatten)]
     which: WhichFlags,
-    /// A file or directory that does not exist yet, to restore to instead
+    /// A file or directory outside of synced folders that does not exist yet, to restore to instead
     #[arg(long, value_name = "DEST", conflicts_with = "dry_run")]
     to: Option<PathBuf>,
     /// Only say what would change
@@ -31,7 +32,7 @@ pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Fai
     let (text, which) = (path.text.clone(), which.which()?);
     let older = if let Which::Older(_, older) = which { older } else { 0 };
     let request = match &to {
-        Some(to) => Request::Export { path, which, to: absolute(to)?, bytes_only: false },
+        Some(to) => Request::Export { path, which, to: outside(to)?, bytes_only: false },
         None => Request::Restore { path, which, dry_run },
     };
     match (ask(context, &request)?, to) {
@@ -45,6 +46,21 @@ pub(super) fn run(flags: RestoreFlags, context: &Context) -> Result<Outcome, Fai
             format!("{} written to {}", size(exported.exported_bytes), to.display())
         }),
         _ => Err(unexpected(&context.home)),
+    }
+}
+
+/// Where to restore to, which no folder may be around: there it would be synced as new files. What is
+/// there already is refused as that.
+fn outside(to: &Path) -> Result<PathBuf, Failure> {
+    let to = absolute(to)?;
+    let is_there = std::fs::symlink_metadata(&to).is_ok();
+    match root_around(&to)? {
+        Some(root) if !is_there => Err(Failure::new(
+            "in_a_folder",
+            format!("{} lies in {}, which is synced", to.display(), root.display()),
+            "give a path outside of it, or leave --to out to restore in place",
+        )),
+        _ => Ok(to),
     }
 }
 

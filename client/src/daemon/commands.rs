@@ -12,7 +12,7 @@ use super::paths::{self, InFolder, no_such_folder};
 use super::shared::Shared;
 use super::{conflict_commands, history_commands, label_commands, summaries, times};
 use crate::engine::handle::Answer as Reply;
-use crate::engine::{Ask, AskError, FolderHandle};
+use crate::engine::{Ask, AskError, FolderHandle, HaltReason};
 use crate::home::FolderConfig;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -318,17 +318,20 @@ async fn set_paused(shared: &Shared, name: Option<&str>, paused: bool) -> Result
 
 async fn confirm(shared: &Shared, name: Option<&str>, undo: bool) -> Result<Answer, Failure> {
     let (mut confirmed, mut agreed) = (Vec::new(), Vec::new());
-    let (mut failed, mut waiting) = (Vec::new(), None);
+    let (mut failed, mut waiting, mut running) = (Vec::new(), None, Vec::new());
     for folder in shared.meant(name)? {
-        let handle = match handle(shared, &folder) {
-            Ok(handle) => handle,
+        match handle(shared, &folder) {
+            Ok(handle) => running.push((folder, handle)),
             Err(failure) => {
                 waiting = waiting.or(Some((folder.name, failure.message, failure.hint)));
-                continue;
             }
-        };
+        }
+    }
+    let unseen = unseen(shared, &running, undo).await;
+    for (folder, handle) in running {
         // Afterwards nothing tells any more what it was.
-        let halt = shared.shown(&handle).halt.filter(|halt| halt.can_confirm);
+        let seen = unseen.halts.get(&folder.name).cloned();
+        let halt = seen.or_else(|| shared.shown(&handle).halt).filter(|halt| halt.can_confirm);
         let asked = match undo {
             true => handle.ask(Ask::Undo).await.map(|_| ()),
             false => handle.ask(Ask::Confirm).await,
@@ -346,19 +349,55 @@ async fn confirm(shared: &Shared, name: Option<&str>, undo: bool) -> Result<Answ
         }
     }
     if confirmed.is_empty() && failed.is_empty() {
-        return Err(match waiting {
-            Some((name, message, hint)) => Failure::new(
+        return Err(match (waiting, unseen.failure) {
+            (Some((name, message, hint)), _) => Failure::new(
                 "nothing_to_confirm",
-                format!("{name} waits for something else than a confirmation: {message}"),
+                match undo {
+                    true => format!("{name} waits for nothing that can be undone: {message}"),
+                    false => format!("{name} waits for no confirmation: {message}"),
+                },
                 hint,
             ),
-            None => AskError::NothingToConfirm.into(),
+            (None, Some(failure)) => Failure {
+                message: format!(
+                    "nothing is known to wait for a confirmation, but {}",
+                    failure.message
+                ),
+                ..failure
+            },
+            (None, None) => AskError::NothingToConfirm.into(),
         });
     }
     match at_the_end(confirmed, failed)? {
         Answer::Done(done) => Ok(Answer::Done(DoneAnswer { agreed, ..done })),
         other => Ok(other),
     }
+}
+
+/// What was found to wait for a person when the server was looked at, by the folder's name, and why it
+/// could not be looked at for one, if so.
+#[derive(Default)]
+struct Unseen {
+    halts: BTreeMap<String, HaltReason>,
+    failure: Option<Failure>,
+}
+
+/// Looks at the server where nothing is known to wait.
+async fn unseen(shared: &Shared, running: &[(FolderConfig, FolderHandle)], undo: bool) -> Unseen {
+    let mut unseen = Unseen::default();
+    let is_known = |(_, handle): &(_, FolderHandle)| shared.shown(handle).halt.is_some();
+    // What only the server knows of is not taken back.
+    if undo || running.iter().any(is_known) {
+        return unseen;
+    }
+    for (folder, handle) in running {
+        match handle.ask(Ask::Halt).await {
+            Ok(halt) => unseen.halts.extend(halt.map(|halt| (folder.name.clone(), halt))),
+            Err(AskError::NotRunning) => {}
+            Err(error) => unseen.failure = unseen.failure.or(Some(error.into())),
+        }
+    }
+    unseen
 }
 
 /// What is said of a command that asked several folders, each of them: that all was done, or which

@@ -218,15 +218,12 @@ impl From<AskError> for Failure {
                 ("no_such_revision", "`driftless log PATH` lists the versions")
             }
             AskError::InTheWay(_) => ("in_the_way", "move it away, or restore beside it with --to"),
-            AskError::NoMoment { .. } => {
-                ("no_such_moment", "`driftless log` lists the folder's revisions")
-            }
             AskError::BeforeBeginning { first_ms } => {
                 return Self::new("no_such_moment", message, begun(first_ms));
             }
-            AskError::NotHeardYet { .. } => {
-                ("not_heard", "wait for `driftless sync`, then try again")
-            }
+            AskError::NoMoment { .. }
+            | AskError::InTheFuture { .. }
+            | AskError::NotHeardYet { .. } => not_lived(&error),
             AskError::NotThere { .. } => (
                 "no_such_path",
                 "`driftless ls --at TIME` lists what was there; of what was deleted at exactly \
@@ -283,6 +280,18 @@ fn begun(first_ms: u64) -> String {
     }
 }
 
+/// Kind and hint of a moment that the folder, or this device, has not come to.
+fn not_lived(error: &AskError) -> (&'static str, &'static str) {
+    match error {
+        AskError::InTheFuture { .. } => (
+            "no_such_moment",
+            "`now` is the newest moment; if that time has passed, set the clock of this device",
+        ),
+        AskError::NotHeardYet { .. } => ("not_heard", "wait for `driftless sync`, then try again"),
+        _ => ("no_such_moment", "`driftless log` lists the folder's revisions"),
+    }
+}
+
 /// Kind and hint of what a person has chosen, about labels and conflicts, and cannot be.
 fn choice(error: &AskError) -> (&'static str, &'static str) {
     match error {
@@ -298,7 +307,7 @@ fn choice(error: &AskError) -> (&'static str, &'static str) {
         }
         AskError::NotMergeable { .. } => (
             "not_mergeable",
-            "choose a side with --keep, or give what both become with --with FILE",
+            "choose a side with --keep; of two files, --with FILE gives what both become",
         ),
         AskError::NotClean { .. } => (
             "not_clean",

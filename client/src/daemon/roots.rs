@@ -154,6 +154,16 @@ fn without_symlinks(path: &Path) -> io::Result<PathBuf> {
     Ok(path.to_owned())
 }
 
+/// The root of a folder, of whichever device, in which a path lies that may not be there yet.
+///
+/// # Errors
+/// [`RootError::Io`].
+pub fn root_around(path: &Path) -> Result<Option<PathBuf>, RootError> {
+    let failed = |source| RootError::Io { directory: path.to_owned(), source };
+    let real = without_symlinks(path).map_err(failed)?;
+    Ok(real.ancestors().find(|above| has_marker(above)).map(Path::to_owned))
+}
+
 /// Checks that a directory, given without symlinks, may become the root of a folder: neither it,
 /// nor what is above or below it, is synced already, by this home or another. A marker of the
 /// device `own` on a directory that its configuration does not name was left by a stopped command

@@ -377,6 +377,23 @@ async fn what_is_asked_of_all_folders_reaches_those_beside_one_that_is_not_there
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_says_that_the_server_could_not_be_looked_at() {
+    let world = World::new();
+    let one = world.up("one").await;
+    one.sync().await;
+    let two = world.join(&one, "two").await;
+    two.sync().await;
+    let confirm = || two.ask(Request::Confirm { folder: None, undo: false });
+    assert_eq!(confirm().await.unwrap_err().kind, "nothing_to_confirm");
+    one.daemon.stop().await;
+    let failure = confirm().await.unwrap_err();
+    assert_eq!(failure.kind, "offline");
+    let expected = "nothing is known to wait for a confirmation, but the server cannot be reached";
+    assert!(failure.message.starts_with(expected), "{failure:?}");
+    two.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_does_not_start_is_not_in_sync_and_says_why() {
     let world = World::new();
     let one = world.up("one").await;

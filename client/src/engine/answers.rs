@@ -2,7 +2,7 @@
 //!
 //! Owns how a path names an entry, and how asking maps to requests and rounds.
 
-use super::handle::{Ask, AskError};
+use super::handle::{Ask, AskError, HaltReason};
 use super::online::RoundError;
 use super::run::{Engine, Halted};
 use super::waiting::SyncWait;
@@ -10,10 +10,11 @@ use crate::fs::RelPath;
 use crate::push::PushError;
 use crate::remote::RemoteError;
 use crate::scan::Target;
-use crate::state::StateError;
+use crate::state::{MassDeletion, StateError};
 use client_core::tree::Position;
 use common::ids::EntryId;
 use common::name::Name;
+use std::sync::Arc;
 
 impl From<StateError> for AskError {
     fn from(error: StateError) -> Self {
@@ -57,12 +58,14 @@ impl Engine {
             }
             Ask::Pause(answer) => {
                 self.paused = true;
+                self.forget_unreached();
                 drop(answer.send(Ok(())));
             }
             Ask::Resume(answer) => {
                 self.paused = false;
                 drop(answer.send(Ok(())));
             }
+            Ask::Halt(answer) => drop(answer.send(self.halt_now().await)),
             Ask::Confirm(answer) => drop(answer.send(self.confirm().await)),
             Ask::Undo(answer) => drop(answer.send(self.undo().await)),
             Ask::Why(path, answer) => drop(answer.send(self.why(&path).await)),
@@ -122,20 +125,51 @@ impl Engine {
         self.pull_up_to(revision).await
     }
 
-    async fn confirm(&mut self) -> Result<(), AskError> {
-        match self.halted.clone() {
-            Some(Halted::Deletions(halt)) => {
-                self.agreed.extend(&halt.deletions);
-                self.lately.clear();
-                self.halted = None;
-                Ok(self.context.state.mark_all_dirty_that_differ()?)
-            }
-            Some(Halted::Rollback { restored }) => {
-                let highest = self.context.state.cursor()?.unwrap_or(restored);
-                Ok(self.follow(&restored, Some(highest)).await?)
-            }
-            _ => Err(AskError::NothingToConfirm),
+    async fn halt_now(&mut self) -> Result<Option<HaltReason>, AskError> {
+        if self.waits_for_person() || self.paused {
+            return Ok(self.shown_halt());
         }
+        if let Err(error) = self.look_at_journal().await {
+            let reason = error.to_string();
+            self.failed_round(error);
+            if !self.waits_for_person() {
+                return Err(match self.journal {
+                    None => AskError::Offline(reason),
+                    Some(_) => AskError::Engine(reason),
+                });
+            }
+        }
+        Ok(self.shown_halt())
+    }
+
+    /// Connects anew if the journal is not, or no longer, the one that this device follows.
+    async fn look_at_journal(&mut self) -> Result<(), RoundError> {
+        let Some(cursor) = self.context.state.cursor()? else { return Ok(()) };
+        let (epoch, _) = self.folder_state().await?;
+        if self.journal.is_none() || epoch != cursor.epoch {
+            self.journal = None;
+            self.retry_at_ns = 0;
+            self.connect().await?;
+        }
+        Ok(())
+    }
+
+    async fn confirm(&mut self) -> Result<(), AskError> {
+        if let Some(Halted::Rollback { restored }) = self.halted.clone() {
+            let highest = self.context.state.cursor()?.unwrap_or(restored);
+            return Ok(self.follow(&restored, Some(highest)).await?);
+        }
+        let asked = self.asked_of_person()?;
+        self.context.state.mark_all_dirty_that_differ()?;
+        self.agreed.extend(&asked.halt.deletions);
+        self.guarded.agreed();
+        Ok(())
+    }
+
+    /// The mass deletion that a person is shown, and answers to: none while something else comes first.
+    pub(super) fn asked_of_person(&self) -> Result<Arc<MassDeletion>, AskError> {
+        let asked = self.guarded.asked().filter(|_| self.halted.is_none());
+        asked.cloned().ok_or(AskError::NothingToConfirm)
     }
 
     /// The live remote entry at a path; for the whole folder the root.

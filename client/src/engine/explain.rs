@@ -7,7 +7,7 @@ use super::planning::issue_text;
 use super::run::{Engine, Halted};
 use crate::fs::bundle::database::database_of;
 use crate::fs::{self, RelPath, Stat};
-use crate::scan::stat_spelled;
+use crate::scan::{Kept, kept_for, stat_spelled};
 use crate::state::{LocalRow, RemoteRow, StateError};
 use client_core::past::Shown;
 use client_core::planner::{self, Change, Destination, Plan, Step};
@@ -237,6 +237,10 @@ impl Engine {
         }
         if info.revision.is_some() {
             info.devices = self.holders().await?;
+            if info.held.is_none() {
+                let own = self.context.device();
+                info.devices.retain(|(device, _)| *device != own);
+            }
         }
         // What is said first names the state.
         info.state = said.first().map_or(info.state, |(state, _)| state);
@@ -271,6 +275,14 @@ impl Engine {
                 let text = "it is a side of an open conflict: `driftless conflicts`";
                 said.push(("conflict", text.to_owned()));
             }
+        }
+        if local.is_none()
+            && remote.is_none()
+            && kept_for(&self.context, &self.ignore, at)? == Some(Kept::Ignored)
+        {
+            let text = "it was deleted by another device, and stays here for what is ignored in it";
+            said.push(("deleted", text.to_owned()));
+            return Ok(said);
         }
         let has_failed = said.iter().any(|(state, _)| *state == "failed");
         let difference = match (local, remote) {
@@ -344,7 +356,7 @@ impl Engine {
 
     /// What an entry of the mass deletion waits for that halts the folder.
     fn deletion_of(&self, entry: &EntryId, is_here: bool) -> Option<&'static str> {
-        let Some(Halted::Deletions(halt)) = &self.halted else { return None };
+        let halt = self.guarded.halt()?;
         halt.deletions.contains(entry).then_some(match (halt.from_remote, is_here) {
             (false, false) => {
                 "it was deleted here with many others: `driftless confirm` deletes them on all \
@@ -425,7 +437,7 @@ impl Engine {
     fn sameness(&self) -> Vec<(&'static str, String)> {
         let waits = self.folder_waits_for().map(|reason| ("synced", reason));
         let same = match (&self.halted, self.paused || self.journal.is_none()) {
-            (Some(Halted::Deletions(_)), false) | (None, false) => {
+            (None, false) => {
                 return vec![("synced", "this disk and the server hold the same".to_owned())];
             }
             (Some(Halted::Root(_)), _) => {
@@ -454,18 +466,18 @@ impl Engine {
                 let then = "`driftless confirm` sends again what the server has lost";
                 Some(format!("halted: {message}; {then}"))
             }
-            Some(_) => Some(format!("halted: {}", self.shown_halt()?.message)),
+            _ if self.waits_for_person() => Some(format!("halted: {}", self.shown_halt()?.message)),
             None if self.paused => Some(format!("paused: `driftless resume`; {unknown}")),
             None if self.journal.is_none() => {
                 Some(format!("there is no connection to the server; {unknown}"))
             }
-            None => None,
+            _ => None,
         }
     }
 
     /// Why nothing of the folder goes on, if so.
     fn folder_waits_for(&self) -> Option<String> {
-        if self.halted.is_some() {
+        if self.waits_for_person() {
             Some("the folder waits for a person: `driftless status`".to_owned())
         } else if self.paused {
             Some("the folder is paused: `driftless resume`".to_owned())

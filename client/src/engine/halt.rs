@@ -2,11 +2,12 @@
 //!
 //! Owns these words. What halts a folder, and what ends it, is decided elsewhere.
 
+use super::guarded::LATELY_S;
 use super::handle::HaltReason;
-use super::planning::LATELY_S;
 use super::run::{Engine, Halted};
 use crate::fs::RelPath;
 use crate::scan::RootLoss;
+use client_core::planner::Halt;
 use common::ids::EntryId;
 
 /// Paths of a mass deletion that a reason names.
@@ -15,15 +16,15 @@ const PATHS_SHOWN: usize = 100;
 impl Engine {
     /// Why it waits for a person, with what and since when.
     pub(super) fn shown_halt(&self) -> Option<HaltReason> {
-        let halted = self.halted.as_ref()?;
-        let mut reason = halt_reason(halted);
-        if let Halted::Deletions(halt) = halted {
-            reason.since_ms = self.halted_since_ms;
-            let shown = halt.deletions.iter().take(PATHS_SHOWN);
-            reason.entries = shown.map(|entry| self.path_to_show(entry)).collect();
-            reason.entries.sort();
+        if let Some(halted) = &self.halted {
+            return Some(halt_reason(halted));
         }
-        Some(reason)
+        let asked = self.guarded.asked()?;
+        let shown = asked.halt.deletions.iter().take(PATHS_SHOWN);
+        let mut entries: Vec<String> = shown.map(|entry| self.path_to_show(entry)).collect();
+        entries.sort();
+        let reason = mass_deletion(&asked.halt);
+        Some(HaltReason { since_ms: Some(asked.since_ms), entries, ..reason })
     }
 
     /// Where an entry is or was; its id, when that is not known.
@@ -37,25 +38,26 @@ impl Engine {
     }
 }
 
+fn mass_deletion(halt: &Halt) -> HaltReason {
+    let (count, held) = (halt.deletions.len(), halt.held);
+    let source = if halt.from_remote { "the server" } else { "this disk" };
+    let hint = "run `driftless confirm` if this is meant, or `driftless confirm --undo`: it \
+                brings back what is gone";
+    let message = match halt.lately {
+        0 => format!("{source} would delete or empty {count} of {held} entries"),
+        lately => format!(
+            "{source} would delete or empty {count} more of {held} entries, after {lately} in the \
+             {LATELY_S} seconds before"
+        ),
+    };
+    HaltReason { can_confirm: true, ..HaltReason::new(message, hint) }
+}
+
 fn halt_reason(halted: &Halted) -> HaltReason {
     match halted {
         Halted::Root(reason) => {
             let message = format!("the folder's root is not there: {reason}");
             HaltReason::new(message, root_hint(reason))
-        }
-        Halted::Deletions(halt) => {
-            let (count, held) = (halt.deletions.len(), halt.held);
-            let source = if halt.from_remote { "the server" } else { "this disk" };
-            let hint = "run `driftless confirm` if this is meant, or `driftless confirm --undo`: it \
-                        brings back what is gone";
-            let message = match halt.lately {
-                0 => format!("{source} would delete or empty {count} of {held} entries"),
-                lately => format!(
-                    "{source} would delete or empty {count} more of {held} entries, after {lately} \
-                     in the {LATELY_S} seconds before"
-                ),
-            };
-            HaltReason { can_confirm: true, ..HaltReason::new(message, hint) }
         }
         Halted::Rollback { restored } => {
             let message = format!(

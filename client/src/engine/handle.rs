@@ -285,6 +285,12 @@ pub enum AskError {
         /// When the first known revision was accepted, in milliseconds since 1970.
         first_ms: u64,
     },
+    /// A moment that has not come, by the clock of this device, nor by any revision.
+    #[error("that is in the future: the newest revision is {last}")]
+    InTheFuture {
+        /// The folder's last revision.
+        last: Revision,
+    },
     /// This device has not heard of a revision yet.
     #[error("revision {revision} has not come to this device yet, which has heard {heard}")]
     NotHeardYet {
@@ -470,6 +476,9 @@ pub enum Ask {
     Pause(Answer<()>),
     /// Go on.
     Resume(Answer<()>),
+    /// What waits for a person; where nothing is known to, the server is looked at first: that it was
+    /// restored may not have been noticed yet.
+    Halt(Answer<Option<HaltReason>>),
     /// A person agrees to what the halt names.
     Confirm(Answer<()>),
     /// A person takes back the mass deletion that the halt names: what is gone comes back.

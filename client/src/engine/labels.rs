@@ -283,7 +283,7 @@ impl Engine {
 
     /// Sends one change that a person asked for; gives the refusal, if it was refused.
     async fn send_told(&mut self, change: Change) -> Result<Option<Rejection>, AskError> {
-        if self.context.state.cursor()?.is_none() || self.halted.is_some() {
+        if self.context.state.cursor()?.is_none() || self.waits_for_person() {
             let text = "the folder waits: `driftless status` says for what";
             return Err(AskError::Refused(text.to_owned()));
         }

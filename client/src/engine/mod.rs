@@ -10,6 +10,7 @@ mod conflicts;
 mod converted;
 mod execute;
 mod explain;
+mod guarded;
 mod halt;
 pub mod handle;
 mod history;

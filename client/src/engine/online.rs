@@ -175,6 +175,7 @@ impl Engine {
         let mut journal = Journal::new(stream);
         // The first batch comes at once: it says whether this journal is the one that was left.
         let first = self.expected(&mut journal).await?;
+        self.forget_unreached();
         self.journal = Some(journal);
         match first {
             Some(batch) => self.take_batch(&batch).await,

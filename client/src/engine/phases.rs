@@ -88,6 +88,7 @@ impl Engine {
             self.missing.clear();
             self.targets.insert(Target::Subtree(RelPath::root()));
             self.halted = Some(Halted::Root(reason));
+            self.forget_unreached();
             self.back_off();
             return;
         }
@@ -116,6 +117,7 @@ impl Engine {
         self.outbox_known = false;
         tracing::debug!(%error, "a round failed");
         self.trouble = Some(error.to_string());
+        self.unreached = offline;
         self.back_off();
     }
 

@@ -3,18 +3,16 @@
 //! Owns what the planner is told, what a person has agreed to, and what is listed as waiting. It
 //! must not carry anything out.
 
+use super::guarded::Now;
 use super::online::RoundError;
-use super::run::{Engine, Halted};
+use super::run::Engine;
 use crate::state::{IssueSource, StateError};
-use client_core::planner::{self, IssueKind, Loss, Plan, Policy, Step};
+use client_core::planner::{self, IssueKind, Plan, Policy, Step};
 use common::ids::EntryId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// The guard's share, in percent, and its least number of entries (S14).
 const GUARD: (u32, u64) = (50, 20);
-/// Deletions that are less than this apart count as one mass, in seconds.
-pub(super) const LATELY_S: i64 = 10;
 
 impl Engine {
     /// Plans for all that differs, or for one entry alone: that says nothing of the others.
@@ -33,7 +31,7 @@ impl Engine {
         if dirty.is_empty() {
             if only.is_none() {
                 self.forget_consent(absences_settled);
-                self.note_issues(&Plan::default())?;
+                self.note_plan(&dirty, &Plan::default(), absences_settled)?;
             }
             return Ok(Plan::default());
         }
@@ -50,11 +48,7 @@ impl Engine {
             return Ok(plan);
         }
         self.forget_consent(!halts && absences_settled);
-        let now = self.context.environment.monotonic_ns();
-        for loss in &plan.losses {
-            self.lately.entry(loss.entry).or_insert((loss.from_remote, now));
-        }
-        self.note_plan(&dirty, &plan)?;
+        self.note_plan(&dirty, &plan, absences_settled)?;
         Ok(plan)
     }
 
@@ -70,26 +64,11 @@ impl Engine {
             empty_content: Some(self.context.keys.content_tag().finish()),
             guard_percent: GUARD.0,
             guard_entries: GUARD.1,
-            lately: self.lately(),
-            held_when_asked: match &self.halted {
-                Some(Halted::Deletions(halt)) => Some(halt.held),
-                _ => None,
-            },
+            lately: self.guarded.lately(Now::of(&self.context)),
+            held_when_asked: self.guarded.halt().map(|halt| halt.held),
             agreed: BTreeSet::new(),
             absences_settled: false,
         }
-    }
-
-    /// What was let through lately; while a person is asked nothing of it is forgotten.
-    fn lately(&mut self) -> Vec<Loss> {
-        let now = self.context.environment.monotonic_ns();
-        if !matches!(self.halted, Some(Halted::Deletions(_))) {
-            self.lately.retain(|_, (_, since)| now - *since < LATELY_S * 1_000_000_000);
-        }
-        let lately = self.lately.iter();
-        lately
-            .map(|(entry, (from_remote, _))| Loss { entry: *entry, from_remote: *from_remote })
-            .collect()
     }
 
     /// What was agreed to is done; what comes later waits again.
@@ -99,25 +78,23 @@ impl Engine {
         }
     }
 
-    fn note_plan(&mut self, dirty: &BTreeSet<EntryId>, plan: &Plan) -> Result<(), RoundError> {
+    fn note_plan(
+        &mut self,
+        dirty: &BTreeSet<EntryId>,
+        plan: &Plan,
+        absences_settled: bool,
+    ) -> Result<(), RoundError> {
         let mut kept: BTreeSet<EntryId> = plan.waiting.iter().copied().collect();
         kept.extend(plan.batches.iter().flatten().flat_map(entries_of));
-        match &plan.halt {
-            Some(halt) => {
-                if !matches!(self.halted, Some(Halted::Deletions(_))) {
-                    let now_ms = self.context.environment.now_ns() / 1_000_000;
-                    self.halted_since_ms = u64::try_from(now_ms).ok();
-                }
-                self.halted = Some(Halted::Deletions(Arc::new(halt.clone())));
-            }
-            None => {
-                if matches!(self.halted, Some(Halted::Deletions(_))) {
-                    self.halted = None;
-                }
-            }
-        }
+        // What was agreed to is not over before it is done.
+        let ends = plan.halt.is_none()
+            && absences_settled
+            && self.agreed.is_empty()
+            && self.guarded.is_judged(&self.context.state, dirty)?;
+        let noted = self.guarded.noted(plan, ends, Now::of(&self.context));
         self.context.state.atomically(|state| {
             self.note_issues(plan)?;
+            self.guarded.store(state, &noted)?;
             if plan.halt.is_none() {
                 for entry in dirty.difference(&kept) {
                     state.unmark_dirty(entry)?;
@@ -125,6 +102,7 @@ impl Engine {
             }
             Ok::<_, StateError>(())
         })?;
+        self.guarded.take(noted);
         Ok(())
     }
 

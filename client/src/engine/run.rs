@@ -1,6 +1,7 @@
 //! The loop itself: a round, then waiting for whatever comes first.
 
 use super::converted::Converted;
+use super::guarded::Guarded;
 use super::handle::{Answer, Ask, FolderStatus, FolderSummary, PathIssue, Progress};
 use super::mergeable::Mergeable;
 use super::mistrust::Mistrust;
@@ -16,7 +17,6 @@ use crate::state::{FolderState, IssueSource, StateError};
 use crate::transfer::Proofs;
 use crate::watch::{Hint, Hints};
 use client_core::ignore::IgnoreRules;
-use client_core::planner::Halt;
 use common::ids::EntryId;
 use common::revision::Cursor;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,13 +58,11 @@ pub enum Wake {
     Stop,
 }
 
-/// Why the folder waits for a person.
+/// Why the folder waits for a person, besides a mass deletion: that waits on behind this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Halted {
     /// The root is not what it was; ends by itself when it is back.
     Root(RootLoss),
-    /// A mass deletion.
-    Deletions(Arc<Halt>),
     /// The server's journal does not descend from what this device has seen.
     Rollback { restored: Cursor },
     /// What the server sent cannot be true.
@@ -82,12 +80,9 @@ pub struct Engine {
     summaries: watch::Sender<FolderSummary>,
     pub(super) paused: bool,
     pub(super) halted: Option<Halted>,
-    /// When the mass deletion that halts it was found, in milliseconds since 1970.
-    pub(super) halted_since_ms: Option<u64>,
     /// Files found empty that were not, and since when: they rest together, as absences do.
     pub(super) emptied: BTreeMap<EntryId, i64>,
-    /// What plans let through of that which the guard counts, and when.
-    pub(super) lately: BTreeMap<EntryId, (bool, i64)>,
+    pub(super) guarded: Guarded,
     /// What a person has agreed to delete.
     pub(super) agreed: BTreeSet<EntryId>,
     pub(super) ignore: IgnoreRules,
@@ -115,6 +110,8 @@ pub struct Engine {
     backoff_ms: u64,
     housekeeping_ns: i64,
     pub(super) trouble: Option<String>,
+    /// Whether the trouble is that the server could not be reached.
+    pub(super) unreached: bool,
     pub(super) scanning: bool,
     pub(super) scanned_once: bool,
     pub(super) busy: bool,
@@ -168,6 +165,7 @@ impl Engine {
         if is_new {
             begin_incarnation(&context)?;
         }
+        let guarded = Guarded::read(&context)?;
         let pinned = pins.pinned(&context.folder);
         let mut targets = BTreeSet::new();
         targets.insert(Target::Subtree(RelPath::root()));
@@ -180,9 +178,8 @@ impl Engine {
             summaries,
             paused,
             halted: None,
-            halted_since_ms: None,
             emptied: BTreeMap::new(),
-            lately: BTreeMap::new(),
+            guarded,
             agreed: BTreeSet::new(),
             ignore: known_rules(&context)?,
             rules: Rules::default(),
@@ -205,6 +202,7 @@ impl Engine {
             backoff_ms: BACKOFF_MS.0,
             housekeeping_ns: 0,
             trouble: None,
+            unreached: false,
             scanning: true,
             scanned_once: false,
             busy: false,
@@ -244,6 +242,7 @@ impl Engine {
                 if completed {
                     self.backoff_ms = BACKOFF_MS.0;
                     self.trouble = None;
+                    self.unreached = false;
                 }
             }
             Err(error) => {
@@ -372,6 +371,13 @@ impl Engine {
         pause_until(until, now)
     }
 
+    /// The server is there, or is not looked for: that it was not says nothing of now.
+    pub(super) fn forget_unreached(&mut self) {
+        if std::mem::take(&mut self.unreached) {
+            self.trouble = None;
+        }
+    }
+
     /// Whether housekeeping is due; sets the next time.
     pub(super) fn housekeeping_due(&mut self) -> bool {
         let now = self.context.environment.monotonic_ns();
@@ -488,7 +494,7 @@ impl Engine {
     }
 
     fn status(&self) -> FolderStatus {
-        if self.halted.is_some() {
+        if self.waits_for_person() {
             FolderStatus::Halted
         } else if self.paused {
             FolderStatus::Paused
@@ -518,10 +524,15 @@ impl Engine {
             && state.local_racy().is_ok_and(|rows| rows.is_empty())
     }
 
+    /// Whether the folder waits for a person, or for its root.
+    pub(super) fn waits_for_person(&self) -> bool {
+        self.halted.is_some() || self.guarded.asked().is_some()
+    }
+
     /// Whether this disk and the server hold the same.
     pub(super) fn is_in_sync(&self) -> bool {
         let dirty = self.context.state.dirty_count();
-        self.halted.is_none()
+        !self.waits_for_person()
             && !self.paused
             && self.failed.is_empty()
             && dirty.is_ok_and(|count| count == 0)

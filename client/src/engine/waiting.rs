@@ -31,7 +31,7 @@ impl Engine {
         if self.syncs.is_empty() {
             return;
         }
-        let waits_for_person = self.paused || self.halted.is_some();
+        let waits_for_person = self.paused || self.waits_for_person();
         let cursor = self.context.state.cursor().ok().flatten();
         let quiet = self.journal.is_some() && self.is_quiet();
         let in_sync = self.is_in_sync();
@@ -53,6 +53,7 @@ impl Engine {
         }
         // Or for something on this disk to give way; that is listed.
         let rests = self.journal.is_some() && self.is_quiet();
+        // What does not belong to a mass deletion that waits is done meanwhile.
         let waits_for_person = self.paused || self.halted.is_some() || rests;
         for (sent, answer) in std::mem::take(&mut self.waits) {
             match self.left_of(&sent) {

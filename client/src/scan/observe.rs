@@ -8,7 +8,7 @@ use super::Target;
 use super::converted::is_all_synced;
 use super::identity::{Identity, identify};
 use super::spelling::stat_spelled;
-use super::unsynced::is_residue;
+use super::unsynced::{Kept, kept_for};
 use crate::context::FolderContext;
 use crate::fs::bundle::database::database_of;
 use crate::fs::{self, FsError, Listing, RelPath, Stat};
@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Times that a directory is listed anew because it changed meanwhile.
 const UNSTEADY_MAX: u32 = 3;
+/// What is listed of a directory that others have deleted, and that cannot go.
+const KEPT: &str = "was deleted by another device; it stays here for what in it cannot be synced";
 /// Entries that are recorded in one transaction.
 const TRANSACTION_ENTRIES: usize = 2_000;
 
@@ -308,8 +310,13 @@ impl<'a> Scanner<'a> {
             self.ignored(&Position { parent, name })?;
             return Ok(None);
         }
-        if kind == Kind::Directory && is_residue(self.context, self.ignore, &path)? {
-            return Ok(None);
+        if kind == Kind::Directory
+            && let Some(kept) = kept_for(self.context, self.ignore, &path)?
+        {
+            return match kept {
+                Kept::Ignored => Ok(None),
+                Kept::Unsyncable => self.issue(&path.to_string(), KEPT),
+            };
         }
         if parent == EntryId::ROOT && name.is_rules_file() {
             self.report.rules_touched = true;

@@ -8,6 +8,7 @@
 
 mod chunks;
 mod conflicts;
+mod guard;
 mod issues;
 mod journal;
 mod local;
@@ -24,6 +25,7 @@ mod view;
 
 pub use chunks::ChunkSource;
 pub use conflicts::Reopened;
+pub use guard::{LetThrough, MassDeletion};
 pub use issues::{IssueSource, StoredIssue};
 pub use journal::Agreement;
 pub use local::LocalRow;
@@ -83,6 +85,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("001_trees.sql"),
     include_str!("002_issues.sql"),
     include_str!("003_partials.sql"),
+    include_str!("004_guard.sql"),
 ];
 
 /// Pages in the log from which on they are written back to the database: keys are random, so that each

@@ -1,7 +1,8 @@
 //! Databases of earlier versions, opened by this one, and rows that are kept in memory.
 
-use super::{FolderState, IssueSource, LocalRow, MIGRATIONS, RemoteRow, StateError};
+use super::{FolderState, IssueSource, LocalRow, MIGRATIONS, MassDeletion, RemoteRow, StateError};
 use crate::fs::{self, Stat};
+use client_core::planner::Halt;
 use client_core::tree::{ContentState, Position, RemoteNode, SyncedNode};
 use common::ids::{ContentTag, EntryId, Head};
 use common::name::Name;
@@ -236,5 +237,43 @@ fn the_reason_of_an_issue_does_not_name_its_path_again() {
         let issues = [(path.to_owned(), reason)].into();
         state.replace_issues(source, &issues).unwrap();
         assert_eq!(state.issues(10).unwrap()[0].reason, stored);
+    }
+}
+
+#[test]
+fn a_mass_deletion_is_known_again_as_it_was_noted() {
+    let state = FolderState::open_in_memory().unwrap();
+    assert_eq!(state.mass_deletion().unwrap(), None);
+    let halt = |entries: std::ops::Range<u8>| Halt {
+        deletions: entries.map(|number| EntryId::from_bytes([number; EntryId::LEN])).collect(),
+        held: 40,
+        lately: 18,
+        from_remote: true,
+    };
+    let first = MassDeletion { halt: halt(1..20), since_ms: 7 };
+    let second = MassDeletion { halt: halt(5..30), since_ms: 7 };
+    let third = MassDeletion { halt: halt(3..9), since_ms: 9 };
+    for (known, mass) in [(None, &first), (Some(&first), &second), (None, &third)] {
+        state.set_mass_deletion(known, mass).unwrap();
+        assert_eq!(state.mass_deletion().unwrap().as_ref(), Some(mass));
+    }
+    state.clear_mass_deletion().unwrap();
+    assert_eq!(state.mass_deletion().unwrap(), None);
+}
+
+#[test]
+fn what_is_stored_for_the_guard_and_is_no_value_is_an_error() {
+    for broken in [
+        "INSERT INTO let_through VALUES (x'01', 1, 5)",
+        "INSERT INTO let_through VALUES (zeroblob(16), 'x', 5)",
+        "INSERT INTO let_through VALUES (zeroblob(16), 1, -5)",
+        "INSERT INTO mass_deletion VALUES (1, -1, 0, 0, 5)",
+        "INSERT INTO mass_deletion VALUES (1, 1, 'x', 0, 5)",
+        "INSERT INTO mass_deletion VALUES (1, 1, 0, 0, 5); INSERT INTO mass_deleted VALUES ('x')",
+    ] {
+        let state = FolderState::open_in_memory().unwrap();
+        state.connection.execute_batch(broken).unwrap();
+        let read = state.let_through().map(drop).and_then(|()| state.mass_deletion().map(drop));
+        assert!(read.is_err(), "{broken}");
     }
 }

@@ -45,9 +45,10 @@ fn failed(error: AskError, data: &Path, to: &Path) -> CommandFailure {
         "server_gone",
         &format!("{error}: the backup in {} is not complete", to.display()),
         &format!(
-            "start it with `driftless-server serve --data {}` and make the backup again, which copies \
-             only what is not there yet; an older one that was complete still is",
-            data.display()
+            "see with `driftless-server status --data {data}` whether it runs, and look at its log; if it \
+             does not, start it with `driftless-server serve --data {data}`; then make the backup again, \
+             which copies only what is not there yet; an older one that was complete still is",
+            data = data.display()
         ),
     )
 }

@@ -31,6 +31,7 @@ pub(super) fn run(flags: &RestoreFlags, json: bool) -> Result<bool, CommandFailu
     print_problems(&report.problems);
     // Not part of the answer.
     eprintln!("Start it with: driftless-server serve --data {}", report.path);
+    eprintln!("Give it the --listen it had, if any: devices look for it where it was.");
     eprintln!("Each device halts until `driftless confirm` is given on one of them.");
     eprintln!("{}", not_sent_again(&report.time));
     Ok(report.problems.is_empty())

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_labels.sql"),
     include_str!("migrations/0005_earlier.sql"),
     include_str!("migrations/0006_deleted.sql"),
+    include_str!("migrations/0007_closings.sql"),
 ];
 
 /// Brings the schema to the newest version.

@@ -4,9 +4,10 @@
 //! that what one run has written another can go on with.
 
 use anyhow::{Result, ensure};
+use bytes::Bytes;
 use client::remote::{QuicRemote, Remote, Server as RemoteServer, join};
 use common::chunk::{Attributes, seal_attributes, seal_name};
-use common::ids::{EntryId, FolderId, Head, RequestId, UserId};
+use common::ids::{ChunkId, EntryId, FolderId, Head, RequestId, UserId};
 use common::keys::{DeviceKeys, FolderKeys, RecoveryKey, UserSecrets};
 use common::limits::COMMIT_GROUPS_MAX;
 use common::name::Name;
@@ -17,6 +18,9 @@ use common::wire::meta::{CommitPart, FolderCreate, GroupMessage, OutcomeKind, Re
 use server::assemble::{Server, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Chunks that one request stores.
+const STORED_TOGETHER: usize = 1000;
 
 /// When the device and its folder began.
 const BEGUN_MS: u64 = 1_750_000_000_000;
@@ -36,6 +40,8 @@ pub(crate) struct Author {
     pub(crate) user: UserId,
     counter: u64,
     waiting: Vec<GroupMessage>,
+    /// Sealed chunks that the groups which wait name.
+    pub(crate) chunks: Vec<(ChunkId, Bytes)>,
     pub(crate) revision: Revision,
 }
 
@@ -76,6 +82,7 @@ impl Author {
             user,
             counter: 0,
             waiting,
+            chunks: Vec::new(),
             revision: 0,
         })
     }
@@ -115,8 +122,14 @@ impl Author {
         Ok(self.revision)
     }
 
+    /// Stores the chunks that wait, and sends the groups.
     pub(crate) async fn commit(&mut self) -> Result<()> {
-        self.commit_with(Vec::new()).await
+        let mut parts = Vec::new();
+        for chunks in std::mem::take(&mut self.chunks).chunks(STORED_TOGETHER) {
+            let receipts = self.remote.put(self.folder, chunks.to_vec()).await?;
+            parts.push(CommitPart { receipts, ..CommitPart::default() });
+        }
+        self.commit_with(parts).await
     }
 
     /// Sends the groups that wait, after parts that prove what they name.

@@ -22,6 +22,7 @@ mod faults;
 pub mod invariants;
 pub mod ledger;
 mod lineage;
+pub mod masses;
 pub mod merges;
 mod names;
 pub mod network;

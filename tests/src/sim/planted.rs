@@ -61,11 +61,13 @@ pub enum Planted {
     DeletedComesBack,
     /// Of a directory that takes the place of another only some files do.
     BundlesInParts,
+    /// With the garbage some chunks go that a kept version is made of.
+    PurgesWhatIsUsed,
 }
 
 impl Planted {
     /// All of them: each has to be caught.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::SyncWithoutSyncing,
         Self::ExchangeWithoutComparing,
         Self::ErrorsAsAbsence,
@@ -89,6 +91,7 @@ impl Planted {
         Self::GroupsLeftOut,
         Self::DeletedComesBack,
         Self::BundlesInParts,
+        Self::PurgesWhatIsUsed,
     ];
 
     /// Whether a broken rule is one that this bug was planted for: that of its own oracle where
@@ -109,6 +112,7 @@ impl Planted {
             Self::ExchangeWithoutComparing | Self::DeleteWithoutComparing => Some("S6"),
             Self::RootOfLostDatabaseEmptied => Some("S12"),
             Self::ConfirmedByNobody => Some("S14"),
+            Self::PurgesWhatIsUsed => Some("S10"),
             _ => None,
         };
         rule.is_none_or(|rule| violation.split(':').next() == Some(rule))

@@ -161,7 +161,14 @@ impl SimServer {
             clock: Arc::new(self.clock.clone()),
             work: Work::Inline,
         });
-        collector.run(grace_ms, &AtOnce).await
+        let report = collector.run(grace_ms, &AtOnce).await;
+        if let (Some(Planted::PurgesWhatIsUsed), Chunks::Memory(chunks)) =
+            (self.planted, &self.chunks)
+        {
+            let some = chunks.keys().into_iter().filter(|key| key.id.as_bytes()[0] < 24);
+            some.for_each(|key| assert!(chunks.lose(&key)));
+        }
+        report
     }
 
     /// Goes back to a backup, in a new epoch; what was stored since is lost, but for chunks on a

@@ -41,9 +41,10 @@ impl<'a> Run<'a> {
     /// Whether deletions may go on before a revision that changed this in the directory. Those of other
     /// devices are passed over, and what was moved out of it.
     fn takes(&mut self, changed: &[Row]) -> bool {
+        let changed: Vec<&Row> = changed.iter().filter(|(_, it)| sets_something(it)).collect();
         let Some((_, first)) = changed.first() else { return true };
         let is_apart = self.began_ms.saturating_sub(first.time_ms) > TOGETHER_MS;
-        let parts = |(entry, version): &Row| {
+        let parts = |(entry, version): &&Row| {
             !version.deleted && (self.gone.contains(entry) || !is_move(version))
         };
         if is_apart || changed.iter().any(parts) {
@@ -59,12 +60,20 @@ impl<'a> Run<'a> {
     }
 }
 
+/// When place and content of a version were set.
+fn set_at(version: &Version) -> Option<(Revision, Revision)> {
+    let registers = version.registers.clone().and_then(|it| Registers::try_from(it).ok())?;
+    Some((registers.place_revision, registers.content_revision))
+}
+
 /// Whether a version differs from the one before in its place alone.
 fn is_move(version: &Version) -> bool {
-    let registers = version.registers.clone().and_then(|it| Registers::try_from(it).ok());
-    registers.is_some_and(|it| {
-        it.place_revision == version.revision && it.content_revision < version.revision
-    })
+    set_at(version).is_some_and(|(_, content)| content < version.revision)
+}
+
+/// Whether a version differs from the one before at all: one that closed a conflict need not.
+pub(super) fn sets_something(version: &Version) -> bool {
+    set_at(version).is_none_or(|(place, content)| place.max(content) >= version.revision)
 }
 
 impl Engine {
@@ -186,8 +195,8 @@ impl Engine {
 
     /// The last revision at or before a time; 0 when there was none.
     async fn last_at(&self, time_ms: u64) -> Result<Revision, AskError> {
-        match self.instant(Moment::Time(time_ms)).await {
-            Ok(instant) => Ok(instant.revision),
+        match self.nearest(Moment::Time(time_ms)).await {
+            Ok(found) => Ok(found.instant.revision),
             Err(AskError::BeforeBeginning { .. }) => Ok(0),
             Err(error) => Err(error),
         }
@@ -205,6 +214,7 @@ mod tests {
         Delete,
         Edit,
         Move,
+        Settle,
     }
 
     /// One change: at which revision, in seconds, by which device, what it did, and to which entry.
@@ -213,7 +223,8 @@ mod tests {
     fn row((revision, seconds, device, did, entry): Told) -> Row {
         let entry = EntryId::from_bytes([entry; 16]);
         let content_revision = if matches!(did, Did::Edit) { revision } else { 1 };
-        let place_revision = if matches!(did, Did::Edit) { 1 } else { revision };
+        let keeps_place = matches!(did, Did::Edit | Did::Settle);
+        let place_revision = if keeps_place { 1 } else { revision };
         let name_tag = NameTag::from_bytes([0; NameTag::LEN]);
         let place = Place { parent: EntryId::ROOT, name: Vec::new(), name_tag };
         let tag = ContentTag::from_bytes([0; ContentTag::LEN]);
@@ -262,6 +273,8 @@ mod tests {
         check("what was moved out of it with a deletion", &[&own, &both, &before], 18);
         check("what was moved out of it between", &[&own, &moved(7), &before], 18);
         check("what was moved out of it before", &[&own, &moved(7)], 20);
+        let settled = [(19, 9_999, 1, Did::Settle, 20)];
+        check("a conflict of it that was closed between", &[&own, &settled, &before], 18);
         let moved_in_it = [&own[..], &deleted(19, 10_000, 7), &[(18, 9_999, 1, Did::Move, 7)]];
         check("what was moved in it and deleted", &moved_in_it, 19);
     }

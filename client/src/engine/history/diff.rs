@@ -4,6 +4,7 @@
 //! before, of a directory what its last revision changed, and of what was deleted what went.
 
 use super::bundles::{Inside, is_bundle_row};
+use super::deletions::sets_something;
 use super::lookup::{Found, names_of};
 use super::past::{Past, item};
 use super::paths::Paths;
@@ -14,11 +15,15 @@ use crate::pull::row_of;
 use crate::state::RemoteRow;
 use client_core::past::{Change, Difference, Item, Listed, Shown, compare, compare_inside};
 use common::archive::Index;
+use common::ids::EntryId;
 use common::limits::GROUP_CONTENTS_MAX;
 use common::name::Name;
 use common::record::{Kind, Registers};
 use common::revision::Revision;
 use common::wire::meta::Version;
+
+/// Conflicts of one file that may have been closed one after another without a change in between.
+const CLOSED_MAX: u32 = 32;
 
 impl Engine {
     /// The difference between revision `from` of a path (without it, that of what changed last) and
@@ -65,7 +70,7 @@ impl Engine {
             DiffTo::Newest | DiffTo::Disk => None,
         };
         let last = match (named, found.first()) {
-            (None, Some(first)) => self.versions(&first.entry, 0, 1).await?.pop(),
+            (None, Some(first)) => self.last_change(&first.entry).await?,
             (named, _) => named,
         };
         let last = last.ok_or_else(|| AskError::NoSuchPath(path.to_owned()))?;
@@ -83,6 +88,13 @@ impl Engine {
         let instant = |it: &Version| Instant { revision: it.revision, time_ms: it.time_ms };
         let from = from.as_ref().map(instant);
         Ok(DiffInfo { from, to: (to != DiffTo::Disk).then(|| instant(&last)), sides })
+    }
+
+    /// The newest version of an entry that differs from the one before: those that closed a conflict
+    /// need not.
+    async fn last_change(&self, entry: &EntryId) -> Result<Option<Version>, AskError> {
+        let newest = self.versions(entry, 0, CLOSED_MAX).await?;
+        Ok(newest.iter().find(|it| sets_something(it)).or(newest.first()).cloned())
     }
 
     /// The version of the same entry before a revision.
@@ -217,15 +229,20 @@ impl Engine {
 
     /// The last revision before what last changed a directory, or before it was deleted with all that
     /// lay in it.
-    async fn before_last_change(&self, path: &str, found: &[Found]) -> Result<Revision, AskError> {
+    async fn before_last_change(&self, found: &[Found]) -> Result<Revision, AskError> {
         if let Some(first) = found.first()
             && let Some(end) = self.versions(&first.entry, 0, 1).await?.first()
             && end.deleted
         {
             return self.before_directory_went(first, end).await;
         }
-        let log = self.log(path, 0, 1).await?;
-        Ok(log.versions.first().map_or(1, |last| last.revision.saturating_sub(1).max(1)))
+        let (rows, _) = match found {
+            [] => self.timeline(None, 0, CLOSED_MAX as usize).await?,
+            found => self.versions_in_directories(found, 0, CLOSED_MAX as usize).await?,
+        };
+        let changes = rows.iter().filter(|(_, version)| sets_something(version));
+        let last = changes.map(|(_, version)| version.revision).max();
+        Ok(last.map_or(1, |last| last.saturating_sub(1).max(1)))
     }
 
     /// Of what stood at a path at one moment, and what stood there at another.
@@ -239,7 +256,7 @@ impl Engine {
         let last = self.context.state.cursor()?.map_or(0, |cursor| cursor.revision);
         let from = match from {
             Some((from, _)) => self.before_any_went(found, from).await?.unwrap_or(from),
-            None => self.before_last_change(path, found).await?,
+            None => self.before_last_change(found).await?,
         };
         let from = self.instant(Moment::Revision(from)).await?;
         let to = match to {

@@ -108,7 +108,7 @@ impl Engine {
 
     /// The versions of all that was in the directories of one path: in the one that is there or was
     /// last, and in those that were deleted there before; and whether there are more.
-    async fn versions_in_directories(
+    pub(super) async fn versions_in_directories(
         &self,
         found: &[Found],
         before: Revision,
@@ -135,7 +135,7 @@ impl Engine {
     }
 
     /// The versions of all entries, or of those in a directory, for a page, and whether there are more.
-    async fn timeline(
+    pub(super) async fn timeline(
         &self,
         below: Option<EntryId>,
         before: Revision,

@@ -59,6 +59,17 @@ impl OpenVersion {
     }
 }
 
+/// How far the clocks of a device and its server may be apart, so that a time that has only just come
+/// for one is none of the future for the other.
+const CLOCKS_APART_MS_MAX: u64 = 60_000;
+
+/// What a moment is.
+struct Nearest {
+    instant: Instant,
+    /// Whether the folder has no later revision.
+    is_last: bool,
+}
+
 impl From<FsError> for AskError {
     fn from(error: FsError) -> Self {
         Self::Disk(error.to_string())
@@ -75,8 +86,23 @@ impl Engine {
         }
     }
 
-    /// Which revision a moment is; one that the folder has lived.
+    /// Which revision a moment is that a person names; one that the folder has lived.
     pub(super) async fn instant(&self, moment: Moment) -> Result<Instant, AskError> {
+        let found = self.nearest(moment).await?;
+        let now_ms = u64::try_from(self.context.environment.now_ns() / 1_000_000).unwrap_or(0);
+        match moment {
+            // A revision that came later tells that the server's clock has passed this time.
+            Moment::Time(time_ms)
+                if found.is_last && time_ms > now_ms.saturating_add(CLOCKS_APART_MS_MAX) =>
+            {
+                Err(AskError::InTheFuture { last: found.instant.revision })
+            }
+            _ => Ok(found.instant),
+        }
+    }
+
+    /// The last revision at or before a moment.
+    async fn nearest(&self, moment: Moment) -> Result<Nearest, AskError> {
         let (revision, time_ms) = match moment {
             Moment::Revision(revision) => (revision, 0),
             Moment::Time(time_ms) => (0, time_ms),
@@ -91,7 +117,8 @@ impl Engine {
         if found.revision == 0 {
             return Err(AskError::BeforeBeginning { first_ms: found.first_ms });
         }
-        Ok(Instant { revision: found.revision, time_ms: found.time_ms })
+        let instant = Instant { revision: found.revision, time_ms: found.time_ms };
+        Ok(Nearest { instant, is_last: found.revision == found.last_revision })
     }
 
     /// The newest versions up to a revision (0 for all), so many at most, in as many pages as the

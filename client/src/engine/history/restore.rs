@@ -9,7 +9,6 @@ use super::past::Past;
 use super::{AskError, Engine, unreadable};
 use crate::engine::execute::REBUILDING;
 use crate::engine::handle::{Instant, Moment, RestoreInfo, Sent, Which};
-use crate::engine::run::Halted;
 use crate::pull::row_of;
 use crate::push::Prepared;
 use crate::scan::Target;
@@ -133,7 +132,7 @@ impl Engine {
         which: Which,
         dry: bool,
     ) -> Result<RestoreInfo, AskError> {
-        if let Some(Halted::Root(_) | Halted::Rollback { .. } | Halted::Alarm(_)) = &self.halted {
+        if self.halted.is_some() {
             return Err(AskError::Refused("the folder is halted: `driftless status`".to_owned()));
         }
         if self.context.state.rebuilding()?.is_some() {

@@ -7,7 +7,6 @@
 use super::past::Past;
 use super::restore::{ROUNDS, Restoring, registers_of};
 use super::{AskError, Engine};
-use crate::engine::run::Halted;
 use crate::pull::row_of;
 use crate::state::{RemoteRow, StateError};
 use client_core::restore::{self, Wanted, Wish};
@@ -27,14 +26,9 @@ impl Engine {
     /// what the server has lost goes back to it. What was let through just before, and counted with
     /// it, is restored. Returns of how many entries.
     pub(in crate::engine) async fn undo(&mut self) -> Result<u64, AskError> {
-        let Some(Halted::Deletions(halt)) = self.halted.clone() else {
-            return Err(AskError::NothingToConfirm);
-        };
-        let lately = self.lately.iter().filter(|(_, (from_remote, _))| {
-            // What went the other way was no part of it.
-            *from_remote == halt.from_remote
-        });
-        let lately: BTreeSet<EntryId> = lately.map(|(entry, _)| *entry).collect();
+        let asked = self.asked_of_person()?;
+        let halt = &asked.halt;
+        let lately = self.guarded.let_through_of(halt);
         // First what needs the server: without it all waits on, and can be asked for again.
         let (mut taken_back, left) = self.restore_let_through(&lately).await?;
         let empty = self.context.keys.content_tag().finish();
@@ -65,10 +59,11 @@ impl Engine {
                 taken_back.insert(*entry);
                 state.put_synced(&base)?;
             }
+            state.clear_mass_deletion()?;
+            state.clear_let_through()?;
             Ok::<_, StateError>(())
         })?;
-        self.lately.clear();
-        self.halted = None;
+        self.guarded.taken_back();
         self.busy = true;
         let left = left.iter().map(|entry| self.shown_path(entry));
         let mut left = left.collect::<Result<Vec<String>, StateError>>()?;

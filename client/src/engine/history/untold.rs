@@ -6,7 +6,6 @@
 use super::restore::Restoring;
 use super::{AskError, Engine};
 use crate::engine::handle::{Instant, RestoreInfo, Sent};
-use crate::engine::run::Halted;
 use crate::scan::remove_subtree;
 use crate::state::{RemoteRow, StateError};
 use client_core::restore::Wish;
@@ -39,9 +38,23 @@ impl Engine {
             // What the server does not know under this name is only here.
             if let Some(holder) = holder
                 && state.remote_row(&holder)?.is_none_or(|row| row.node.deleted)
-                && state.local_row(&holder)?.is_some()
+                && let Some(row) = state.local_row(&holder)?
             {
-                return Err(self.unsynced(&holder)?);
+                let is_received = self
+                    .guarded
+                    .halt()
+                    .is_some_and(|halt| halt.from_remote && halt.deletions.contains(&holder));
+                let base = state.synced_node(&holder)?.filter(|_| is_received);
+                let is_as_it_was = base.is_some_and(|base| row.content() == Some(base.content));
+                return Err(match is_as_it_was {
+                    true => AskError::Refused(format!(
+                        "{}: is still on this disk, as it was deleted elsewhere with many others: \
+                         `driftless confirm --undo` keeps them all, and `driftless confirm` deletes \
+                         them here too, after which it can be restored",
+                        self.path_to_show(&holder)
+                    )),
+                    false => self.unsynced(&holder)?,
+                });
             }
         }
         Ok(())
@@ -96,13 +109,10 @@ impl Engine {
         }
         absent.sort_unstable();
         back.extend(restoring.wish.wanted.keys());
-        let of_halt = match &self.halted {
-            Some(Halted::Deletions(halt)) => {
-                let count = halt.deletions.iter().filter(|entry| back.contains(entry)).count();
-                Some((count as u64, halt.deletions.len() as u64)).filter(|_| count > 0)
-            }
-            _ => None,
-        };
+        let of_halt = self.guarded.halt().and_then(|halt| {
+            let count = halt.deletions.iter().filter(|entry| back.contains(entry)).count();
+            Some((count as u64, halt.deletions.len() as u64)).filter(|_| count > 0)
+        });
         let (differences, sent) = (restoring.differences(), Sent::default());
         Ok(RestoreInfo { at, differences, absent, of_halt, sent })
     }

@@ -123,7 +123,7 @@ pub fn register_digest(
 }
 
 /// Versions of an entry at or before `at`, newest first, at most `limit`, and whether older ones
-/// exist. A group that merged gives one row for each content it set; a page ends with the last of
+/// exist; a revision that closed a conflict of it, and set no register, is told like one. A group that merged gives one row for each content it set; a page ends with the last of
 /// them, unless they alone are more than the limit. Of a thinned history those
 /// revisions are told of which both registers are known: what stood at the others is not guessed.
 ///
@@ -145,20 +145,26 @@ pub fn versions(
     loop {
         let places = reads.places(folder, entry, at, page)?;
         let contents = reads.contents(folder, entry, at, page)?;
-        let floor = floor(&places, &contents, page);
+        let closings = reads.closings(folder, entry, at, page)?;
+        let floor = floor(&places, &contents, &closings, page);
         let set = places.iter().map(|version| version.revision);
-        let set: BTreeSet<_> = set.chain(contents.iter().map(|version| version.revision)).collect();
+        let set = set.chain(contents.iter().map(|version| version.revision));
+        let set: BTreeSet<_> = set.chain(closings.iter().copied()).collect();
         for revision in set.range(floor..).rev() {
             if rows.len() > limit {
                 break;
             }
             for (place, content) in standing_at(*revision, &places, &contents) {
+                // A conflict of what is gone is closed without news of it.
+                if place.deleted && place.revision < *revision {
+                    continue;
+                }
                 let mark = reads.mark(folder, *revision)?;
                 let mark = mark.ok_or(StoreError::Corrupt { what: "journal mark of a version" })?;
                 let row = version_row((*entry, state.kind), *revision, &mark, place, content);
                 let before = before(&places, place, *revision);
                 let attributes_before = attributes_before(&contents, content, *revision);
-                let settled = reads.settled(folder, entry, *revision)?;
+                let settled = closings.contains(revision);
                 rows.push(VersionRow { before, attributes_before, settled, ..row });
             }
         }
@@ -178,13 +184,19 @@ pub fn versions(
 }
 
 /// The revision from which on a page of versions tells all; 0 when nothing is left beyond it.
-fn floor(places: &[PlaceVersion], contents: &[ContentVersion], page: usize) -> Revision {
+fn floor(
+    places: &[PlaceVersion],
+    contents: &[ContentVersion],
+    closings: &[Revision],
+    page: usize,
+) -> Revision {
+    let closing = closings.last().filter(|_| closings.len() >= page).map_or(0, |last| *last);
     let place = places.last().filter(|_| places.len() >= page).map_or(0, |last| last.revision);
     let content = contents.last().filter(|_| contents.len() >= page);
     // The contents of the last revision may go on in the next page, and what its place replaced may
     // be there.
     let beyond = |last: Revision| if last == 0 { 0 } else { last + 1 };
-    beyond(place.max(content.map_or(0, |last| last.revision)))
+    beyond(place.max(content.map_or(0, |last| last.revision)).max(closing))
 }
 
 /// Both registers as of a revision, once for each content that it set; nothing when retention has

@@ -271,9 +271,9 @@ pub trait RegisterReads {
         after: Option<&EntryId>,
         limit: usize,
     ) -> Stored<Vec<Earlier>>;
-    /// Which entries had a register set at or before a revision, and when: newest first, in one
-    /// revision in some fixed order, at most `limit`. Of the revision `at` itself only those that
-    /// come after `after` in that order.
+    /// Which entries had a register set at or before a revision, or a conflict closed on either side,
+    /// and when: newest first, in one revision in some fixed order, at most `limit`. Of the revision
+    /// `at` itself only those that come after `after` in that order.
     fn timeline(
         &self,
         folder: &FolderId,
@@ -297,8 +297,15 @@ pub trait RegisterReads {
         after: Option<&EntryId>,
         limit: usize,
     ) -> Stored<Vec<EntryId>>;
-    /// Whether a conflict of an entry, on either side, was closed at a revision.
-    fn settled(&self, folder: &FolderId, entry: &EntryId, at: Revision) -> Stored<bool>;
+    /// Revisions at or before one at which a conflict of an entry, on either side, was closed: newest
+    /// first, at most `limit`.
+    fn closings(
+        &self,
+        folder: &FolderId,
+        entry: &EntryId,
+        at: Revision,
+        limit: usize,
+    ) -> Stored<Vec<Revision>>;
     /// Conflicts that were open as of a revision, after one, at most `limit`.
     fn conflicts_open(
         &self,

@@ -11,7 +11,7 @@ use common::record::{Change, Kind, Resolution};
 use common::revision::Revision;
 use common::wire::meta::RejectionCode as Code;
 use server_core::metadata::memory::MemoryStore;
-use server_core::metadata::{RegisterReads, query};
+use server_core::metadata::{RegisterReads, VersionRow, query};
 
 fn pair() -> World<MemoryStore> {
     World::pair(MemoryStore::new())
@@ -226,4 +226,54 @@ fn a_conflict_over_a_state_that_has_moved_on_is_refused() {
     let base = world.accept(0, vec![file(1, "f")]);
     world.accept(0, vec![edit(1, base, 11)]);
     world.reject(1, copy_and_conflict(Some(base), base), Code::StaleContent, 1, Some(entry(1)));
+}
+
+#[test]
+fn the_revision_that_closes_a_conflict_is_a_version_of_each_side_that_is_there() {
+    let mut world = pair();
+    let base = world.accept(0, vec![file(1, "f")]);
+    let theirs = world.accept(0, vec![edit(1, base, 11)]);
+    let opened = world.accept(1, copy_and_conflict(Some(base), theirs));
+    let both = Change::ResolveConflict { conflict: conflict(1), resolution: Resolution::KeepBoth };
+    let closed = world.accept(0, vec![both]);
+    let gone = world.accept(0, vec![delete(9, opened, opened)]);
+    let told = |number: u8| {
+        let (rows, _) =
+            query::versions(&world.store, &world.folder, &entry(number), u64::MAX, 10).unwrap();
+        let told = |row: &VersionRow| {
+            let set = row.place_changed || row.content_changed;
+            (row.revision, set, row.settled, row.registers.content.tag.as_bytes()[0])
+        };
+        rows.iter().map(told).collect::<Vec<_>>()
+    };
+    let expected = [(closed, false, true, 11), (theirs, true, false, 11), (base, true, false, 1)];
+    assert_eq!(told(1), expected);
+    let expected = [(gone, true, false, 22), (closed, false, true, 22), (opened, true, false, 22)];
+    assert_eq!(told(9), expected);
+    let (rows, _) =
+        query::timeline_page(&world.store, &world.folder, (u64::MAX, None), None, 10).unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (row.revision, row.registers.entry)).collect();
+    let sides = [(closed, entry(1)), (closed, entry(9))];
+    assert_eq!(told[..4], [[(gone, entry(9))].as_slice(), &sides, &[(opened, entry(9))]].concat());
+}
+
+#[test]
+fn a_copy_that_had_gone_before_its_conflict_was_closed_is_not_told_again() {
+    let mut world = pair();
+    let base = world.accept(0, vec![file(1, "f")]);
+    let theirs = world.accept(0, vec![edit(1, base, 11)]);
+    let opened = world.accept(1, copy_and_conflict(Some(base), theirs));
+    let gone = world.accept(0, vec![delete(9, opened, opened)]);
+    let mine =
+        Change::ResolveConflict { conflict: conflict(1), resolution: Resolution::KeepOriginal };
+    let closed = world.accept(0, vec![mine]);
+    let newest = |number: u8| {
+        let (rows, _) =
+            query::versions(&world.store, &world.folder, &entry(number), u64::MAX, 1).unwrap();
+        (rows[0].revision, rows[0].deleted)
+    };
+    assert_eq!(newest(9), (gone, true));
+    assert_eq!(newest(1), (closed, false));
+    let (rows, next) = query::deleted_page(&world.store, &world.folder, None, 10).unwrap();
+    assert_eq!((rows.len(), rows[0].revision, next), (1, gone, None));
 }

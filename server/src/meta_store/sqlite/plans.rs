@@ -1,7 +1,7 @@
 //! How SQLite finds rows: by the index that is there for it, in a database without statistics.
 
 use super::SqliteStore;
-use super::registers::{CHANGED_FEW, CHANGES_AFTER, CHANGES_FEW, DELETED, SETTLED};
+use super::registers::{CHANGED_FEW, CHANGES_AFTER, CHANGES_FEW, CLOSINGS, DELETED, TIMELINE};
 use super::retention::conflicts_naming;
 use crate::meta_store::schema::migrate;
 use rusqlite::Connection;
@@ -20,8 +20,11 @@ fn searches(sql: &str) -> Vec<String> {
 #[test]
 fn conflicts_of_an_entry_are_found_without_a_walk_over_those_of_the_folder() {
     assert_eq!(
-        searches(SETTLED),
-        ["SEARCH conflicts USING INDEX conflicts_by_closed (folder=? AND closed=?)"]
+        searches(CLOSINGS),
+        [
+            "SEARCH conflicts USING COVERING INDEX conflicts_closed_by_entry (folder=? AND entry=? AND closed<?)",
+            "SEARCH conflicts USING COVERING INDEX conflicts_closed_by_copy (folder=? AND copy=? AND closed<?)"
+        ]
     );
     assert_eq!(
         searches(&conflicts_naming()),
@@ -30,6 +33,16 @@ fn conflicts_of_an_entry_are_found_without_a_walk_over_those_of_the_folder() {
             "SEARCH conflicts USING INDEX conflicts_open_by_copy (folder=? AND copy=?)"
         ]
     );
+}
+
+#[test]
+fn the_timeline_is_read_from_its_newest_end() {
+    let steps = searches(TIMELINE);
+    let conflicts = "SEARCH k USING INDEX conflicts_by_closed (folder=? AND closed<?)";
+    let entries = "SEARCH e USING COVERING INDEX entries_by_id (folder=? AND entry=?)";
+    assert_eq!(steps[0], "SEARCH changes USING PRIMARY KEY (folder=? AND revision<?)");
+    assert_eq!(steps[2..4], [conflicts, entries]);
+    assert_eq!(steps[5..7], [conflicts, entries]);
 }
 
 #[test]

@@ -36,8 +36,27 @@ pub(super) const DELETED: &str = "SELECT entry FROM entries INDEXED BY entries_d
     WHERE folder = ?1 AND entry > ?2 AND deleted = 1 ORDER BY entry LIMIT ?3";
 
 /// Without statistics SQLite takes the primary key, and walks over all conflicts of the folder.
-pub(super) const SETTLED: &str = "SELECT 1 FROM conflicts INDEXED BY conflicts_by_closed
-    WHERE folder = ?1 AND closed = ?2 AND (entry = ?3 OR copy = ?3) LIMIT 1";
+pub(super) const CLOSINGS: &str = "SELECT closed FROM conflicts
+    INDEXED BY conflicts_closed_by_entry WHERE folder = ?1 AND entry = ?2 AND closed <= ?3
+    UNION SELECT closed FROM conflicts INDEXED BY conflicts_closed_by_copy
+    WHERE folder = ?1 AND copy = ?2 AND closed <= ?3 ORDER BY closed DESC LIMIT ?4";
+
+/// Each part is cut before the parts are put together: both may be long.
+pub(super) const TIMELINE: &str = "SELECT c.revision, e.entry FROM (
+        SELECT * FROM (SELECT revision, entry FROM changes
+            WHERE folder = ?1 AND revision <= ?2 AND (revision < ?2 OR entry > ?3)
+            ORDER BY revision DESC, entry LIMIT ?4)
+        UNION SELECT * FROM (SELECT k.closed AS revision, e.number AS entry
+            FROM conflicts k INDEXED BY conflicts_by_closed
+            CROSS JOIN entries e ON e.folder = k.folder AND e.entry = k.entry
+            WHERE k.folder = ?1 AND k.closed <= ?2 AND (k.closed < ?2 OR e.number > ?3)
+            ORDER BY k.closed DESC, e.number LIMIT ?4)
+        UNION SELECT * FROM (SELECT k.closed AS revision, e.number AS entry
+            FROM conflicts k INDEXED BY conflicts_by_closed
+            CROSS JOIN entries e ON e.folder = k.folder AND e.entry = k.copy
+            WHERE k.folder = ?1 AND k.closed <= ?2 AND (k.closed < ?2 OR e.number > ?3)
+            ORDER BY k.closed DESC, e.number LIMIT ?4)
+    ) c JOIN entries e ON e.number = c.entry ORDER BY c.revision DESC, c.entry LIMIT ?4";
 
 pub(super) const CONFLICT: &str =
     "SELECT conflict, entry, base, theirs, copy, opened, time_ms, device,
@@ -264,10 +283,7 @@ impl RegisterReads for SqliteStore {
     ) -> Stored<Vec<(Revision, EntryId)>> {
         let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
         let after = self.number_of(number, after)?;
-        let sql = "SELECT c.revision, e.entry FROM changes c JOIN entries e ON e.number = c.entry
-            WHERE c.folder = ?1 AND c.revision <= ?2 AND (c.revision < ?2 OR c.entry > ?3)
-            ORDER BY c.revision DESC, c.entry LIMIT ?4";
-        self.all(sql, params![number, int(at), after, size(limit)], |row| {
+        self.all(TIMELINE, params![number, int(at), after, size(limit)], |row| {
             Ok((uint(row, 0)?, EntryId::from_bytes(row.get(1)?)))
         })
     }
@@ -302,10 +318,16 @@ impl RegisterReads for SqliteStore {
         self.all(DELETED, key, |row| Ok(EntryId::from_bytes(row.get(0)?)))
     }
 
-    fn settled(&self, folder: &FolderId, entry: &EntryId, at: Revision) -> Stored<bool> {
-        let Some(number) = self.folder_number(folder)? else { return Ok(false) };
-        let key = params![number, int(at), entry.as_bytes()];
-        Ok(self.one(SETTLED, key, |_| Ok(()))?.is_some())
+    fn closings(
+        &self,
+        folder: &FolderId,
+        entry: &EntryId,
+        at: Revision,
+        limit: usize,
+    ) -> Stored<Vec<Revision>> {
+        let Some(number) = self.folder_number(folder)? else { return Ok(Vec::new()) };
+        let key = params![number, entry.as_bytes(), int(at), size(limit)];
+        self.all(CLOSINGS, key, |row| uint(row, 0))
     }
 
     fn conflicts_open(

@@ -143,7 +143,8 @@ fn entries_dump(reads: &dyn MetaReads, folder: &FolderId) -> String {
         children.sort_unstable();
         line(&children);
         for at in 0..=reads.folder(folder).unwrap().unwrap().revision {
-            line(&reads.settled(folder, &id, at).unwrap());
+            line(&reads.closings(folder, &id, at, 10).unwrap());
+            line(&reads.closings(folder, &id, at, 1).unwrap());
         }
         for place in reads.places(folder, &id, u64::MAX, 100).unwrap() {
             let (parent, tag) = (place.place.parent, place.place.name_tag);

@@ -5,7 +5,7 @@
 use super::super::earlier;
 use super::super::state::{ConflictState, ContentVersion, EntryState, ObjectState, PlaceVersion};
 use super::super::store::{RegisterReads, RegisterWrites, StoreError, Stored, TreeReads};
-use super::{Entry, MemoryStore};
+use super::{Entry, Folder, MemoryStore};
 use common::ids::{ChunkId, ConflictId, EntryId, FolderId, NameTag};
 use common::record::{ConflictRecord, Earlier, Kind};
 use common::revision::Revision;
@@ -59,6 +59,15 @@ impl TreeReads for MemoryStore {
     fn conflict(&self, folder: &FolderId, id: &ConflictId) -> Stored<Option<ConflictState>> {
         Ok(self.tables.folders.get(folder).and_then(|folder| folder.conflicts.get(id).cloned()))
     }
+}
+
+/// When conflicts were closed, once for each side.
+fn closings(folder: &Folder) -> impl Iterator<Item = (Revision, EntryId)> {
+    let closed = folder.conflicts.values().filter_map(|state| {
+        let (revision, _) = state.closed?;
+        Some([(revision, state.record.entry), (revision, state.record.copy)])
+    });
+    closed.flatten()
 }
 
 impl RegisterReads for MemoryStore {
@@ -127,16 +136,17 @@ impl RegisterReads for MemoryStore {
         limit: usize,
     ) -> Stored<Vec<(Revision, EntryId)>> {
         let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
-        let mut changes = BTreeSet::new();
-        for (entry, row) in &folder.entries {
+        let set = folder.entries.iter().flat_map(|(entry, row)| {
             let places = row.places.iter().map(|version| version.revision);
             let contents = row.contents.iter().map(|version| version.revision);
-            let asked = |revision: &Revision| {
-                *revision < at || (*revision == at && after.is_none_or(|after| entry > after))
-            };
-            let set = places.chain(contents).filter(asked);
-            changes.extend(set.map(|revision| (Reverse(revision), *entry)));
-        }
+            places.chain(contents).map(|revision| (revision, *entry))
+        });
+        let asked = |(revision, entry): &(Revision, EntryId)| {
+            *revision < at || (*revision == at && after.is_none_or(|after| entry > after))
+        };
+        let changes = set.chain(closings(folder)).filter(asked);
+        let changes: BTreeSet<_> =
+            changes.map(|(revision, entry)| (Reverse(revision), entry)).collect();
         let found = changes.into_iter().map(|(Reverse(revision), entry)| (revision, entry));
         Ok(found.take(limit).collect())
     }
@@ -174,14 +184,17 @@ impl RegisterReads for MemoryStore {
         Ok(gone.take(limit).map(|(entry, _)| *entry).collect())
     }
 
-    fn settled(&self, folder: &FolderId, entry: &EntryId, at: Revision) -> Stored<bool> {
-        let folder = self.tables.folders.get(folder);
-        let mut conflicts = folder.into_iter().flat_map(|folder| folder.conflicts.values());
-        Ok(conflicts.any(|state| {
-            let record = &state.record;
-            state.closed.is_some_and(|(closed, _)| closed == at)
-                && (record.entry == *entry || record.copy == *entry)
-        }))
+    fn closings(
+        &self,
+        folder: &FolderId,
+        entry: &EntryId,
+        at: Revision,
+        limit: usize,
+    ) -> Stored<Vec<Revision>> {
+        let Some(folder) = self.tables.folders.get(folder) else { return Ok(Vec::new()) };
+        let closed = closings(folder).filter(|(revision, of)| of == entry && *revision <= at);
+        let closed: BTreeSet<Revision> = closed.map(|(revision, _)| revision).collect();
+        Ok(closed.into_iter().rev().take(limit).collect())
     }
 
     fn conflicts_open(
