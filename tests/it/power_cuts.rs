@@ -5,14 +5,15 @@
 
 use client::engine::Ask;
 use client::fs::memory::user::UserEntry;
-use client::fs::memory::{Fault, OperationKind};
+use client::fs::memory::{Fault, Hook, OperationKind};
 use common::record::Change;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
-use tests::sim::device::{SimDevice, Stop};
+use tests::sim::device::{CrashNow, SimDevice, Stop};
 use tests::sim::invariants;
 use tests::sim::world::{Make, World};
 
@@ -116,10 +117,10 @@ fn what_was_renamed_while_it_was_put_in_place_is_synced_where_it_is() {
             one.writer.write("d/a", b"old");
         },
         |one, two| {
-            let done = std::sync::atomic::AtomicBool::new(false);
+            let done = AtomicBool::new(false);
             two.fs.set_hook(Some(Arc::new(move |user, operation| {
                 let displaced = operation.kind == OperationKind::WriterAbsent;
-                if displaced && !done.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                if displaced && !done.swap(true, Ordering::Relaxed) {
                     user.rename("d", "e").unwrap();
                 }
                 None
@@ -137,10 +138,10 @@ fn what_a_failed_sync_has_lost_is_not_pushed_after_a_power_cut() {
     check_with(
         |one| one.writer.write("a", b"old"),
         |_, two| {
-            let failures = std::sync::atomic::AtomicU32::new(0);
+            let failures = AtomicU32::new(0);
             two.fs.set_hook(Some(Arc::new(move |_, operation| {
                 let fails = operation.kind == OperationKind::Sync
-                    && failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3;
+                    && failures.fetch_add(1, Ordering::Relaxed) < 3;
                 fails.then_some(Fault::Io)
             })));
             two.writer.write("a", b"new and longer");
@@ -185,6 +186,118 @@ fn s1_what_a_crash_left_aside_goes_back_to_its_place() {
                 assert_eq!(device.fs.user().read(path).unwrap(), b"edited and not scanned");
             }
             assert_eq!(world.ledger.violations(), Vec::<String>::new());
+        });
+    }
+}
+
+/// Lets something happen once, at the first such operation on the file after it was exchanged.
+fn after_the_exchange(
+    kind: OperationKind,
+    act: impl Fn() -> Option<Fault> + Send + Sync + 'static,
+) -> Hook {
+    let (exchanged, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    Arc::new(move |_, operation| {
+        if operation.kind == OperationKind::Exchange {
+            exchanged.store(true, Ordering::Relaxed);
+        }
+        let is_it = operation.kind == kind
+            && operation.path.to_string() == "a"
+            && exchanged.load(Ordering::Relaxed);
+        if is_it && !over.swap(true, Ordering::Relaxed) { act() } else { None }
+    })
+}
+
+/// Two devices with the same old file; the second gets a hook, and the first writes a new one, which the
+/// second is putting in place when the hook stops it.
+async fn stopped_at(
+    seed: u64,
+    hook: impl FnOnce(&SimDevice) -> Hook,
+) -> (World, Rc<SimDevice>, Rc<SimDevice>) {
+    let world = World::new(Make { seed, devices: 2, grain_ns: 1, ..Make::default() }).await;
+    let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+    world.end_faults().await;
+    write_old(&one);
+    assert!(world.settle().await, "{:#?}", world.ledger.tail());
+    two.fs.set_hook(Some(hook(&two)));
+    one.writer.write("a", b"new and longer");
+    tokio::time::sleep(SOON).await; // ok: virtual time
+    two.fs.set_hook(None);
+    (world, one, two)
+}
+
+fn write_old(one: &SimDevice) {
+    one.writer.write("a", b"old");
+    one.writer.action("touch", "a", |user| user.set_mtime("a", 1));
+}
+
+/// Between the exchange and the record of it comes a crash; then another device brings the old content back,
+/// which is what the merge base still is: what was put in place is no edit of it.
+#[test]
+fn s1_what_was_put_in_place_before_a_crash_is_not_pushed_over_the_old_content_that_came_back() {
+    for kind in [OperationKind::Stat, OperationKind::Sync] {
+        in_virtual_time(async {
+            let kill = || std::panic::resume_unwind(Box::new(CrashNow(Stop::Kill)));
+            let (world, one, two) = stopped_at(1, |_| after_the_exchange(kind, kill)).await;
+            assert!(!two.is_running(), "it was not killed at {kind:?}");
+            assert_eq!(two.fs.user().read("a").unwrap(), b"new and longer", "it was exchanged");
+            write_old(&one);
+            assert_eq!(one.handle().unwrap().ask(Ask::Sync).await, Ok(true));
+            two.start().await;
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            for device in [&one, &two] {
+                let tree = device.fs.user().tree();
+                assert_eq!(tree.keys().collect::<Vec<_>>(), ["a"], "after {kind:?}");
+                assert_eq!(device.fs.user().read("a").unwrap(), b"old", "after {kind:?}");
+            }
+        });
+    }
+}
+
+/// The same, when the look at what was put in place fails.
+#[test]
+fn s1_what_was_put_in_place_and_not_seen_there_is_not_pushed_over_the_old_content_that_came_back() {
+    in_virtual_time(async {
+        let hook = |two: &SimDevice| {
+            let link = two.link.clone();
+            after_the_exchange(OperationKind::Stat, move || {
+                link.set_up(false);
+                Some(Fault::Io)
+            })
+        };
+        let (world, one, two) = stopped_at(1, hook).await;
+        assert_eq!(two.fs.user().read("a").unwrap(), b"new and longer", "it was exchanged");
+        write_old(&one);
+        assert_eq!(one.handle().unwrap().ask(Ask::Sync).await, Ok(true));
+        two.link.set_up(true);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for device in [&one, &two] {
+            assert_eq!(device.fs.user().tree().keys().collect::<Vec<_>>(), ["a"]);
+            assert_eq!(device.fs.user().read("a").unwrap(), b"old");
+        }
+    });
+}
+
+/// A user writes into the file while it stands there; then the power goes, and with it the exchange, for the
+/// disk keeps what a program has synced without the names that lead to it.
+#[test]
+fn s6_what_was_written_into_a_file_that_a_power_cut_took_back_into_staging_comes_back() {
+    for seed in 1..=SEEDS {
+        in_virtual_time(async {
+            let kill = || std::panic::resume_unwind(Box::new(CrashNow(Stop::Kill)));
+            let hook = |_: &SimDevice| after_the_exchange(OperationKind::Sync, kill);
+            let (world, one, two) = stopped_at(seed, hook).await;
+            assert!(!two.is_running(), "it was not killed");
+            two.writer.write("a", b"of a person here");
+            two.fs.user().open_write("a").unwrap().sync().unwrap();
+            two.stop(Stop::PowerCut).await;
+            two.start().await;
+            assert!(world.settle().await, "{:#?}", world.ledger.tail());
+            for device in [&one, &two] {
+                let user = device.fs.user();
+                let texts: Vec<_> =
+                    user.tree().keys().map(|path| user.read(path).unwrap()).collect();
+                assert!(texts.iter().any(|text| text == b"of a person here"), "{seed}: {texts:?}");
+            }
         });
     }
 }

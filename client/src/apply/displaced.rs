@@ -39,11 +39,11 @@ fn path_of(context: &FolderContext, entry: &EntryId, [stat, other]: [&Stat; 2]) 
 }
 
 /// Replaces the file at `path`, which must be what `row` says, by a staged one. `false` when it was
-/// something else: then the staged file is gone, and what the user had written is where it was, or
-/// beside it.
+/// something else: then the staged file is nobody's, if it is still there, and what the user had written
+/// is where it was, or beside it.
 ///
 /// The staged file goes to the displaced area first, so that after a crash at any point what is in
-/// staging is never a user's.
+/// staging is never a user's; what a power cut takes back there is told by its note.
 ///
 /// # Errors
 /// [`FsError`] when nothing was exchanged, or when what was displaced could not be dealt with: then
@@ -57,7 +57,6 @@ pub(super) fn replace(
 ) -> Result<bool, FsError> {
     let fs = &context.fs;
     if !fs.stat(path)?.same_content(&row.stat) {
-        fs.remove(staged)?;
         return Ok(false);
     }
     let contents = staged_stat.is_bundle().then(|| context.bundles.contents(staged)).transpose()?;
@@ -113,7 +112,6 @@ fn replace_in_two(
     fs.rename_noreplace(path, &aside)?;
     if !fs.stat(&aside)?.same_content(&row.stat) {
         put_back(context, &aside, path)?;
-        fs.remove(staged)?;
         return Ok(false);
     }
     match fs.rename_noreplace(staged, path) {
@@ -121,7 +119,6 @@ fn replace_in_two(
         Err(FsError::Exists { .. }) => {
             // Somebody made a file there meanwhile: theirs stays, and the old version is synced.
             review_soon(context, &aside);
-            fs.remove(staged)?;
             return Ok(false);
         }
         Err(error) => {
@@ -370,8 +367,9 @@ pub fn sweep_staging(context: &FolderContext) -> Result<(), super::ApplyError> {
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let staged: BTreeSet<Name> =
+    let mut staged: BTreeSet<Name> =
         entries.iter().filter_map(|listed| Name::from_bytes(&listed.name).ok()).collect();
+    super::placed::rescue(context, &mut staged)?;
     let mut kept = BTreeSet::new();
     for (entry, name) in context.state.partials()? {
         if staged.contains(&name) && is_wanted(context, &entry)? {

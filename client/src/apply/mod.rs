@@ -7,8 +7,10 @@
 mod displaced;
 mod parked;
 mod place;
+mod placed;
 mod run;
 
 pub use displaced::{review_displaced, sweep_staging};
 pub use parked::review_parked;
+pub use placed::settle_placed;
 pub use run::{Applied, ApplyError, Applying};

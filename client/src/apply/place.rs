@@ -103,7 +103,7 @@ impl Applying<'_> {
                 Ok(Outcome::Done)
             }
             // Somebody was faster: what is there now was made over ours, and is an edit of it.
-            Ok(_) => Ok(self.overtaken(&placing)),
+            Ok(_) => Ok(self.overtaken(&placing, &built)),
             // It is somewhere else by now, or cannot be seen.
             Err(_) => Ok(Outcome::Changed(placing.path)),
         }
@@ -117,10 +117,11 @@ impl Applying<'_> {
         Ok(true)
     }
 
-    fn overtaken(&mut self, placing: &Placing) -> Outcome {
+    fn overtaken(&mut self, placing: &Placing, built: &Built) -> Outcome {
         let synced = self.synced_after(placing);
         self.touched.push(placing.path.clone());
-        self.records.push(Record::Overtaken { path: placing.path.clone(), synced });
+        let (path, staged) = (placing.path.clone(), built.path.name().cloned());
+        self.records.push(Record::Overtaken { path, synced, staged });
         Outcome::Changed(placing.path.clone())
     }
 
@@ -152,7 +153,8 @@ impl Applying<'_> {
             racy: false,
         };
         self.touched.push(path.clone());
-        self.records.push(Record::Held { path, local, synced, chunks: built.chunks });
+        let staged = built.path.is_private().then(|| built.path.name().cloned()).flatten();
+        self.records.push(Record::Held { path, local, synced, chunks: built.chunks, staged });
     }
 
     fn create(&self, placing: &Placing, built: &Built) -> Result<bool, FsError> {
@@ -165,9 +167,14 @@ impl Applying<'_> {
         displaced::replace(self.context, &built.path, &built.stat, &placing.path, &row)
     }
 
-    fn discard(&self, staged: &RelPath) -> Result<(), FsError> {
+    /// Removes what was staged and did not come to its place. It is forgotten before: what half a removal
+    /// leaves is nobody's.
+    fn discard(&self, staged: &RelPath) -> Result<(), ApplyError> {
+        if let Some(name) = staged.name() {
+            self.context.state.forget_placing(name)?;
+        }
         match self.context.fs.remove(staged) {
-            Err(error) if !error.is_not_found() => Err(error),
+            Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
         }
     }

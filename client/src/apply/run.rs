@@ -14,6 +14,7 @@ use client_core::planner::Step;
 use client_core::tree::{ContentState, Position, SyncedNode};
 use common::archive::is_bundle;
 use common::ids::{ChunkId, EntryId};
+use common::name::Name;
 use common::record::Kind;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -71,10 +72,17 @@ pub struct Applied {
 /// What a finished step means for the trees; recorded once it is durable.
 pub(super) enum Record {
     /// The entry is at its place with the remote content.
-    Held { path: RelPath, local: LocalRow, synced: SyncedNode, chunks: Vec<(ChunkId, u32)> },
+    Held {
+        path: RelPath,
+        local: LocalRow,
+        synced: SyncedNode,
+        chunks: Vec<(ChunkId, u32)>,
+        /// What it was called in staging, if it comes from there.
+        staged: Option<Name>,
+    },
     /// The server's version was in place, and somebody has written over it since: that is an edit
     /// of this version, even if it gives the file the bytes that it had before.
-    Overtaken { path: RelPath, synced: SyncedNode },
+    Overtaken { path: RelPath, synced: SyncedNode, staged: Option<Name> },
     /// The entry stands there now.
     Moved { local: LocalRow, synced: Option<SyncedNode> },
     /// The entry is gone.
@@ -260,6 +268,7 @@ impl<'a> Applying<'a> {
         let Staged { files, syncing } = staged;
         syncing.await?;
         let built = files.iter().map(|(_, built)| built.entry).collect();
+        self.note_placing(&files)?;
         for (placing, built) in files {
             match self.place(placing, built)? {
                 Outcome::Done => self.applied.done += 1,
@@ -348,9 +357,9 @@ impl<'a> Applying<'a> {
             return None;
         };
         match record {
-            Record::Held { local, synced, .. } if !is_still(&local, &now) => {
+            Record::Held { local, synced, staged, .. } if !is_still(&local, &now) => {
                 self.applied.again.insert(Target::Path(path.clone()));
-                Some(Record::Overtaken { path, synced })
+                Some(Record::Overtaken { path, synced, staged })
             }
             record => Some(record),
         }
@@ -370,7 +379,7 @@ impl<'a> Applying<'a> {
     fn record(&self, record: &Record) -> Result<(), StateError> {
         let state = &self.context.state;
         match record {
-            Record::Held { local, synced, chunks, .. } => {
+            Record::Held { local, synced, chunks, staged, .. } => {
                 if let Some(other) = state.local_row_at(&local.position)?
                     && other.entry != local.entry
                 {
@@ -380,9 +389,11 @@ impl<'a> Applying<'a> {
                 state.put_local(local)?;
                 state.put_synced(synced)?;
                 state.put_locations(&local.entry, chunks.iter().copied())?;
+                self.placed(staged.as_ref())?;
                 self.clear_issue(&local.entry)
             }
-            Record::Overtaken { synced, .. } => {
+            Record::Overtaken { synced, staged, .. } => {
+                self.placed(staged.as_ref())?;
                 if let Some(row) = state.local_row(&synced.entry)? {
                     state.put_local(&LocalRow { tag: None, racy: false, ..row })?;
                 }
@@ -406,6 +417,10 @@ impl<'a> Applying<'a> {
                 state.remove_synced(entry)
             }
         }
+    }
+
+    fn placed(&self, staged: Option<&Name>) -> Result<(), StateError> {
+        staged.map_or(Ok(()), |staged| self.context.state.forget_placing(staged))
     }
 
     fn clear_issue(&self, entry: &EntryId) -> Result<(), StateError> {

@@ -230,6 +230,7 @@ pub fn finish_rebuild(context: &FolderContext) -> Result<(), StateError> {
 /// and what the server has forgotten is pushed again (rule 4). `shared` is the last revision that its
 /// journal shares with what this device had synced.
 fn normalise_synced(state: &FolderState, shared: Revision) -> Result<(), StateError> {
+    state.doubt_placings(shared)?;
     for entry in state.synced_entries()? {
         let Some(mut node) = state.synced_node(&entry)? else { continue };
         let remote = state.remote_row(&entry)?.filter(|row| !row.node.deleted);

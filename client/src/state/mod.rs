@@ -14,6 +14,7 @@ mod journal;
 mod local;
 mod outbox;
 mod partials;
+mod placing;
 mod remote;
 mod row;
 mod rows;
@@ -31,6 +32,7 @@ pub use journal::Agreement;
 pub use local::LocalRow;
 pub use outbox::{Effect, OutboxRow};
 pub use partials::KeptChunk;
+pub use placing::Placing;
 pub use remote::{IGNORED, RemoteRow};
 
 use self::rows::Rows;
@@ -86,6 +88,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("002_issues.sql"),
     include_str!("003_partials.sql"),
     include_str!("004_guard.sql"),
+    include_str!("005_placing.sql"),
 ];
 
 /// Pages in the log from which on they are written back to the database: keys are random, so that each

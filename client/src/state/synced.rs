@@ -104,7 +104,7 @@ impl FolderState {
     pub fn release_synced(&self) -> Result<(), StateError> {
         self.synced.clear();
         self.execute("UPDATE synced SET held = 0", [])?;
-        Ok(())
+        self.doubt_placings(0)
     }
 
     /// How many synced nodes are held.
