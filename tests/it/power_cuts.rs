@@ -277,6 +277,28 @@ fn s1_what_was_put_in_place_and_not_seen_there_is_not_pushed_over_the_old_conten
     });
 }
 
+/// As a power cut does, which brings back a name and a time and keeps the bytes that were written since: that
+/// the file was renamed does not explain that it was changed.
+#[test]
+fn s1_what_was_written_under_its_old_time_and_renamed_while_the_device_was_off_is_an_edit() {
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 2, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        write_old(&one);
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        two.stop(Stop::Kill).await;
+        two.writer.write("a", b"new");
+        two.writer.action("touch", "a", |user| user.set_mtime("a", 1));
+        two.writer.rename("a", "b");
+        two.start().await;
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for device in [&one, &two] {
+            assert_eq!(device.fs.user().read("b").unwrap(), b"new");
+        }
+    });
+}
+
 /// A user writes into the file while it stands there; then the power goes, and with it the exchange, for the
 /// disk keeps what a program has synced without the names that lead to it.
 #[test]

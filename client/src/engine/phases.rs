@@ -158,7 +158,10 @@ impl Engine {
             })
             .collect();
         let progress = &mut self.progress;
-        let scanner = Scanner::new(&self.context, &self.ignore);
+        let mut scanner = Scanner::new(&self.context, &self.ignore);
+        if everything {
+            scanner = scanner.trusting_no_rename();
+        }
         let report = match scanner.run(&targets, |count| progress.scanned = count) {
             Ok(report) => report,
             Err(error) => {

@@ -87,6 +87,8 @@ pub struct Scanner<'a> {
     ignore: &'a IgnoreRules,
     queue: VecDeque<Directory>,
     report: ScanReport,
+    /// Whether what was renamed, and looks as it did otherwise, holds what it held.
+    trusts_renames: bool,
     /// Entries of directories that targets of this pass lie in.
     parents: BTreeMap<RelPath, EntryId>,
 }
@@ -96,7 +98,14 @@ impl<'a> Scanner<'a> {
     #[must_use]
     pub fn new(context: &'a FolderContext, ignore: &'a IgnoreRules) -> Self {
         let (queue, report, parents) = Default::default();
-        Self { context, ignore, queue, report, parents }
+        Self { context, ignore, queue, report, trusts_renames: true, parents }
+    }
+
+    /// The same; a file that was renamed is hashed again. A disk that lost its power may have brought back
+    /// a name and a time, and kept what was written since.
+    #[must_use]
+    pub fn trusting_no_rename(self) -> Self {
+        Self { trusts_renames: false, ..self }
     }
 
     /// Looks at all targets; calls `progress` with the number of entries looked at so far.
@@ -414,8 +423,9 @@ impl<'a> Scanner<'a> {
             Kind::File => {
                 // A chmod changes the ctime alone, but so does a write that resets the mtime, which
                 // is why a changed ctime means hashing again. A rename always changes it.
+                let is_renamed = moved && self.trusts_renames;
                 let unchanged =
-                    before.same_content(stat) && (moved || before.ctime_ns == stat.ctime_ns);
+                    before.same_content(stat) && (is_renamed || before.ctime_ns == stat.ctime_ns);
                 if !unchanged {
                     row.tag = None;
                     row.racy = false;
