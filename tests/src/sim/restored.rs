@@ -174,8 +174,10 @@ impl Held {
         let brought = &effects.brought;
         effects.removed.retain(|(tag, _)| !brought.contains(tag));
         for entry in placed {
-            let (tag, name) = (self.contents.get(&entry), self.names.get(&entry));
-            effects.named.extend(tag.copied().zip(name.cloned()));
+            // So has what it takes the place of: somebody may have edited that where it was.
+            let Some(name) = self.names.get(&entry) else { continue };
+            let tags = [before.get(&entry), self.contents.get(&entry)].into_iter().flatten();
+            effects.named.extend(tags.map(|tag| (*tag, name.clone())));
         }
         effects
     }
@@ -418,6 +420,23 @@ mod tests {
         book.commit(book.edit(b"moved", Some(1)));
         book.ledger.restore_ends(under_way);
         let names = book.ledger.names().remove(&print(b"moved")).unwrap_or_default();
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["file", "other"]);
+    }
+
+    /// Seed 3101: what a restore replaces with something that nobody wrote stands beside it as the side of
+    /// a conflict.
+    #[test]
+    fn what_is_replaced_by_what_is_brought_back_may_have_its_name() {
+        let mut book = Book::new();
+        book.ledger.written(b"edited", "other");
+        let file = UserEntry::File(b"edited".to_vec(), 0o644);
+        book.ledger.changed(0, &Tree::new(), &Tree::from([("other".to_owned(), file)]));
+        book.commit(book.create(FILE, b"first"));
+        book.commit(book.edit(b"edited", None));
+        let under_way = book.ledger.restore_begins(asked(None));
+        book.commit(book.edit(b"torn, which nobody wrote", Some(1)));
+        book.ledger.restore_ends(under_way);
+        let names = book.ledger.names().remove(&print(b"edited")).unwrap_or_default();
         assert_eq!(names.into_iter().collect::<Vec<_>>(), ["file", "other"]);
     }
 
