@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
-use tests::sim::device::SimDevice;
+use tests::sim::device::{SimDevice, Stop};
 use tests::sim::world::World;
 
 const COPY: &str = "a (conflict 2026-11-22 device1).txt";
@@ -87,6 +87,57 @@ fn a_copy_edited_while_it_is_deleted_elsewhere_comes_back_with_its_conflict() {
             assert_eq!(conflicts(device).await, []);
         }
     });
+}
+
+/// Each device deletes another side by hand, the second while it is off or away: the deletion that came first
+/// stands, and what it left comes back.
+#[test]
+fn a_conflict_whose_sides_are_deleted_on_two_devices_leaves_the_side_that_was_kept_first() {
+    for (seed, one_deletes, two_deletes) in
+        [(66, COPY, "a.txt"), (67, "a.txt", COPY), (68, COPY, "a.txt"), (69, "a.txt", COPY)]
+    {
+        in_virtual_time(async {
+            let (world, [one, two]) = in_conflict(seed).await;
+            let is_off = seed >= 68;
+            if is_off {
+                two.stop(Stop::Kill).await;
+            } else {
+                two.link.set_up(false);
+            }
+            two.writer.delete(two_deletes);
+            one.writer.delete(one_deletes);
+            a_while().await;
+            if is_off {
+                two.start().await;
+            } else {
+                two.link.set_up(true);
+            }
+            world.settled().await;
+            let bytes: &[u8] = if two_deletes == COPY { b"two" } else { b"one" };
+            hold([&one, &two], &[(two_deletes, bytes)]);
+        });
+    }
+}
+
+/// The same as a command; and who has deleted both sides wants neither.
+#[test]
+fn a_side_that_was_kept_elsewhere_comes_back_unless_both_were_deleted() {
+    for (seed, deleted) in [(70, &["a.txt"][..]), (71, &["a.txt", COPY][..])] {
+        in_virtual_time(async {
+            let (world, [one, two]) = in_conflict(seed).await;
+            two.link.set_up(false);
+            deleted.iter().for_each(|path| two.writer.delete(path));
+            keep(&one, Keep::Original).await;
+            a_while().await;
+            two.link.set_up(true);
+            world.settled().await;
+            let files: &[(&str, &[u8])] = &[("a.txt", b"one")];
+            hold([&one, &two], if deleted.len() == 1 { files } else { &[] });
+            for device in [&one, &two] {
+                assert_eq!(conflicts(device).await, []);
+            }
+        });
+    }
 }
 
 #[test]

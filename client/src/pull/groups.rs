@@ -2,6 +2,7 @@
 
 use super::{labels, registers};
 use crate::context::{Alarm, FolderContext};
+use crate::fs::RelPath;
 use crate::state::{Effect, FolderState, IssueSource, RemoteRow, Reopened, StateError};
 use client_core::conflict::opened_again;
 use client_core::tree::SyncedNode;
@@ -299,6 +300,9 @@ impl Taking<'_> {
                 node.deleted = true;
                 node.place_revision = revision;
                 self.put(&row)?;
+                if group.device != self.context.device() {
+                    self.keep_other_side(entry)?;
+                }
             }
             Change::Revive { entry, base, place } => {
                 let mut row = self.revived(entry, *base, revision)?;
@@ -324,6 +328,31 @@ impl Taking<'_> {
             other => labels::take(self.state, other, revision, time_ms)?,
         }
         Ok(false)
+    }
+
+    /// Another device has deleted a side of a conflict. If this one has deleted the other side and kept that,
+    /// each has settled the conflict its own way, and nothing of it would be left: the deletion that the
+    /// server has heard of stands, and the other does not.
+    fn keep_other_side(&self, deleted: &EntryId) -> Result<(), PullError> {
+        for record in self.state.conflicts_of(deleted)? {
+            let other = if record.copy == *deleted { &record.entry } else { &record.copy };
+            let is_live = self.state.remote_row(other)?.is_some_and(|row| !row.node.deleted);
+            let base = self.state.synced_node(other)?.filter(|base| base.held && is_live);
+            if let Some(base) = base
+                && self.stands(deleted)?
+                && !self.stands(other)?
+            {
+                self.state.put_synced(&SyncedNode { held: false, ..base })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an entry is on this disk. One that has just gone may still have its row.
+    fn stands(&self, entry: &EntryId) -> Result<bool, PullError> {
+        let names = self.state.local_path(entry)?;
+        let Some(path) = names.and_then(|names| RelPath::new(names).ok()) else { return Ok(false) };
+        Ok(!self.context.fs.stat(&path).is_err_and(|error| error.is_not_found()))
     }
 
     /// Closes a conflict. A copy that was deleted with it, and edited here meanwhile, comes back, and the
