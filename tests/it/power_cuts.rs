@@ -277,6 +277,50 @@ fn s1_what_was_put_in_place_and_not_seen_there_is_not_pushed_over_the_old_conten
     });
 }
 
+/// The sync of what was put in place fails, and its directory cannot be entered for a while.
+#[test]
+fn what_was_put_in_place_and_cannot_be_seen_keeps_nothing_else() {
+    in_virtual_time(async {
+        let world = World::new(Make { seed: 7, devices: 2, grain_ns: 1, ..Make::default() }).await;
+        let [one, two] = [&world.devices[0], &world.devices[1]].map(Rc::clone);
+        world.end_faults().await;
+        one.writer.make_directory("d");
+        one.writer.write("d/a", b"old");
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        let (exchanged, syncs) = (AtomicBool::new(false), Arc::new(AtomicU32::new(0)));
+        let seen = Arc::clone(&syncs);
+        two.fs.set_hook(Some(Arc::new(move |user, operation| {
+            if operation.kind == OperationKind::Exchange {
+                exchanged.store(true, Ordering::Relaxed);
+            }
+            let is_it = operation.kind == OperationKind::Sync
+                && operation.path.to_string().starts_with('d')
+                && exchanged.load(Ordering::Relaxed);
+            match is_it.then(|| syncs.fetch_add(1, Ordering::Relaxed))? {
+                0 => Some(Fault::Io),
+                1 => {
+                    user.set_unreadable("d", true).unwrap();
+                    Some(Fault::Denied)
+                }
+                _ => None,
+            }
+        })));
+        one.writer.write("d/a", b"new and longer");
+        tokio::time::sleep(SOON).await; // ok: virtual time
+        assert!(seen.load(Ordering::Relaxed) > 1, "it was not synced again");
+        one.writer.write("b", b"something else");
+        tokio::time::sleep(SOON * 60).await; // ok: virtual time
+        assert_eq!(two.fs.user().read("b").unwrap(), b"something else");
+        assert_eq!(world.ledger.violations(), Vec::<String>::new());
+        two.fs.set_hook(None);
+        two.fs.user().make_all_readable();
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for device in [&one, &two] {
+            assert_eq!(device.fs.user().read("d/a").unwrap(), b"new and longer");
+        }
+    });
+}
+
 /// As a power cut does, which brings back a name and a time and keeps the bytes that were written since: that
 /// the file was renamed does not explain that it was changed.
 #[test]

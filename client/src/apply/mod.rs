@@ -12,5 +12,5 @@ mod run;
 
 pub use displaced::{review_displaced, sweep_staging};
 pub use parked::review_parked;
-pub use placed::settle_placed;
+pub use placed::{Unsettled, settle_placed};
 pub use run::{Applied, ApplyError, Applying};

@@ -7,11 +7,12 @@ use super::displaced::{home_of, keep_beside};
 use super::place::Placing;
 use super::run::{ApplyError, Applying};
 use crate::context::{FolderContext, compute};
-use crate::fs::{Area, RelPath};
-use crate::scan::Target;
+use crate::fs::{Area, FsError, RelPath};
+use crate::scan::{Target, stat_spelled};
 use crate::state::{self, StateError};
 use crate::transfer::Built;
 use client_core::tree::SyncedNode;
+use common::ids::EntryId;
 use common::name::Name;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,42 +37,73 @@ impl Applying<'_> {
     }
 }
 
+/// What stands where it was put and was not recorded, and could not be taken for the merge base.
+#[derive(Debug, Default)]
+pub struct Unsettled {
+    /// Places that have changed since the scan. Nothing may be planned before they were looked at again.
+    pub again: BTreeSet<Target>,
+    /// Entries that cannot be seen for now. They may not be read either.
+    pub unseen: BTreeSet<EntryId>,
+}
+
 /// Takes for the merge base what stands at its place by a note: whatever is done to it there is an edit of
 /// it, even if the server has an older content again. The place is made durable first (rule 6). Only after
-/// a scan, for the scanner says what stands where. Returns what has changed since that: nothing may be
-/// planned before it was looked at again.
+/// a scan, for the scanner says what stands where.
 ///
 /// # Errors
-/// [`ApplyError`]; then nothing may be planned either.
-pub async fn settle_placed(context: &FolderContext) -> Result<BTreeSet<Target>, ApplyError> {
-    let mut standing = Vec::new();
+/// [`ApplyError`]; then nothing may be planned.
+pub async fn settle_placed(context: &FolderContext) -> Result<Unsettled, ApplyError> {
+    let (mut unsettled, mut standing) = (Unsettled::default(), Vec::new());
     for placing in context.state.placings()? {
         let row = context.state.local_row(&placing.entry)?;
         if !row.is_some_and(|row| row.stat.same_inode(&placing.stat)) {
             continue;
         }
         let names = context.state.local_path(&placing.entry)?;
-        if let Some(path) = names.and_then(|names| RelPath::new(names).ok()) {
+        let Some(path) = names.and_then(|names| RelPath::new(names).ok()) else { continue };
+        if is_there(context, &placing, &path, &mut unsettled)? {
             standing.push((placing, path));
         }
     }
-    if standing.is_empty() {
-        return Ok(BTreeSet::new());
+    // What it holds was synced before it was put there.
+    let directories: BTreeSet<RelPath> =
+        standing.iter().filter_map(|(_, path)| path.parent()).collect();
+    if directories.is_empty() {
+        return Ok(unsettled);
     }
-    let (fs, paths) = (Arc::clone(&context.fs), standing.iter().map(|(_, path)| path.clone()));
-    let paths: Vec<RelPath> = paths.collect();
+    let (fs, paths) = (Arc::clone(&context.fs), directories.into_iter().collect::<Vec<_>>());
     let synced = compute(context.environment.as_ref(), move || fs.sync(&paths));
-    synced.await?.map_err(ApplyError::Unsynced)?;
-    let mut again = BTreeSet::new();
+    match synced.await? {
+        Ok(()) => {}
+        Err(FsError::Denied { .. }) => {
+            unsettled.unseen.extend(standing.iter().map(|(placing, _)| placing.entry));
+            return Ok(unsettled);
+        }
+        Err(error) => return Err(ApplyError::Unsynced(error)),
+    }
     for (placing, path) in standing {
-        match context.fs.stat(&path) {
-            Ok(stat) if stat.same_inode(&placing.stat) => settle(context, &placing)?,
-            Ok(_) => drop(again.insert(Target::Path(path))),
-            Err(error) if error.is_stale_view() => drop(again.insert(Target::Path(path))),
-            Err(error) => return Err(error.into()),
+        if is_there(context, &placing, &path, &mut unsettled)? {
+            settle(context, &placing)?;
         }
     }
-    Ok(again)
+    Ok(unsettled)
+}
+
+fn is_there(
+    context: &FolderContext,
+    placing: &state::Placing,
+    path: &RelPath,
+    unsettled: &mut Unsettled,
+) -> Result<bool, FsError> {
+    match stat_spelled(context.fs.as_ref(), path) {
+        Ok(stat) if stat.same_inode(&placing.stat) => return Ok(true),
+        Ok(_) => drop(unsettled.again.insert(Target::Path(path.clone()))),
+        // It has left its place: nothing of it is pushed from here.
+        Err(error) if error.is_stale_view() => {}
+        Err(error) if error.is_of_one_path() => drop(unsettled.unseen.insert(placing.entry)),
+        Err(error) => return Err(error),
+    }
+    Ok(false)
 }
 
 fn settle(context: &FolderContext, placing: &state::Placing) -> Result<(), StateError> {

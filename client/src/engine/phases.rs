@@ -45,15 +45,16 @@ impl Engine {
         }
         self.note_failed_sync()?;
         self.scan()?;
-        let again = crate::apply::settle_placed(&self.context).await?;
-        if !again.is_empty() {
-            // Nothing is planned from a merge base that is too old.
-            self.targets.extend(again);
-            self.busy = true;
-            return Ok(false);
-        }
         if self.housekeeping_due() {
             self.keep_house()?;
+        }
+        let unsettled = crate::apply::settle_placed(&self.context).await?;
+        self.failed.extend(unsettled.unseen);
+        if !unsettled.again.is_empty() {
+            // Nothing is planned from a merge base that is too old.
+            self.targets.extend(unsettled.again);
+            self.busy = true;
+            return Ok(false);
         }
         if !self.takes_journal() {
             self.ingest_offline().await?;

@@ -300,9 +300,7 @@ impl Taking<'_> {
                 node.deleted = true;
                 node.place_revision = revision;
                 self.put(&row)?;
-                if group.device != self.context.device() {
-                    self.keep_other_side(entry)?;
-                }
+                self.keep_other_side(entry, &group.device)?;
             }
             Change::Revive { entry, base, place } => {
                 let mut row = self.revived(entry, *base, revision)?;
@@ -333,7 +331,10 @@ impl Taking<'_> {
     /// Another device has deleted a side of a conflict. If this one has deleted the other side and kept that,
     /// each has settled the conflict its own way, and nothing of it would be left: the deletion that the
     /// server has heard of stands, and the other does not.
-    fn keep_other_side(&self, deleted: &EntryId) -> Result<(), PullError> {
+    fn keep_other_side(&self, deleted: &EntryId, by: &DeviceId) -> Result<(), PullError> {
+        if *by == self.context.device() {
+            return Ok(());
+        }
         for record in self.state.conflicts_of(deleted)? {
             let other = if record.copy == *deleted { &record.entry } else { &record.copy };
             let is_live = self.state.remote_row(other)?.is_some_and(|row| !row.node.deleted);
