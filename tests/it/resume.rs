@@ -227,6 +227,33 @@ fn a_download_whose_device_was_killed_while_it_synced_the_file_is_not_fetched_ag
     });
 }
 
+/// A file that went on where it was cut was finished and found no room at its place; then the server has
+/// another version, whose download goes on in it.
+#[test]
+fn s8_half_a_download_in_what_was_about_to_be_put_in_place_is_no_file_of_a_user() {
+    in_virtual_time(async {
+        let scene = Scene::with_a_file(16).await;
+        middle(&scene.two.link, got).await;
+        scene.two.stop(Stop::Kill).await;
+        scene.two.fs.set_hook(Some(Arc::new(|_, operation| {
+            let is_it = operation.kind == OperationKind::Rename
+                && operation.path.to_string().starts_with(".driftless/staging/");
+            is_it.then_some(Fault::NoSpace)
+        })));
+        scene.two.start().await;
+        until(&scene.two.link, got, FILE_BYTES).await;
+        assert_eq!(scene.staged().len(), 1, "it is finished and waits for room");
+        let before = got(&scene.two.link).bytes_once();
+        scene.one.writer.write("file", &bytes(FILE_BYTES, 99));
+        until(&scene.two.link, got, before + CUT_BYTES).await;
+        scene.two.fs.set_hook(None);
+        scene.two.stop(Stop::Kill).await;
+        scene.two.start().await;
+        scene.end().await;
+        assert_eq!(scene.two.fs.user().tree().len(), 1, "{:?}", scene.two.fs.user().paths());
+    });
+}
+
 /// The system may have dropped what it could not write: nothing of it is gone on with.
 #[test]
 fn a_download_whose_file_could_not_be_synced_is_fetched_anew() {

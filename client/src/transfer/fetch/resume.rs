@@ -41,6 +41,8 @@ impl Fetch<'_> {
             return Ok(None);
         }
         let Some(name) = self.context.state.partial(&want.entry)? else { return Ok(None) };
+        // What is written into it from now on is no user's.
+        self.context.state.forget_placing(&name)?;
         let staged = match self.context.fs.reopen(&name) {
             Ok(staged) => Arc::new(Pen::new(staged)),
             Err(error) if error.is_of_one_path() => {
