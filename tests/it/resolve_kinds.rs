@@ -1,16 +1,14 @@
 //! Conflicts between what is of two kinds: whichever side is kept is what is left, at the name that
-//! both wanted, and the other stays in the history. And between what one device has written both times.
+//! both wanted, and the other stays in the history.
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
 use client::engine::{Ask, AskError, Keep};
 use client::fs::memory::user::UserEntry;
-use client::fs::memory::{Fault, OperationKind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tests::sim::clock::in_virtual_time;
-use tests::sim::device::{SimDevice, Stop};
+use tests::sim::device::SimDevice;
 use tests::sim::world::{Make, World};
 
 type Step = fn(&SimDevice);
@@ -110,34 +108,5 @@ fn a_directory_that_holds_too_much_to_go_at_once_is_for_a_person_to_delete() {
         assert_eq!(settled(&world).await, shows(&[("n", "a file")]));
         assert_eq!(one.handle().unwrap().summary().conflicts, 0);
         assert_eq!(two.handle().unwrap().summary().conflicts, 0);
-    });
-}
-
-/// After a failed sync a device compares without a merge base, and may be both sides of a conflict itself.
-#[test]
-fn of_two_sides_by_one_device_none_is_mine_or_theirs() {
-    in_virtual_time(async {
-        let (world, [one, two]) = World::quiet(3).await;
-        two.writer.write("n", b"first");
-        world.settled().await;
-        two.fs.set_hook(Some(Arc::new(|_, operation| {
-            (operation.kind == OperationKind::Sync).then_some(Fault::Io)
-        })));
-        two.writer.write("other", b"not stored");
-        tokio::time::sleep(Duration::from_secs(5)).await; // ok: virtual time
-        two.stop(Stop::Kill).await;
-        two.fs.set_hook(None);
-        two.writer.write("n", b"second");
-        two.start().await;
-        world.settled().await;
-        assert_eq!(two.handle().unwrap().summary().conflicts, 1);
-        for keep in [Keep::Mine, Keep::Theirs] {
-            let refused = ask_to_keep(&two, keep).await;
-            assert!(matches!(refused, Err(AskError::BothMine(path)) if path == "n"));
-        }
-        assert_eq!(two.handle().unwrap().summary().conflicts, 1);
-        ask_to_keep(&two, Keep::Copy).await.unwrap();
-        world.settled().await;
-        assert_eq!(one.fs.user().read("n").unwrap(), b"second");
     });
 }

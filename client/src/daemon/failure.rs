@@ -249,7 +249,6 @@ impl From<AskError> for Failure {
             | AskError::NoSuchLabel(_)
             | AskError::NoSuchMoment(_)
             | AskError::NotMine { .. }
-            | AskError::BothMine(_)
             | AskError::NotMergeable { .. }
             | AskError::NotClean { .. }
             | AskError::BadContent(_)
@@ -303,7 +302,7 @@ fn choice(error: &AskError) -> (&'static str, &'static str) {
         AskError::NoSuchMoment(_) => {
             ("no_such_revision", "`driftless log PATH` lists revisions; thinned ones are gone")
         }
-        AskError::NotMine { .. } | AskError::BothMine(_) => {
+        AskError::NotMine { .. } => {
             ("not_mine", "choose with --keep original, --keep copy or --keep both")
         }
         AskError::NotMergeable { .. } => (

@@ -224,17 +224,19 @@ impl Engine {
         record: &ConflictRecord,
     ) -> Result<bool, AskError> {
         let me = self.context.device();
+        if record.device == me {
+            return Ok(true);
+        }
         let original = self.sealed_version(&record.entry, record.theirs).await?;
         let original_by = original.as_ref().and_then(author);
-        match (original_by == Some(me), record.device == me) {
-            (true, true) => Err(AskError::BothMine(path.to_owned())),
-            (false, false) => Err(AskError::NotMine {
-                path: path.to_owned(),
-                original_by: original_by.unwrap_or(record.device),
-                copy_by: record.device,
-            }),
-            (_, is_copy) => Ok(is_copy),
+        if original_by == Some(me) {
+            return Ok(false);
         }
+        Err(AskError::NotMine {
+            path: path.to_owned(),
+            original_by: original_by.unwrap_or(record.device),
+            copy_by: record.device,
+        })
     }
 
     /// What settles a conflict of which both sides are there. Of two files the original gets the

@@ -368,9 +368,6 @@ pub enum AskError {
         /// Who wrote the other.
         copy_by: DeviceId,
     },
-    /// Both sides of the conflict were written by this device, so mine and theirs tell nothing.
-    #[error("{0}: both sides were written on this device, so none is mine or theirs alone")]
-    BothMine(String),
     /// The sides of a conflict cannot be merged line by line.
     #[error("{path}: cannot be merged: {why}")]
     NotMergeable {
