@@ -61,6 +61,8 @@ fn is_nearly_one(text: &str) -> bool {
 
 /// `2026-13-45`, `+5`, `7.1`, `25:00`, `2 pm`.
 fn is_of_numbers(text: &str) -> bool {
+    // A zone says nothing else.
+    let text = text.split_once('[').map_or(text, |(time, _)| time);
     let half = ["am", "pm"].iter().find_map(|half| text.strip_suffix(half));
     let text = half.unwrap_or(text);
     text.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '-')
@@ -80,8 +82,9 @@ fn is_beyond(text: &str) -> bool {
         return span_of(&ones).is_some();
     }
     text.to_uppercase().parse::<Timestamp>().is_ok()
-        || text.parse::<DateTime>().is_ok()
-        || text.parse::<Date>().is_ok()
+        || text.parse::<Zoned>().is_ok()
+        || (!text.contains('[') && text.parse::<DateTime>().is_ok())
+        || (!text.contains('[') && text.parse::<Date>().is_ok())
 }
 
 fn parsed(text: &str, now: &Zoned) -> Option<Moment> {
@@ -99,12 +102,19 @@ fn parsed(text: &str, now: &Zoned) -> Option<Moment> {
                 now.checked_sub(span_of(span)?).ok()?.timestamp()
             } else if let Ok(time) = text.to_uppercase().parse::<Timestamp>() {
                 time
+            } else if let Ok(time) = text.parse::<Zoned>() {
+                time.timestamp()
+            } else if text.contains('[') {
+                // What follows would pass over a zone that is not known.
+                return None;
             } else if let Ok(time) = text.parse::<DateTime>() {
                 time.to_zoned(zone.clone()).ok()?.timestamp()
             } else if let Ok(day) = text.parse::<Date>() {
                 day.to_zoned(zone.clone()).ok()?.timestamp()
             } else {
-                let time: Time = text.parse().ok()?;
+                // It would pass over an offset.
+                let time: Time =
+                    Some(&text).filter(|text| !text.contains(['+', '-']))?.parse().ok()?;
                 now.date().to_datetime(time).to_zoned(zone.clone()).ok()?.timestamp()
             }
         }
@@ -197,6 +207,9 @@ mod tests {
             "+5",
             "-3",
             "7.1",
+            "09:15+05:00",
+            "2026-10-20T14:00[Nowhere/Atall]",
+            "09:15[America/New_York]",
             "12/24",
             "2 pm",
             "tomorrow",
@@ -242,6 +255,13 @@ mod tests {
             ("2026-10-20T14:00:00.25Z", utc("2026-10-20T14:00:00.25Z")),
             ("2026-10-20 14:00:00+02:00", utc("2026-10-20T12:00:00.999Z")),
             ("09:15:20", utc("2026-10-25T08:15:20.999Z")),
+            // Never in another zone than the one that is written.
+            ("2026-10-20T14:00:07[America/New_York]", utc("2026-10-20T18:00:07.999Z")),
+            ("2026-10-20T14:00:00+02:00[Europe/Berlin]", utc("2026-10-20T12:00:00.999Z")),
+            ("2026-10-20T14:00[Nowhere/Atall]", None),
+            ("2026-10-20[America/New_York]", utc("2026-10-20T04:00:00Z")),
+            ("09:15[America/New_York]", None),
+            ("09:15+05:00", None),
             ("2026-10-20", utc("2026-10-19T22:00:00Z")),
             ("09:15", utc("2026-10-25T08:15:00Z")),
             ("", None),
