@@ -8,6 +8,7 @@ use super::Context;
 use super::table::printable;
 use crate::daemon::control::{Failure, MergeAnswer};
 use client_core::merge::{Unmergeable, text};
+use common::limits::NAME_BYTES_MAX;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -245,12 +246,13 @@ fn lay_out(kept: &Kept, merge: &MergeAnswer) -> io::Result<()> {
     Ok(())
 }
 
-/// The file of a side: named apart from whatever the merged file is called.
+/// The file of a side, which ends as the merged file does. A name that leaves no room for what tells the
+/// sides apart is cut.
 fn side(kept: &Kept, which: &str) -> PathBuf {
-    let mut name = kept.merged().file_name().map_or_else(OsString::new, OsString::from);
-    name.push(".");
-    name.push(which);
-    kept.directory.join(name)
+    let name = kept.merged().file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.unwrap_or_default();
+    let end = name.floor_char_boundary(NAME_BYTES_MAX - which.len() - 1);
+    kept.directory.join(format!("{}.{which}", name.get(..end).unwrap_or_default()))
 }
 
 fn run(kept: &Kept, program: &Program, merge: &MergeAnswer) -> Result<(), Failure> {
@@ -265,9 +267,7 @@ fn run(kept: &Kept, program: &Program, merge: &MergeAnswer) -> Result<(), Failur
             ("{mine}", side(kept, "mine")),
             ("{theirs}", side(kept, "theirs")),
         ];
-        files
-            .iter()
-            .fold(word.clone(), |word, (place, file)| word.replace(place, &file.to_string_lossy()))
+        filled(word, &files)
     };
     let filled: Vec<String> = words.iter().map(fill).collect();
     let Some((name, arguments)) = filled.split_first() else { return Ok(()) };
@@ -284,6 +284,22 @@ fn run(kept: &Kept, program: &Program, merge: &MergeAnswer) -> Result<(), Failur
         Ok(status) => Err(failed(format!("did not end well ({status})"))),
         Err(error) => Err(failed(format!("could not be started: {error}"))),
     }
+}
+
+/// A word with files in the places for them. What a file is called is no such place.
+fn filled(word: &str, files: &[(&str, PathBuf)]) -> String {
+    let (mut text, mut rest) = (String::new(), word);
+    let first = |rest: &str| {
+        let found =
+            files.iter().filter_map(|(place, file)| Some((rest.find(place)?, place.len(), file)));
+        found.min_by_key(|(at, ..)| *at).map(|(at, length, file)| (at, length, file.clone()))
+    };
+    while let Some((at, length, file)) = first(rest) {
+        text.push_str(rest.get(..at).unwrap_or_default());
+        text.push_str(&file.to_string_lossy());
+        rest = rest.get(at + length..).unwrap_or_default();
+    }
+    text + rest
 }
 
 /// A command line as words: split at spaces, but for those between quotes. `None` when a quote is
@@ -319,7 +335,9 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Kept, Path, fs, quoted, side, taken, words};
+    use super::{
+        Failure, Kept, NAME_BYTES_MAX, Path, PathBuf, filled, fs, quoted, side, taken, words,
+    };
     use std::os::unix::fs::symlink;
 
     fn kept(home: &Path) -> Kept {
@@ -434,6 +452,26 @@ mod tests {
                 words.into_iter().map(str::to_owned).collect::<Vec<String>>()
             });
             assert_eq!(words(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_called_like_a_place_for_one_is_filled_in_as_it_is() {
+        let files = [("{mine}", "/m/{base}.mine"), ("{base}", "/m/{mine}.base")];
+        let files = files.map(|(place, file)| (place, PathBuf::from(file)));
+        assert_eq!(filled("-o={base}:{mine}", &files), "-o=/m/{mine}.base:/m/{base}.mine");
+        assert_eq!(filled("{other} {min", &files), "{other} {min");
+    }
+
+    #[test]
+    fn the_sides_of_a_file_with_a_long_name_have_names_that_a_disk_takes() {
+        let directory = tempfile::tempdir().unwrap();
+        let long = format!("{}é", "x".repeat(NAME_BYTES_MAX - 2));
+        let kept = Kept { path: format!("d/{long}"), ..kept(directory.path()) };
+        for which in super::SIDES {
+            let side = side(&kept, which);
+            assert!(side.to_string_lossy().ends_with(&format!("x.{which}")), "{side:?}");
+            fs::write(side, "").unwrap();
         }
     }
 }
