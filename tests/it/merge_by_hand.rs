@@ -202,6 +202,33 @@ fn in_an_editor() -> Result<()> {
     Ok(())
 }
 
+/// With the marks between them, three texts are larger than any that is merged.
+#[test]
+fn marks_are_found_in_what_is_left_of_large_texts() {
+    found_in_large_texts().unwrap();
+}
+
+fn found_in_large_texts() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (scene, _server) = Scene::new(directory.path())?;
+    let text = |which: &str| {
+        let line = |number| format!("{which} {number} {}\n", "x".repeat(240));
+        (0..1500).map(line).collect::<String>()
+    };
+    let [base, first, second] = ["base", "first", "second"].map(text);
+    scene.conflict("a.txt", [&base, &first, &second])?;
+    let does_nothing = scene.script("does-nothing", "exit 0")?;
+    let output = scene.edit("a.txt", &does_nothing)?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(said(&output).contains("still has marks"), "{}", said(&output));
+    let marked = directory.path().join("marked");
+    fs::write(&marked, format!("<<<<<<< a\n{second}||||||| b\n{base}=======\n{first}>>>>>>> c\n"))?;
+    let marked = marked.to_str().context("a path that is no UTF-8")?;
+    let refused = scene.resolve("a.txt", ["--with", marked])?;
+    ensure!(refused.json()?["error"]["kind"] == "marks_left", "{refused:?}");
+    scene.is_open("a.txt", [&first, &second])
+}
+
 #[test]
 fn what_was_written_is_kept_where_it_helps_until_it_is_taken() {
     kept_until_taken().unwrap_or_else(|error| panic!("{error:?}"));

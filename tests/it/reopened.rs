@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
-use client::engine::{Ask, ConflictInfo, Keep};
+use client::engine::{Ask, AskError, ConflictInfo, Keep};
 use server_core::metadata::{Action, Command, Quota};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -86,6 +86,25 @@ fn a_copy_edited_while_it_is_deleted_elsewhere_comes_back_with_its_conflict() {
         for device in [&one, &two] {
             assert_eq!(conflicts(device).await, []);
         }
+    });
+}
+
+/// What is kept would not have it, and what is deleted would.
+#[test]
+fn a_conflict_is_not_settled_over_an_edit_that_is_only_on_this_disk() {
+    in_virtual_time(async {
+        let (world, [one, two]) = in_conflict(64).await;
+        for (path, settle) in [(COPY, Keep::Mine), (COPY, Keep::Original), ("a.txt", Keep::Copy)] {
+            two.writer.write(path, format!("late, for {settle:?}").as_bytes());
+            let ask = |answer| Ask::Resolve("a.txt".to_owned(), settle, answer);
+            let refused = two.handle().unwrap().ask(ask).await;
+            assert!(matches!(&refused, Err(AskError::Unsynced(of)) if of == path), "{refused:?}");
+            world.settled().await;
+            is_open([&one, &two], &two).await;
+        }
+        keep(&two, Keep::Mine).await;
+        world.settled().await;
+        hold([&one, &two], &[("a.txt", b"late, for Original")]);
     });
 }
 

@@ -18,6 +18,8 @@ mod work;
 
 /// Largest text that is merged, in bytes, of each of the three.
 pub const MERGE_BYTES_MAX: u64 = 1024 * 1024;
+/// The largest text in which marks are looked for, in bytes: three texts, and the marks between them.
+pub const MARKED_BYTES_MAX: u64 = 4 * MERGE_BYTES_MAX;
 /// Lines around a change that a comparison shows.
 const CONTEXT_LINES: usize = 3;
 /// The characters of a mark, so many times.
@@ -87,7 +89,11 @@ pub fn text(bytes: &[u8]) -> Result<&str, Unmergeable> {
     text_of_any_length(bytes)
 }
 
-fn text_of_any_length(bytes: &[u8]) -> Result<&str, Unmergeable> {
+/// Bytes as a text, of whatever length.
+///
+/// # Errors
+/// [`Unmergeable::NotText`].
+pub fn text_of_any_length(bytes: &[u8]) -> Result<&str, Unmergeable> {
     if bytes.contains(&0) {
         return Err(Unmergeable::NotText);
     }
@@ -113,18 +119,23 @@ pub fn merge(
 /// in it, with whatever labels.
 #[must_use]
 pub fn has_marks(text: &str, sides: [&str; 3]) -> bool {
-    // A line that looks like a mark may be a line of a side, such as the rule below a headline.
-    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
-    for line in sides.into_iter().flat_map(str::lines).filter(|line| is_mark(line)) {
-        *known.entry(line).or_default() += 1;
-    }
-    text.lines().filter(|line| is_mark(line)).any(|line| match known.get_mut(line) {
-        None | Some(0) => true,
-        Some(left) => {
-            *left -= 1;
-            false
-        }
+    let [base, mine, theirs] = sides.map(marks);
+    // A line that looks like a mark may be a line of a side, such as the rule below a headline: of each as
+    // many as the base has, or as both have with what they added.
+    marks(text).into_iter().any(|(line, count)| {
+        let [base, mine, theirs] = [&base, &mine, &theirs].map(|side| side.get(line).copied());
+        let [base, mine, theirs] = [base, mine, theirs].map(Option::unwrap_or_default);
+        count > base.max(mine).max(theirs).max((mine + theirs).saturating_sub(base))
     })
+}
+
+/// How many there are of each line that looks like a mark.
+fn marks(text: &str) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for line in text.lines().filter(|line| is_mark(line)) {
+        *counts.entry(line).or_default() += 1;
+    }
+    counts
 }
 
 /// What turns one text into another, as a unified diff; empty when they are equal. They may be of any
@@ -400,6 +411,11 @@ mod tests {
             assert!(!has_marks(headline, sides));
             assert!(has_marks(&headline.repeat(2), sides));
         }
+        // What all three have counts once, and what each has added counts.
+        assert!(has_marks(&headline.repeat(2), [headline; 3]));
+        let [two, three] = [headline.repeat(2), headline.repeat(3)];
+        assert!(!has_marks(&three, [headline, &two, &two]));
+        assert!(has_marks(&headline.repeat(4), [headline, &two, &two]));
         for text in ["=======", "<<<<<<< HEAD", "|||||||", ">>>>>>> theirs (b)\r\n"] {
             assert!(has_marks(&format!("a\n{text}"), ["", "a\n", "b\n"]), "{text}");
         }

@@ -6,6 +6,9 @@ use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep, Reso
 use super::history::{author, is_bundle_row};
 use super::run::{Engine, Halted};
 use super::settling::{Texts, changed};
+use crate::fs::RelPath;
+use crate::pull::is_edited;
+use crate::scan::Target;
 use crate::state::{RemoteRow, StateError};
 use client_core::past::Shown;
 use common::chunk::{Attributes, seal_attributes};
@@ -180,6 +183,7 @@ impl Engine {
         keep: Keep,
     ) -> Result<ResolveInfo, AskError> {
         let record = self.record_at(path).await?;
+        self.check_sides(&record)?;
         let resolution = match keep {
             Keep::Merged => return self.keep_merged(path).await,
             Keep::Both => Resolution::KeepBoth,
@@ -199,6 +203,24 @@ impl Engine {
             return self.resolved(&record);
         }
         Err(changed())
+    }
+
+    /// Refuses to settle a conflict of which this disk has an edit that the server does not know: it would
+    /// not be in what is kept.
+    pub(super) fn check_sides(&mut self, record: &ConflictRecord) -> Result<(), AskError> {
+        let sides = [record.entry, record.copy];
+        for entry in &sides {
+            let names = self.context.state.local_path(entry)?;
+            let path = names.and_then(|names| RelPath::new(names).ok());
+            self.targets.extend(path.map(Target::Path));
+        }
+        self.scan()?;
+        for entry in sides.iter().filter(|entry| !self.missing.contains_key(entry)) {
+            if is_edited(&self.context.state, entry)? {
+                return Err(self.unsynced(entry)?);
+            }
+        }
+        Ok(())
     }
 
     /// What is told of a conflict that was settled: the sides that are left.

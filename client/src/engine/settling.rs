@@ -14,7 +14,9 @@ use crate::fs::{Area, RelPath};
 use crate::pull::is_edited;
 use crate::push::Prepared;
 use crate::state::{RemoteRow, StateError};
-use client_core::merge::{MERGE_BYTES_MAX, Merged, Unmergeable, has_marks};
+use client_core::merge::{
+    MARKED_BYTES_MAX, MERGE_BYTES_MAX, Merged, Unmergeable, has_marks, text_of_any_length,
+};
 use common::ids::DeviceId;
 use common::limits::FILE_BYTES_MAX;
 use common::record::{Change, ConflictRecord, Kind, Resolution};
@@ -231,6 +233,7 @@ impl Engine {
         settlement: Settlement,
     ) -> Result<ResolveInfo, AskError> {
         let sides = self.sides(path).await?;
+        self.check_sides(&sides.record)?;
         if settlement.seen.is_some_and(|merged_from| merged_from != seen(&sides)) {
             return Err(changed());
         }
@@ -297,7 +300,7 @@ impl Engine {
         Err(changed())
     }
 
-    /// Looks for marks in a staged file that is small enough for a merge.
+    /// Looks for marks in a staged file that is small enough for what a merge leaves to a person.
     fn check_staged(
         &self,
         path: &str,
@@ -305,7 +308,7 @@ impl Engine {
         size: u64,
         texts: Option<&Texts>,
     ) -> Result<(), AskError> {
-        if texts.is_none() || size > MERGE_BYTES_MAX {
+        if texts.is_none() || size > MARKED_BYTES_MAX {
             return Ok(());
         }
         let bytes = self.read_staged(staged, size).map_err(|error| {
@@ -383,7 +386,7 @@ fn settled_mode(sides: &Sides, base: Option<u16>) -> u16 {
 
 /// Refuses what a person made of three texts if it has marks left in it. What is no text has none.
 fn check_marks(path: &str, bytes: &[u8], texts: Option<&Texts>) -> Result<(), AskError> {
-    let (Some(texts), Ok(text)) = (texts, client_core::merge::text(bytes)) else { return Ok(()) };
+    let (Some(texts), Ok(text)) = (texts, text_of_any_length(bytes)) else { return Ok(()) };
     let sides = [&texts.base, &texts.original, &texts.copy].map(|side| str::from_utf8(side));
     match sides {
         [Ok(base), Ok(original), Ok(copy)] if has_marks(text, [base, original, copy]) => {

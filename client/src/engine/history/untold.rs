@@ -60,7 +60,7 @@ impl Engine {
         Ok(())
     }
 
-    fn unsynced(&self, entry: &EntryId) -> Result<AskError, AskError> {
+    pub(in crate::engine) fn unsynced(&self, entry: &EntryId) -> Result<AskError, AskError> {
         let names = self.context.state.local_path(entry)?.unwrap_or_default();
         let names: Vec<&str> = names.iter().map(Name::as_str).collect();
         Ok(AskError::Unsynced(names.join("/")))
