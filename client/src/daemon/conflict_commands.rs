@@ -9,7 +9,7 @@ use super::control::{
     Answer, ConflictsAnswer, Failure, Keep, MergeAnswer, PathArgument, ResolvedAnswer,
     UnknownAnswer,
 };
-use super::shared::Shared;
+use super::shared::{Shared, blocking};
 use super::{paths, summaries};
 use crate::engine::handle::ResolveInfo;
 use crate::engine::{
@@ -55,29 +55,37 @@ pub(super) async fn list(
     if found.is_empty() && !failed.is_empty() {
         return at_the_end(Vec::new(), failed);
     }
-    let account = shared.account.lock().await;
-    let conflicts = found.into_iter().flat_map(|(folder, conflicts)| {
-        let account = &account;
-        conflicts.into_iter().map(move |mut info| {
-            let sides = info.compared.take();
-            let compared = diff.then(|| compared(account, &info, sides.as_ref()));
-            summaries::conflict(account, &folder, info, compared)
-        })
-    });
+    let mut conflicts = Vec::new();
+    for (folder, infos) in found {
+        for info in infos {
+            let labels = labels(&*shared.account.lock().await, &info);
+            // Nobody waits for the account, nor for a thread of the runtime, while texts are compared.
+            let compare = move || {
+                let compared = diff.then(|| compared(&labels, &info));
+                (ConflictInfo { compared: None, ..info }, compared)
+            };
+            let (info, compared) = blocking(compare).await;
+            let account = shared.account.lock().await;
+            conflicts.push(summaries::conflict(&account, &folder, info, compared));
+        }
+    }
     let unknown = failed.into_iter();
     let unknown = unknown.map(|(folder, why)| UnknownAnswer { folder, reason: why.message });
-    let (conflicts, unknown) = (conflicts.collect(), unknown.collect());
-    Ok(Answer::Conflicts(ConflictsAnswer { conflicts, unknown }))
+    Ok(Answer::Conflicts(ConflictsAnswer { conflicts, unknown: unknown.collect() }))
 }
 
-/// What each side made of the base, or, of two that are new, how the second differs from the first.
-fn compared(account: &Account, info: &ConflictInfo, sides: Option<&Comparison>) -> String {
+/// What both sides are called above what differs.
+fn labels(account: &Account, info: &ConflictInfo) -> [String; 2] {
     let label = |side: usize, path: &str| {
         let device = info.sides.get(side).map(|side| account.device_name(&side.device));
         format!("{path} ({})", device.unwrap_or_default())
     };
-    let labels = [label(0, &info.path), label(1, &info.copy)];
-    let [original_label, copy_label] = &labels;
+    [label(0, &info.path), label(1, &info.copy)]
+}
+
+/// What each side made of the base, or, of two that are new, how the second differs from the first.
+fn compared(labels: &[String; 2], info: &ConflictInfo) -> String {
+    let [original_label, copy_label] = labels;
     let summary = || {
         let size = |side: usize| info.sides.get(side).map_or(0, |side| side.size);
         let (one, other) = (size(0), size(1));
@@ -87,10 +95,10 @@ fn compared(account: &Account, info: &ConflictInfo, sides: Option<&Comparison>) 
         )
     };
     let base_label = format!("{} (base)", info.path);
-    match sides {
+    match &info.compared {
         None => summary(),
         Some(Comparison::Bundles(sides)) => {
-            let sides = sides.iter().zip(&labels);
+            let sides = sides.iter().zip(labels);
             sides.map(|(side, label)| listed(&base_label, label, side)).collect()
         }
         Some(Comparison::NewBundles(differences)) => {
