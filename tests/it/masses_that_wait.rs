@@ -336,3 +336,85 @@ fn that_the_server_was_not_reached_is_told_no_longer_than_it_is_true() {
         assert!(world.settle().await, "{:#?}", world.ledger.tail());
     });
 }
+
+/// What is looked at again is in no plan: the rest of what a person is asked about waits for it.
+#[test]
+fn nothing_of_a_mass_deletion_goes_while_a_part_of_it_is_looked_at_again() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(41, 40).await;
+        (0..35).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        writer.confirm().await.unwrap();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        let waits = halt_of(&reader).unwrap();
+        for number in 0..18 {
+            let path = format!("file {number}");
+            reader.writer.action("chmod", &path, |user| user.chmod(&path, 0o644));
+        }
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(reader.fs.user().tree().len(), 40, "nobody has agreed");
+        assert_eq!(halt_of(&reader), Some(waits));
+        reader.confirm().await.unwrap();
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(reader.fs.user().tree().len(), 5);
+    });
+}
+
+#[test]
+fn what_is_left_of_a_mass_deletion_waits_for_an_answer_however_little_it_is() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(42, 40).await;
+        (0..30).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        writer.confirm().await.unwrap();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(halt_of(&reader).is_some());
+        (0..25).for_each(|number| reader.writer.write_new(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(reader.fs.user().tree().len(), 40, "nobody has agreed");
+        assert!(halt_of(&reader).is_some(), "five are left of it");
+        reader.confirm().await.unwrap();
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        for device in [&writer, &reader] {
+            assert_eq!(device.fs.user().tree().len(), 35);
+        }
+    });
+}
+
+/// A second mass is found before the first has gone: what was agreed to, and came back, is not agreed to
+/// when it goes again.
+#[test]
+fn consent_ends_with_what_it_was_given_to_although_another_mass_deletion_waits() {
+    in_virtual_time(async {
+        let (world, [writer, reader]) = with_files(43, 100).await;
+        (0..60).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(halt_of(&writer).is_some());
+        writer.confirm().await.unwrap();
+        (60..95).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(halt_of(&writer).is_some(), "of the second nobody has agreed");
+        reader.confirm().await.unwrap();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(reader.fs.user().tree().len(), 40);
+        let handle = reader.handle().unwrap();
+        let log = handle.ask(|it| Ask::Log("file 0".to_owned(), 0, 10, it)).await.unwrap();
+        let created = log.versions.last().unwrap().revision;
+        for number in 0..30 {
+            let path = format!("file {number}");
+            handle.ask(|it| Ask::Restore(path, Which::Revision(created), false, it)).await.unwrap();
+        }
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert!(writer.fs.user().read("file 29").is_ok(), "they are back");
+        (0..30).for_each(|number| writer.writer.delete(&format!("file {number}")));
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        assert_eq!(reader.fs.user().tree().len(), 70, "nobody has agreed");
+        writer.confirm().await.unwrap();
+        tokio::time::sleep(PATIENCE).await; // ok: virtual time
+        if halt_of(&reader).is_some() {
+            reader.confirm().await.unwrap();
+        }
+        assert!(world.settle().await, "{:#?}", world.ledger.tail());
+        assert_eq!(reader.fs.user().tree().len(), 5);
+    });
+}

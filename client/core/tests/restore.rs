@@ -149,6 +149,7 @@ impl World {
             guard_entries: 20,
             lately: Vec::new(),
             held_when_asked: None,
+            asked: None,
             agreed: BTreeSet::new(),
             absences_settled: false,
         };

@@ -7,6 +7,7 @@ use crate::context::FolderContext;
 use crate::state::{FolderState, LetThrough, MassDeletion, StateError};
 use client_core::planner::{Halt, Loss, Plan};
 use common::ids::EntryId;
+use common::record::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -114,11 +115,12 @@ impl Guarded {
     /// does not say that it waits no longer.
     pub(super) fn is_judged(
         &self,
-        state: &FolderState,
+        context: &FolderContext,
         planned: &BTreeSet<EntryId>,
     ) -> Result<bool, StateError> {
-        for entry in self.halt().iter().flat_map(|halt| &halt.deletions) {
-            if !planned.contains(entry) && state.is_dirty(entry)? {
+        let Some(halt) = self.halt() else { return Ok(true) };
+        for entry in halt.deletions.difference(planned) {
+            if context.state.is_dirty(entry)? && is_lost(context, entry, halt.from_remote)? {
                 return Ok(false);
             }
         }
@@ -192,4 +194,24 @@ impl Guarded {
             })
             .collect()
     }
+}
+
+/// Whether an entry is deleted or emptied on one side alone: at the server, or on this disk.
+pub(super) fn is_lost(
+    context: &FolderContext,
+    entry: &EntryId,
+    from_remote: bool,
+) -> Result<bool, StateError> {
+    let local = context.state.local_row(entry)?;
+    let remote = context.state.remote_row(entry)?.map(|row| row.node).filter(|node| !node.deleted);
+    let empty = context.keys.content_tag().finish();
+    Ok(match (local, remote) {
+        (None, None) => false,
+        (Some(_), None) => from_remote,
+        (None, Some(_)) => !from_remote,
+        (Some(local), Some(remote)) => {
+            let is_empty = local.kind == Kind::File && local.stat.size == 0;
+            is_empty != (remote.content.tag == empty) && is_empty != from_remote
+        }
+    })
 }

@@ -3,7 +3,7 @@
 //! Owns what the planner is told, what a person has agreed to, and what is listed as waiting. It
 //! must not carry anything out.
 
-use super::guarded::Now;
+use super::guarded::{Now, is_lost};
 use super::online::RoundError;
 use super::run::Engine;
 use crate::state::{IssueSource, StateError};
@@ -26,11 +26,16 @@ impl Engine {
                 && !self.emptied.contains_key(entry)
                 && !self.failed.contains(entry)
         });
+        if !self.guarded.is_judged(&self.context, &dirty)? {
+            // Part of what a person is asked about cannot be planned: the rest of it waits for that.
+            let halt = self.guarded.halt();
+            dirty.retain(|entry| halt.is_none_or(|halt| !halt.deletions.contains(entry)));
+        }
         let absences_settled =
             self.missing.is_empty() && self.targets.is_empty() && self.scanned_once;
         if dirty.is_empty() {
             if only.is_none() {
-                self.forget_consent(absences_settled);
+                self.forget_consent(absences_settled)?;
                 self.note_plan(&dirty, &Plan::default(), absences_settled)?;
             }
             return Ok(Plan::default());
@@ -47,7 +52,7 @@ impl Engine {
         if only.is_some() {
             return Ok(plan);
         }
-        self.forget_consent(!halts && absences_settled);
+        self.forget_consent(absences_settled)?;
         self.note_plan(&dirty, &plan, absences_settled)?;
         Ok(plan)
     }
@@ -66,16 +71,25 @@ impl Engine {
             guard_entries: GUARD.1,
             lately: self.guarded.lately(Now::of(&self.context)),
             held_when_asked: self.guarded.halt().map(|halt| halt.held),
+            asked: self.guarded.halt().cloned(),
             agreed: BTreeSet::new(),
             absences_settled: false,
         }
     }
 
-    /// What was agreed to is done; what comes later waits again.
-    fn forget_consent(&mut self, is_done: bool) {
-        if is_done {
-            self.agreed.clear();
+    /// Forgets what was agreed to and is done, whatever else waits: what comes later waits again.
+    fn forget_consent(&mut self, absences_settled: bool) -> Result<(), StateError> {
+        if !absences_settled {
+            return Ok(());
         }
+        let mut left = BTreeSet::new();
+        for entry in &self.agreed {
+            if is_lost(&self.context, entry, true)? || is_lost(&self.context, entry, false)? {
+                left.insert(*entry);
+            }
+        }
+        self.agreed = left;
+        Ok(())
     }
 
     fn note_plan(
@@ -90,7 +104,7 @@ impl Engine {
         let ends = plan.halt.is_none()
             && absences_settled
             && self.agreed.is_empty()
-            && self.guarded.is_judged(&self.context.state, dirty)?;
+            && self.guarded.is_judged(&self.context, dirty)?;
         let noted = self.guarded.noted(plan, ends, Now::of(&self.context));
         self.context.state.atomically(|state| {
             self.note_issues(plan)?;

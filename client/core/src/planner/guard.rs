@@ -17,7 +17,8 @@ use std::collections::BTreeSet;
 /// from now on: a `git gc` in a young repository deletes most of its entries and none of its content.
 /// What a bundle of this disk takes over waits until that has been read, few or many: if it cannot be,
 /// others keep what they have. A mass may come in slices: what the plans before this one let through
-/// counts too. Returns what is let through, and why the rest waits.
+/// counts too. What a person was asked about waits for an answer, however little is left of it. Returns
+/// what is let through, and why the rest waits.
 pub(super) fn hold_back(round: &mut Round<'_>) -> (Vec<Loss>, Option<Halt>) {
     // What is gone here, and was not deleted here, is held by nobody: it must not make a mass look
     // small. Nor must what came since a person was asked.
@@ -46,16 +47,19 @@ pub(super) fn hold_back(round: &mut Round<'_>) -> (Vec<Loss>, Option<Halt>) {
         });
         let held = held.saturating_sub((all - found.len()) as u64);
         let waits = must_look && is_too_much(found.len(), held);
+        let asked = round.policy.asked.as_ref().filter(|asked| asked.from_remote == from_remote);
+        let is_asked = |entry: &EntryId| asked.is_some_and(|it| it.deletions.contains(entry));
+        let (waiting, through): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|entry| waits || is_asked(entry));
         if must_look || !from_remote {
             // They go when what holds them is here.
             coming.iter().for_each(|entry| wait(round, entry));
         }
-        if waits {
-            found.iter().for_each(|entry| wait(round, entry));
-            let (deletions, lately) = (found.into_iter().collect(), lately.lost);
+        let_through.extend(through.into_iter().map(|entry| Loss { entry, from_remote }));
+        if !waiting.is_empty() {
+            waiting.iter().for_each(|entry| wait(round, entry));
+            let (deletions, lately) = (waiting.into_iter().collect(), lately.lost);
             halt = Some(Halt { deletions, held, lately, from_remote });
-        } else {
-            let_through.extend(found.into_iter().map(|entry| Loss { entry, from_remote }));
         }
     }
     (let_through, halt)

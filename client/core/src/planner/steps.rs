@@ -35,6 +35,8 @@ pub struct Policy {
     pub lately: Vec<Loss>,
     /// How many entries were held when a person was asked about deletions that still wait.
     pub held_when_asked: Option<u64>,
+    /// The mass deletion that a person has been asked about and has not answered.
+    pub asked: Option<Halt>,
     /// Entries whose deletion a person has agreed to: the guard does not count them.
     pub agreed: BTreeSet<EntryId>,
     /// Whether local absences may be believed now (the dirty set is drained and settled, rule 9).

@@ -55,6 +55,7 @@ pub(crate) fn policy(device: u8) -> Policy {
         guard_entries: 1_000_000,
         lately: Vec::new(),
         held_when_asked: None,
+        asked: None,
         agreed: BTreeSet::new(),
         absences_settled: true,
     }
