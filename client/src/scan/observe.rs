@@ -8,7 +8,7 @@ use super::Target;
 use super::converted::is_all_synced;
 use super::identity::{Identity, identify};
 use super::spelling::stat_spelled;
-use super::unsynced::{Kept, kept_for};
+use super::unsynced::{Kept, UnsyncedError, holds_nothing_synced};
 use crate::context::FolderContext;
 use crate::fs::bundle::database::database_of;
 use crate::fs::{self, FsError, Listing, RelPath, Stat};
@@ -319,18 +319,37 @@ impl<'a> Scanner<'a> {
             self.ignored(&Position { parent, name })?;
             return Ok(None);
         }
-        if kind == Kind::Directory
-            && let Some(kept) = kept_for(self.context, self.ignore, &path)?
-        {
-            return match kept {
-                Kept::Ignored => Ok(None),
-                Kept::Unsyncable => self.issue(&path.to_string(), KEPT),
-            };
+        if kind == Kind::Directory && self.is_kept(&path)? {
+            return Ok(None);
         }
         if parent == EntryId::ROOT && name.is_rules_file() {
             self.report.rules_touched = true;
         }
         self.record(Position { parent, name }, &path, kind, stat)
+    }
+
+    /// Whether a directory is still one that others have deleted and that stays here unsynced.
+    fn is_kept(&mut self, path: &RelPath) -> Result<bool, ScanError> {
+        let (state, text) = (&self.context.state, path.to_string());
+        if !state.is_residue(&text)? {
+            return Ok(false);
+        }
+        match holds_nothing_synced(self.context, self.ignore, path) {
+            Ok(Some(Kept::Unsyncable)) => drop(self.issue(&text, KEPT)?),
+            Ok(Some(Kept::Nothing | Kept::Ignored)) => {
+                state.clear_issue(&text, IssueSource::Scan)?;
+            }
+            Ok(None) => {
+                state.remove_residue(&text)?;
+                return Ok(false);
+            }
+            Err(UnsyncedError::Disk(error)) if error.is_stale_view() => {
+                self.report.again.insert(Target::Path(path.clone()));
+            }
+            Err(UnsyncedError::Disk(error)) => self.unknown(path, &error)?,
+            Err(UnsyncedError::State(error)) => return Err(error.into()),
+        }
+        Ok(true)
     }
 
     fn record(
