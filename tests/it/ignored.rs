@@ -9,7 +9,7 @@ use common::record::Change;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use tests::sim::clock::in_virtual_time;
-use tests::sim::device::SimDevice;
+use tests::sim::device::{SimDevice, Stop};
 use tests::sim::world::{Make, World};
 
 async fn world(devices: usize) -> World {
@@ -137,6 +137,55 @@ fn directories_that_were_kept_stay_away_from_others_when_what_kept_them_is_gone(
         two.writer.make_directory("p/new");
         world.settled().await;
         assert_eq!(paths(&one), [".driftlessignore", "p", "p/new"], "a directory that is made is");
+    });
+}
+
+/// Whoever makes a directory where one was kept has made it.
+#[test]
+fn a_directory_is_synced_that_is_made_where_one_was_kept_that_is_gone() {
+    for (instead, is_off) in [(None, false), (Some("p"), false), (None, true)] {
+        in_virtual_time(async {
+            let (world, [one, two]) = with_kept_directories(93).await;
+            if is_off {
+                two.stop(Stop::Kill).await;
+            }
+            two.writer.delete("p");
+            if let Some(file) = instead {
+                two.writer.write(file, b"a file for a while");
+            }
+            if is_off {
+                two.start().await;
+            }
+            world.settled().await;
+            if let Some(file) = instead {
+                two.writer.delete(file);
+                world.settled().await;
+            }
+            assert_eq!((paths(&one), live(&world)), (vec![".driftlessignore".to_owned()], 1));
+            two.writer.make_directory("p");
+            two.writer.make_directory("p/sub");
+            world.settled().await;
+            assert_eq!(paths(&one), [".driftlessignore", "p", "p/sub"]);
+            assert_eq!(why(&two, "p").await.state, "synced");
+        });
+    }
+}
+
+/// The same in a directory that was synced, and that goes with what was kept in it.
+#[test]
+fn a_directory_is_synced_that_is_made_where_one_was_kept_in_another_that_is_gone() {
+    in_virtual_time(async {
+        let (world, [one, two]) = with_kept_directories(94).await;
+        one.writer.make_directory("p");
+        world.settled().await;
+        assert_eq!(paths(&two), [".driftlessignore", "p", "p/sub", "p/sub/z.log"]);
+        two.writer.delete("p");
+        world.settled().await;
+        assert_eq!(paths(&one), [".driftlessignore"]);
+        two.writer.make_directory("p");
+        two.writer.make_directory("p/sub");
+        world.settled().await;
+        assert_eq!(paths(&one), [".driftlessignore", "p", "p/sub"]);
     });
 }
 

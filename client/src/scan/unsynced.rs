@@ -4,9 +4,11 @@
 //! Owns how these are told from what is synced. It must not decide what becomes of them.
 
 use crate::context::FolderContext;
-use crate::fs::{self, FsError, RelPath};
+use crate::fs::{self, FsError, Listing, RelPath};
 use crate::state::StateError;
 use client_core::ignore::IgnoreRules;
+use client_core::tree::Position;
+use common::ids::EntryId;
 use common::name::Name;
 
 /// Why the scanner lists nothing at a path at which something stands; `None` if nothing stands
@@ -127,4 +129,45 @@ pub fn holds_nothing_synced(
         });
     }
     Ok(Some(kept))
+}
+
+/// Directories that were kept below one that has just been listed, and do not stand there any more. One
+/// below a row that is missing is left out: the row may turn up elsewhere.
+///
+/// # Errors
+/// [`StateError`].
+pub(super) fn kept_no_more(
+    context: &FolderContext,
+    entry: EntryId,
+    directory: &RelPath,
+    listing: &Listing,
+) -> Result<Vec<String>, StateError> {
+    let above = if directory.is_root() { String::new() } else { format!("{directory}/") };
+    let mut gone = Vec::new();
+    for path in context.state.residues_below(above.trim_end_matches('/'))? {
+        let first = path[above.len()..].split('/').next().unwrap_or_default();
+        let Ok(name) = Name::new(first) else { continue };
+        let listed = listing.entries.iter().find(|listed| listed.name == first.as_bytes());
+        let is_gone = match listed {
+            Some(listed) => listed.stat.kind != fs::Kind::Directory,
+            None => context.state.local_row_at(&Position { parent: entry, name })?.is_none(),
+        };
+        if is_gone {
+            gone.push(path);
+        }
+    }
+    Ok(gone)
+}
+
+/// Directories that were kept at a path or below it.
+///
+/// # Errors
+/// [`StateError`].
+pub(super) fn kept_at(context: &FolderContext, path: &RelPath) -> Result<Vec<String>, StateError> {
+    let text = path.to_string();
+    let mut kept = context.state.residues_below(&text)?;
+    if context.state.is_residue(&text)? {
+        kept.push(text);
+    }
+    Ok(kept)
 }
