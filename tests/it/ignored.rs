@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls is test code too")]
 
+use client::engine::handle::WhyInfo;
 use client::engine::{Ask, PathIssue};
 use common::ids::EntryId;
 use common::record::Change;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use tests::sim::clock::in_virtual_time;
-use tests::sim::device::SimDevice;
+use tests::sim::device::{SimDevice, Stop};
 use tests::sim::world::{Make, World};
 
 async fn world(devices: usize) -> World {
@@ -70,6 +71,121 @@ fn a_directory_is_deleted_with_what_has_been_ignored_in_it_since() {
         let kept = [".driftlessignore", "build", "build/cache", "build/cache/a.log"];
         assert_eq!(paths(&two), kept, "what is ignored is not deleted");
         assert!(two.handle().unwrap().summary().issues.is_empty());
+    });
+}
+
+/// Two devices, of which the second keeps `p/sub/z.log` and the directories above it, which the first has
+/// deleted.
+async fn with_kept_directories(seed: u64) -> (World, [Rc<SimDevice>; 2]) {
+    let (world, [one, two]) = World::quiet(seed).await;
+    one.writer.write(".driftlessignore", b"*.log\n");
+    one.writer.make_directory("p");
+    one.writer.make_directory("p/sub");
+    one.writer.write("p/sub/a.txt", b"synced");
+    world.settled().await;
+    two.writer.write("p/sub/z.log", b"ignored");
+    one.writer.delete("p");
+    world.settled().await;
+    assert_eq!(paths(&one), [".driftlessignore"]);
+    assert_eq!(paths(&two), [".driftlessignore", "p", "p/sub", "p/sub/z.log"]);
+    (world, [one, two])
+}
+
+async fn why(device: &SimDevice, path: &str) -> WhyInfo {
+    let ask = |answer| Ask::Why(path.to_owned(), answer);
+    device.handle().unwrap().ask(ask).await.unwrap()
+}
+
+/// An error is no content (S7), and so nothing that anybody has made (S5).
+#[test]
+fn a_directory_kept_for_what_is_ignored_stays_away_from_others_while_it_cannot_be_listed() {
+    for hidden in ["p", "p/sub"] {
+        in_virtual_time(async {
+            let (world, [one, two]) = with_kept_directories(91).await;
+            let user = two.fs.user();
+            user.set_unreadable(hidden, true).unwrap();
+            two.writer.action("chmod", "p", |user| user.chmod("p", 0o700));
+            tokio::time::sleep(std::time::Duration::from_secs(5)).await; // ok: virtual time
+            let issues = two.handle().unwrap().summary().issues;
+            let is_told =
+                |issue: &PathIssue| issue.path == "p" && issue.reason.contains("cannot be read");
+            assert!(issues.iter().any(is_told), "{issues:?}");
+            assert_eq!(why(&two, "p").await.state, "failed");
+            assert_eq!((paths(&one), live(&world)), (vec![".driftlessignore".to_owned()], 1));
+            user.set_unreadable(hidden, false).unwrap();
+            two.writer.action("chmod", "p", |user| user.chmod("p", 0o755));
+            world.settled().await;
+            assert_eq!((paths(&one), live(&world)), (vec![".driftlessignore".to_owned()], 1));
+            assert_eq!(two.handle().unwrap().summary().issues, []);
+            assert_eq!(why(&two, "p").await.state, "deleted");
+        });
+    }
+}
+
+/// What was ignored in it is cleaned away: nobody has made a directory.
+#[test]
+fn directories_that_were_kept_stay_away_from_others_when_what_kept_them_is_gone() {
+    in_virtual_time(async {
+        let (world, [one, two]) = with_kept_directories(92).await;
+        two.writer.action("rm", "p/sub/z.log", |user| user.remove("p/sub/z.log"));
+        world.settled().await;
+        assert_eq!((paths(&one), live(&world)), (vec![".driftlessignore".to_owned()], 1));
+        let said = why(&two, "p").await;
+        assert!(said.state == "deleted" && said.reasons[0].contains("nothing is left"), "{said:?}");
+        let issues = two.handle().unwrap().summary().issues;
+        assert!(issues.is_empty(), "{issues:?}");
+        two.writer.make_directory("p/new");
+        world.settled().await;
+        assert_eq!(paths(&one), [".driftlessignore", "p", "p/new"], "a directory that is made is");
+    });
+}
+
+/// Whoever makes a directory where one was kept has made it.
+#[test]
+fn a_directory_is_synced_that_is_made_where_one_was_kept_that_is_gone() {
+    for (instead, is_off) in [(None, false), (Some("p"), false), (None, true)] {
+        in_virtual_time(async {
+            let (world, [one, two]) = with_kept_directories(93).await;
+            if is_off {
+                two.stop(Stop::Kill).await;
+            }
+            two.writer.delete("p");
+            if let Some(file) = instead {
+                two.writer.write(file, b"a file for a while");
+            }
+            if is_off {
+                two.start().await;
+            }
+            world.settled().await;
+            if let Some(file) = instead {
+                two.writer.delete(file);
+                world.settled().await;
+            }
+            assert_eq!((paths(&one), live(&world)), (vec![".driftlessignore".to_owned()], 1));
+            two.writer.make_directory("p");
+            two.writer.make_directory("p/sub");
+            world.settled().await;
+            assert_eq!(paths(&one), [".driftlessignore", "p", "p/sub"]);
+            assert_eq!(why(&two, "p").await.state, "synced");
+        });
+    }
+}
+
+/// The same in a directory that was synced, and that goes with what was kept in it.
+#[test]
+fn a_directory_is_synced_that_is_made_where_one_was_kept_in_another_that_is_gone() {
+    in_virtual_time(async {
+        let (world, [one, two]) = with_kept_directories(94).await;
+        one.writer.make_directory("p");
+        world.settled().await;
+        assert_eq!(paths(&two), [".driftlessignore", "p", "p/sub", "p/sub/z.log"]);
+        two.writer.delete("p");
+        world.settled().await;
+        assert_eq!(paths(&one), [".driftlessignore"]);
+        two.writer.make_directory("p");
+        two.writer.make_directory("p/sub");
+        world.settled().await;
+        assert_eq!(paths(&one), [".driftlessignore", "p", "p/sub"]);
     });
 }
 

@@ -7,7 +7,7 @@ use super::displaced;
 use super::parked::{parked_name, parked_path};
 use super::run::{ApplyError, Applying, Record, synced_of};
 use crate::fs::{Area, FsError, RelPath, Stat};
-use crate::scan::{Target, holds_nothing_synced, unsynced_at};
+use crate::scan::{Target, UnsyncedError, holds_nothing_synced, unsynced_at};
 use crate::state::{LocalRow, RemoteRow, StateError};
 use crate::transfer::Built;
 use client_core::planner::Destination;
@@ -279,7 +279,11 @@ impl Applying<'_> {
         }
         let Some(path) = self.standing(&row)? else { return Ok(()) };
         let removed = match row.kind {
-            Kind::Directory => self.delete_directory(&path),
+            Kind::Directory => match self.delete_directory(&path) {
+                Ok(removed) => Ok(removed),
+                Err(UnsyncedError::Disk(error)) => Err(error),
+                Err(UnsyncedError::State(error)) => return Err(error.into()),
+            },
             Kind::File | Kind::Symlink => self.delete_file(&path, &row).map(|gone| (gone, None)),
         };
         match removed {
@@ -307,15 +311,15 @@ impl Applying<'_> {
         Ok(())
     }
 
-    fn delete_directory(&self, path: &RelPath) -> Result<(bool, Option<String>), FsError> {
+    fn delete_directory(&self, path: &RelPath) -> Result<(bool, Option<String>), UnsyncedError> {
         match self.context.fs.remove_directory(path) {
             Ok(()) => Ok((true, None)),
             Err(FsError::NotEmpty { .. })
-                if holds_nothing_synced(self.context, self.ignore, path).is_some() =>
+                if holds_nothing_synced(self.context, self.ignore, path)?.is_some() =>
             {
                 Ok((true, Some(path.to_string())))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -7,7 +7,7 @@ use super::planning::issue_text;
 use super::run::{Engine, Halted};
 use crate::fs::bundle::database::database_of;
 use crate::fs::{self, RelPath, Stat};
-use crate::scan::{Kept, kept_for, stat_spelled};
+use crate::scan::{Kept, UnsyncedError, kept_for, stat_spelled};
 use crate::state::{LocalRow, RemoteRow, StateError};
 use client_core::past::Shown;
 use client_core::planner::{self, Change, Destination, Plan, Step};
@@ -278,10 +278,10 @@ impl Engine {
         }
         if local.is_none()
             && remote.is_none()
-            && kept_for(&self.context, &self.ignore, at)? == Some(Kept::Ignored)
+            && *is_on_disk
+            && let Some(kept) = self.why_kept(at)?
         {
-            let text = "it was deleted by another device, and stays here for what is ignored in it";
-            said.push(("deleted", text.to_owned()));
+            said.push(kept);
             return Ok(said);
         }
         let has_failed = said.iter().any(|(state, _)| *state == "failed");
@@ -311,6 +311,27 @@ impl Engine {
             said.push(("waiting", deletion.unwrap_or(difference).to_owned()));
         }
         Ok(said)
+    }
+
+    /// What is said of a directory that others have deleted and that stays here, if it is one.
+    fn why_kept(&self, at: &RelPath) -> Result<Option<(&'static str, String)>, AskError> {
+        Ok(match kept_for(&self.context, &self.ignore, at) {
+            Ok(Some(Kept::Ignored)) => Some((
+                "deleted",
+                "it was deleted by another device, and stays here for what is ignored in it"
+                    .to_owned(),
+            )),
+            Ok(Some(Kept::Nothing)) => Some((
+                "deleted",
+                "it was deleted by another device; nothing is left in it that it stayed here for: \
+                 remove it, or put a file into it that is to be synced"
+                    .to_owned(),
+            )),
+            // That is listed by whoever scans.
+            Ok(Some(Kept::Unsyncable) | None) => None,
+            Err(UnsyncedError::Disk(error)) => Some(("failed", format!("cannot be read: {error}"))),
+            Err(UnsyncedError::State(error)) => return Err(error.into()),
+        })
     }
 
     /// What a path is synced with, itself as a rule, and what that is called when it is another: the

@@ -226,15 +226,19 @@ impl Engine {
             let Ok(path) = RelPath::new(names) else { continue };
             match crate::scan::stat_spelled(self.context.fs.as_ref(), &path) {
                 Ok(_) => drop(self.targets.insert(Target::Subtree(path))),
-                Err(error) if error.is_not_found() => gone.push(entry),
+                Err(error) if error.is_not_found() => gone.push((entry, path)),
                 Err(_) => drop(self.targets.insert(Target::Path(path))),
             }
         }
         // The root may have been unmounted between the looks: only now are the answers believed.
         crate::scan::check_root(&self.context)?;
-        self.context.state.atomically(|_| {
-            for entry in gone {
+        self.context.state.atomically(|state| {
+            for (entry, path) in gone {
                 remove_subtree(&self.context, &entry)?;
+                // What was kept in it is gone with it.
+                for kept in state.residues_below(&path.to_string())? {
+                    state.remove_residue(&kept)?;
+                }
             }
             Ok::<_, StateError>(())
         })?;

@@ -16,7 +16,7 @@ pub use durable::{DurableError, make_durable};
 pub use issues::forget_issues_of_gone;
 pub use observe::{RootLoss, ScanError, ScanReport, Scanner, check_root, remove_subtree};
 pub use spelling::stat_spelled;
-pub use unsynced::{Kept, holds_nothing_synced, kept_for, unsynced_at};
+pub use unsynced::{Kept, UnsyncedError, holds_nothing_synced, kept_for, unsynced_at};
 
 use crate::fs::RelPath;
 

@@ -8,7 +8,7 @@ use super::Target;
 use super::converted::is_all_synced;
 use super::identity::{Identity, identify};
 use super::spelling::stat_spelled;
-use super::unsynced::{Kept, kept_for};
+use super::unsynced::{Kept, UnsyncedError, holds_nothing_synced, kept_at, kept_no_more};
 use crate::context::FolderContext;
 use crate::fs::bundle::database::database_of;
 use crate::fs::{self, FsError, Listing, RelPath, Stat};
@@ -91,14 +91,16 @@ pub struct Scanner<'a> {
     trusts_renames: bool,
     /// Entries of directories that targets of this pass lie in.
     parents: BTreeMap<RelPath, EntryId>,
+    /// Where no directory stands any more that was kept: believed once the root is known to be there.
+    unkept: BTreeSet<String>,
 }
 
 impl<'a> Scanner<'a> {
     /// A pass under these ignore rules.
     #[must_use]
     pub fn new(context: &'a FolderContext, ignore: &'a IgnoreRules) -> Self {
-        let (queue, report, parents) = Default::default();
-        Self { context, ignore, queue, report, trusts_renames: true, parents }
+        let (queue, report, parents, unkept) = Default::default();
+        Self { context, ignore, queue, report, trusts_renames: true, parents, unkept }
     }
 
     /// The same; a file that was renamed is hashed again. A disk that lost its power may have brought back
@@ -136,6 +138,9 @@ impl<'a> Scanner<'a> {
             progress(self.report.looked_at);
         }
         check_root(self.context)?;
+        self.context.state.atomically(|state| {
+            self.unkept.iter().try_for_each(|path| state.remove_residue(path))
+        })?;
         Ok(self.report)
     }
 
@@ -154,6 +159,9 @@ impl<'a> Scanner<'a> {
         };
         match stat_spelled(self.context.fs.as_ref(), path) {
             Ok(stat) => {
+                if stat.kind != fs::Kind::Directory {
+                    self.unkept.extend(kept_at(self.context, path)?);
+                }
                 let below = self.observe(directory, &parent, name.as_str().as_bytes(), &stat)?;
                 if let Some(entry) = below {
                     self.enqueue(entry, path.clone(), deep);
@@ -170,8 +178,9 @@ impl<'a> Scanner<'a> {
                     return self.begin(&Target::Path(parent));
                 }
                 let position = Position { parent: directory, name: name.clone() };
-                if let Some(row) = self.context.state.local_row_at(&position)? {
-                    self.missing(&row)?;
+                match self.context.state.local_row_at(&position)? {
+                    Some(row) => self.missing(&row)?,
+                    None => self.unkept.extend(kept_at(self.context, path)?),
                 }
                 self.context.state.clear_issue(&path.to_string(), IssueSource::Scan)?;
                 // What happens to a database's log happens to the database.
@@ -223,6 +232,8 @@ impl<'a> Scanner<'a> {
         let names = self.entries(&directory, &listing)?;
         if listing.steady {
             self.absent(&directory, &names)?;
+            let (entry, path) = (directory.entry, &directory.path);
+            self.unkept.extend(kept_no_more(self.context, entry, path, &listing)?);
         } else if directory.tries < UNSTEADY_MAX {
             self.queue.push_back(Directory { tries: directory.tries + 1, ..directory });
         } else {
@@ -319,18 +330,37 @@ impl<'a> Scanner<'a> {
             self.ignored(&Position { parent, name })?;
             return Ok(None);
         }
-        if kind == Kind::Directory
-            && let Some(kept) = kept_for(self.context, self.ignore, &path)?
-        {
-            return match kept {
-                Kept::Ignored => Ok(None),
-                Kept::Unsyncable => self.issue(&path.to_string(), KEPT),
-            };
+        if kind == Kind::Directory && self.is_kept(&path)? {
+            return Ok(None);
         }
         if parent == EntryId::ROOT && name.is_rules_file() {
             self.report.rules_touched = true;
         }
         self.record(Position { parent, name }, &path, kind, stat)
+    }
+
+    /// Whether a directory is still one that others have deleted and that stays here unsynced.
+    fn is_kept(&mut self, path: &RelPath) -> Result<bool, ScanError> {
+        let (state, text) = (&self.context.state, path.to_string());
+        if !state.is_residue(&text)? {
+            return Ok(false);
+        }
+        match holds_nothing_synced(self.context, self.ignore, path) {
+            Ok(Some(Kept::Unsyncable)) => drop(self.issue(&text, KEPT)?),
+            Ok(Some(Kept::Nothing | Kept::Ignored)) => {
+                state.clear_issue(&text, IssueSource::Scan)?;
+            }
+            Ok(None) => {
+                state.remove_residue(&text)?;
+                return Ok(false);
+            }
+            Err(UnsyncedError::Disk(error)) if error.is_stale_view() => {
+                self.report.again.insert(Target::Path(path.clone()));
+            }
+            Err(UnsyncedError::Disk(error)) => self.unknown(path, &error)?,
+            Err(UnsyncedError::State(error)) => return Err(error.into()),
+        }
+        Ok(true)
     }
 
     fn record(

@@ -163,6 +163,19 @@ impl FolderState {
         self.execute("DELETE FROM residue WHERE path = ?1", [path])?;
         Ok(())
     }
+
+    /// Such directories below another, at whatever depth; all of them below the empty path.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn residues_below(&self, directory: &str) -> Result<Vec<String>, StateError> {
+        if directory.is_empty() {
+            return self.all("SELECT path FROM residue", [], |row| row.get(0));
+        }
+        // What comes after a slash is a zero.
+        let query = "SELECT path FROM residue WHERE path > ?1 || '/' AND path < ?1 || '0'";
+        self.all(query, [directory], |row| row.get(0))
+    }
 }
 
 /// A reason that does not name the path once more: errors of the disk begin with it.
