@@ -95,6 +95,29 @@ fn s2_a_move_brings_back_a_file_whose_content_was_released() {
     });
 }
 
+/// The name that it was given is another's by then, so that it becomes a conflict's copy.
+#[test]
+fn s2_a_move_that_collides_brings_back_a_file_whose_content_was_released() {
+    play(async |world, one, two| {
+        two.link.set_up(false);
+        one.writer.delete("gone");
+        wait().await;
+        assert!(thin(world, &one).await > 0);
+        world.server.collect(0).await.unwrap();
+        one.writer.write("moved", b"another of this name");
+        two.writer.rename("gone", "moved");
+        wait().await;
+        two.link.set_up(true);
+        settle(world).await;
+        for device in [&one, &two] {
+            assert_eq!(read(device, "moved").unwrap(), b"another of this name");
+            let copy =
+                device.fs.user().paths().into_iter().find(|path| path.contains("(conflict "));
+            assert_eq!(read(device, &copy.unwrap()).unwrap(), b"what is deleted meanwhile");
+        }
+    });
+}
+
 #[test]
 fn s4_a_device_that_was_away_for_longer_than_the_history_begins_anew() {
     play(async |world, one, two| {

@@ -231,13 +231,14 @@ impl Preparing<'_> {
         Ok((row.kind, Content { root, tag: planned.tag, attributes: sealed }))
     }
 
-    /// The top of the file's bytes: that of the server's version when the bytes are the same, else
+    /// The top of the file's bytes: that of the server's live version when the bytes are the same, else
     /// the one that was uploaded and can be proven.
     fn root(&mut self, row: &LocalRow) -> Result<Option<Root>, Failure> {
         if row.kind != Kind::File || row.stat.size == 0 {
             return Ok(None);
         }
-        let remote = self.context.state.remote_row(&row.entry)?;
+        // What was deleted may have been released since, and collected.
+        let remote = self.context.state.remote_row(&row.entry)?.filter(|row| !row.node.deleted);
         if let Some(remote) = remote.filter(|remote| Some(remote.node.content.tag) == row.tag) {
             return Ok(remote.root);
         }
