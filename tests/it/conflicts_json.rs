@@ -189,6 +189,47 @@ fn is_settled_on_both(first: &Device, second: &Device, copy: &str) -> Result<()>
     Ok(())
 }
 
+/// Files of 1 MiB, one more than those of which one listing reads both sides.
+const MANY: usize = 33;
+
+#[test]
+fn a_listing_of_many_large_conflicts_leaves_out_texts_and_says_how_to_see_them() {
+    many_large().unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+fn many_large() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let programs = Programs::locate()?;
+    let server = Server::start(&programs, directory.path())?;
+    let first = Device::join(&programs, directory.path(), "first", &server.invite()?)?;
+    let mut second = Device::join(&programs, directory.path(), "second", &first.invite()?)?;
+    second.stop()?;
+    for device in [&first, &second] {
+        for file in 0..MANY {
+            let first_line = format!("{:>15}\n", device.name());
+            let text = first_line + &"of both sides..\n".repeat((1 << 16) - 1);
+            fs::write(device.root().join(format!("{file:02}.txt")), text)?;
+        }
+    }
+    first.sync(SYNC_SECONDS)?;
+    second.run()?;
+    ensure!(second.sync_to_conflicts(SYNC_SECONDS)? == MANY as u64, "not {MANY} conflicts");
+
+    let shown = second.ask(&["conflicts", "--diff"])?.success("conflicts")?.json()?;
+    let shown = shown["conflicts"].as_array().context("no list")?;
+    let diff = |conflict: &Value| conflict["diff"].as_str().unwrap_or_default().to_owned();
+    let hint = "`driftless conflicts --diff PATH`";
+    let (left, known): (Vec<_>, Vec<_>) = shown.iter().partition(|it| diff(it).contains(hint));
+    ensure!(known.len() == MANY - 1 && left.len() == 1, "{} are left out", left.len());
+    ensure!(known.iter().all(|it| diff(it).starts_with("--- ")), "one is not compared");
+
+    let path = second.root().join(left[0]["path"].as_str().context("no path")?);
+    let path = path.to_str().context("odd path")?;
+    let alone = second.ask(&["conflicts", "--diff", path])?.success("conflicts")?.json()?;
+    ensure!(diff(&alone["conflicts"][0]).starts_with("--- "), "not compared by its path: {alone}");
+    Ok(())
+}
+
 /// The open conflicts that a device lists.
 fn conflicts(device: &Device) -> Result<Value> {
     Ok(device.ask(&["conflicts"])?.success("conflicts")?.json()?["conflicts"].clone())

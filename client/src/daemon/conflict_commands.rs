@@ -83,20 +83,25 @@ fn labels(account: &Account, info: &ConflictInfo) -> [String; 2] {
     [label(0, &info.path), label(1, &info.copy)]
 }
 
+const LINES: &str = "line by line";
+
 /// What each side made of the base, or, of two that are new, how the second differs from the first.
 fn compared(labels: &[String; 2], info: &ConflictInfo) -> String {
     let [original_label, copy_label] = labels;
-    let summary = || {
+    let summary = |why: &str| {
         let size = |side: usize| info.sides.get(side).map_or(0, |side| side.size);
         let (one, other) = (size(0), size(1));
         format!(
-            "{original_label}, {one} bytes, and {copy_label}, {other} bytes, are not compared line \
-             by line\n"
+            "{original_label}, {one} bytes, and {copy_label}, {other} bytes, are not compared \
+             {why}\n"
         )
     };
     let base_label = format!("{} (base)", info.path);
     match &info.compared {
-        None => summary(),
+        None => summary(LINES),
+        Some(Comparison::LeftOut) => {
+            summary("among so many: `driftless conflicts --diff PATH` compares them")
+        }
         Some(Comparison::Bundles(sides)) => {
             let sides = sides.iter().zip(labels);
             sides.map(|(side, label)| listed(&base_label, label, side)).collect()
@@ -114,7 +119,7 @@ fn compared(labels: &[String; 2], info: &ConflictInfo) -> String {
                     unified((original, original_label), (copy, copy_label)).map(|diff| vec![diff])
                 }
             };
-            diffs.map_or_else(|_| summary(), |diffs| diffs.concat())
+            diffs.map_or_else(|_| summary(LINES), |diffs| diffs.concat())
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::fs::RelPath;
 use crate::pull::is_edited;
 use crate::scan::Target;
 use crate::state::{RemoteRow, StateError};
+use client_core::merge::MERGE_BYTES_MAX;
 use client_core::past::Shown;
 use common::chunk::{Attributes, seal_attributes};
 use common::ids::EntryId;
@@ -17,6 +18,10 @@ use common::limits::GROUP_CHANGES_MAX;
 use common::record::{Change, ConflictRecord, Content, Kind, Resolution, Root};
 use common::revision::Revision;
 use std::collections::BTreeSet;
+
+/// Bytes of texts that one listing reads and merges: what many large conflicts hold of memory, and of
+/// the engine's time.
+const LISTED_BYTES_MAX: u64 = 64 << 20;
 
 impl Engine {
     /// The open conflicts with a side at or below a path, with their texts if that is asked for.
@@ -31,6 +36,7 @@ impl Engine {
             under.iter().all(|part| parts.next() == Some(*part))
         };
         let mut infos = Vec::new();
+        let mut left = LISTED_BYTES_MAX;
         for record in self.context.state.conflicts()? {
             let (path, copy) = (self.shown_path(&record.entry)?, self.shown_path(&record.copy)?);
             if !is_under(&path) && !is_under(&copy) {
@@ -46,16 +52,20 @@ impl Engine {
                 Some(base) => self.side(&record, &record.entry, base).await?,
                 None => None,
             };
-            let texts = match is_back {
+            let size: u64 = sides.iter().map(|side: &ConflictSide| side.size).sum();
+            let is_left_out = size <= 2 * MERGE_BYTES_MAX && size > left;
+            let texts = match is_back || is_left_out {
                 true => None,
                 false => self.listed_texts(&record).await?,
             };
+            left -= texts.as_ref().map_or(0, Texts::size).min(left);
             let mergeable = match &texts {
                 Some(texts) => self.merges_cleanly(texts).await?,
                 None => None,
             };
             let compared = match texts {
                 _ if !compare => None,
+                _ if is_left_out => Some(Comparison::LeftOut),
                 Some(Texts { base, original, copy, .. }) => {
                     let base = record.base.map(|_| base);
                     Some(Comparison::Texts { base, original, copy })

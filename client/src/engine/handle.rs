@@ -196,6 +196,8 @@ pub enum Comparison {
     /// Of bundles of which nothing older is known, how the copy differs from the one that kept the
     /// name.
     NewBundles(Vec<Difference>),
+    /// Of texts that one listing of many has no room for.
+    LeftOut,
 }
 
 /// How `resolve` settles a conflict.

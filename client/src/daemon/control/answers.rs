@@ -293,7 +293,8 @@ pub struct ConflictAnswer {
     pub base: Option<BaseAnswer>,
     /// First the one that kept the name.
     pub sides: Vec<SideAnswer>,
-    /// Whether a merge of both would be clean; `null` when they are not merged line by line.
+    /// Whether a merge of both would be clean; `null` when they are not merged line by line, or were
+    /// left out among many.
     #[serde(default)]
     pub mergeable: Option<bool>,
     /// What each side made of the base, as unified diffs; `null` when it was not asked for.
