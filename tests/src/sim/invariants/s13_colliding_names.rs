@@ -91,8 +91,17 @@ fn stale(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> Vec<String> {
 fn hidden(all: &Tree, shown: &Tree, listed: &BTreeSet<String>) -> BTreeSet<String> {
     let mut hidden = below(all, &clashing(all));
     loop {
-        let stands_in_for_hidden = |path: &str, entry: &UserEntry| {
-            all.get(path) != Some(entry) && hidden.iter().any(|it| is_same(all, it, entry))
+        // A directory that waits may be empty: then it is only listed.
+        let is_empty_one = |path: &String, it: &String| {
+            listed.contains(path)
+                && !shown.contains_key(it)
+                && below(all, &[it.clone()].into()).len() == 1
+        };
+        let stands_in_for_hidden = |path: &String, entry: &UserEntry| {
+            let is_directory = matches!(entry, UserEntry::Directory(_));
+            let is_other = all.get(path) != Some(entry);
+            let mut like_it = hidden.iter().filter(|it| is_same(all, it, entry));
+            like_it.any(|it| is_other || (is_directory && is_empty_one(path, it)))
         };
         let held = shown.iter().filter(|(path, entry)| stands_in_for_hidden(path, entry));
         let held: BTreeSet<&str> = held.flat_map(|(path, _)| self_and_above(path)).collect();
@@ -203,7 +212,12 @@ mod tests {
         // `d` went into what collides, and is in the way of another of its name.
         let all = ["Foo=1", "d", "d/in=2", "foo", "foo/d", "foo/d/x=3"];
         check(&all, &["Foo=1", "d", "d/x=3"], &["foo", "d"], &[]);
+        // An empty directory waits at `d` for its place at `foo`, which is taken.
+        let all_there = ["Foo=1", "d", "d/in=2", "foo"];
         let inside = ["d/in is missing and collides with nothing"];
+        check(&all_there, &["Foo=1", "d"], &["foo", "d"], &[]);
+        check(&all_there, &["Foo=1", "d"], &["foo"], &inside);
+        check(&["d", "d/in=2"], &["d"], &["d"], &inside);
         check(&all, &["Foo=1", "d", "d/x=3"], &["foo"], &inside);
         check(&all, &["Foo=1", "d"], &["foo", "d"], &inside);
         let all = ["Foo=1", "foo=2", "d=3"];
