@@ -5,7 +5,7 @@
 use super::handle::{AskError, Comparison, ConflictInfo, ConflictSide, Keep, ResolveInfo, Sent};
 use super::history::{author, is_bundle_row};
 use super::run::{Engine, Halted};
-use super::settling::{Texts, changed};
+use super::settling::{Sides, Texts, changed};
 use crate::fs::RelPath;
 use crate::pull::is_edited;
 use crate::scan::Target;
@@ -19,8 +19,8 @@ use common::record::{Change, ConflictRecord, Content, Kind, Resolution, Root};
 use common::revision::Revision;
 use std::collections::BTreeSet;
 
-/// Bytes of texts that one listing reads and merges: what many large conflicts hold of memory, and of
-/// the engine's time.
+/// Bytes of both sides that one listing reads, texts or not: what many large conflicts hold of memory, and
+/// of the engine's time.
 const LISTED_BYTES_MAX: u64 = 64 << 20;
 
 impl Engine {
@@ -52,13 +52,11 @@ impl Engine {
                 Some(base) => self.side(&record, &record.entry, base).await?,
                 None => None,
             };
-            let size: u64 = sides.iter().map(|side: &ConflictSide| side.size).sum();
-            let is_left_out = size <= 2 * MERGE_BYTES_MAX && size > left;
+            let is_left_out = !is_back && self.is_left_out(&record, &mut left)?;
             let texts = match is_back || is_left_out {
                 true => None,
                 false => self.listed_texts(&record).await?,
             };
-            left -= texts.as_ref().map_or(0, Texts::size).min(left);
             let mergeable = match &texts {
                 Some(texts) => self.merges_cleanly(texts).await?,
                 None => None,
@@ -92,6 +90,18 @@ impl Engine {
             }
         }
         Ok(infos)
+    }
+
+    /// Whether a listing has no room `left` to read both sides of a conflict; takes it if there is room.
+    fn is_left_out(&self, record: &ConflictRecord, left: &mut u64) -> Result<bool, StateError> {
+        let Some(Sides { original, copy, .. }) = self.file_sides(record)? else { return Ok(false) };
+        if original.size.max(copy.size) > MERGE_BYTES_MAX {
+            // Neither is read.
+            return Ok(false);
+        }
+        let rest = left.checked_sub(original.size + copy.size);
+        *left = rest.unwrap_or(*left);
+        Ok(rest.is_none())
     }
 
     /// A side as it is; as it was when the conflict was opened, if it is gone.

@@ -46,13 +46,6 @@ pub(super) struct Texts {
     pub(super) copy: Vec<u8>,
 }
 
-impl Texts {
-    /// Bytes of all three.
-    pub(super) fn size(&self) -> u64 {
-        (self.base.len() + self.original.len() + self.copy.len()) as u64
-    }
-}
-
 /// What a revision set on the file of a conflict that started from it: twice, if it merged.
 struct Bases {
     newest: Stored,
