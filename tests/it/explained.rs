@@ -33,7 +33,8 @@ fn a_path_is_explained() {
         assert_eq!((file.state, file.revision), ("synced", file.held));
         assert!(file.revision.is_some());
         let has = |why: &WhyInfo| why.devices.iter().all(|(_, at)| Some(*at) >= why.revision);
-        assert!(file.devices.len() == 2 && has(&file), "{file:?}");
+        let listed: Vec<_> = file.devices.iter().map(|(device, _)| *device).collect();
+        assert!(listed == [two.device()] && has(&file), "the other one, not this disk: {file:?}");
         assert_eq!(why(&one, "").await.state, "synced");
         let out = why(&one, "build/out").await;
         assert_eq!(out.state, "ignored");
@@ -50,10 +51,9 @@ fn a_path_is_explained() {
         one.writer.write("file", b"while the other is away");
         tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
         let file = why(&one, "file").await;
-        let of = |device: &SimDevice| {
-            file.devices.iter().find(|(id, _)| *id == device.device()).map(|(_, at)| *at)
-        };
-        assert!(of(&one) >= file.revision && of(&two) < file.revision, "{file:?}");
+        let [(device, at)] = file.devices[..] else { panic!("one other device: {file:?}") };
+        assert!(device == two.device() && Some(at) < file.revision, "{file:?}");
+        assert_eq!(file.held, file.revision, "this disk has it: {file:?}");
         let said = offline.reasons.join("; ");
         assert!(
             said.contains("no connection") && said.contains("server does not have it"),
@@ -143,10 +143,10 @@ fn the_whole_folder_is_explained_by_its_revisions() {
         tokio::time::sleep(Duration::from_secs(2)).await; // ok: virtual time
         let whole = why(&one, "").await;
         assert_eq!((whole.state, whole.revision), ("synced", whole.held));
-        assert_eq!(whole.devices.len(), 2);
+        assert_eq!(whole.devices.len(), 1, "the other one, not this disk: {whole:?}");
         let has_all = |(_, at): &(_, u64)| Some(*at) >= whole.revision;
         assert!(whole.revision.is_some() && whole.devices.iter().all(has_all), "{whole:?}");
-        drop(two);
+        assert_eq!(whole.devices[0].0, two.device());
     });
 }
 

@@ -82,6 +82,10 @@ fn what_cannot_be_synced_is_explained_by_its_reason_alone() {
         let ignored = scene.why(&root.join("x.tmp"))?;
         ensure!(ignored["state"] == "ignored", "{ignored}");
         ensure!(ignored["devices"] == Value::Array(Vec::new()), "nobody can have it: {ignored}");
+        // What this disk has stands in a line of its own.
+        let synced = scene.why(&root.join(".driftlessignore"))?;
+        ensure!(synced["held"].is_number(), "this disk has it: {synced}");
+        ensure!(synced["devices"] == Value::Array(Vec::new()), "no other device: {synced}");
         let whole = scene.device.plain(&["why", "folder:"])?;
         let told = String::from_utf8_lossy(&whole.stdout);
         ensure!(told.starts_with("the whole folder: "), "{told}");

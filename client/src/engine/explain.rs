@@ -236,11 +236,9 @@ impl Engine {
             said.extend(self.sameness());
         }
         if info.revision.is_some() {
+            let own = self.context.device();
             info.devices = self.holders().await?;
-            if info.held.is_none() {
-                let own = self.context.device();
-                info.devices.retain(|(device, _)| *device != own);
-            }
+            info.devices.retain(|(device, _)| *device != own);
         }
         // What is said first names the state.
         info.state = said.first().map_or(info.state, |(state, _)| state);

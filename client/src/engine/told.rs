@@ -220,7 +220,7 @@ pub struct WhyInfo {
     pub revision: Option<Revision>,
     /// The revision that this disk holds of it.
     pub held: Option<Revision>,
-    /// The last revision that each device is known to have on its disk.
+    /// The last revision that each other device is known to have on its disk.
     pub devices: Vec<(DeviceId, Revision)>,
 }
 

@@ -96,7 +96,7 @@ pub struct WhyAnswer {
     pub revision: Option<u64>,
     /// The revision that this disk holds.
     pub held: Option<u64>,
-    /// What each device is known to have.
+    /// What each other device is known to have.
     pub devices: Vec<HolderAnswer>,
 }
 
